@@ -1,0 +1,1 @@
+"""Alembic environment and versions: one chain for SQLite and PostgreSQL. `storage.migrate` runs it."""

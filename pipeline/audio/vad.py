@@ -1,0 +1,93 @@
+"""When the caller's voice starts, is speech beyond doubt, and stops.
+
+Takes the speech probabilities of voice activity detection, a window of 32 ms at a time,
+and answers with facts. Pure: no time, no sound, no waiting; it does not decide whose
+turn it is (`pipeline/core/turns.py`) nor what an interruption does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+WINDOW_MS = 32
+
+VOICED = 0.5
+"""A window at or above this is voiced."""
+QUIET = 0.35
+"""A window below this is quiet; between the two it proves nothing, so the voice does not flicker."""
+START_WINDOWS = 3
+START_WITHIN = 4
+STOP_MS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The voice began `onset_ms` ago, counted from the end of the latest window."""
+
+    onset_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Voiced long enough to be speech and no click; at most once between `Started` and `Stopped`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The voice ended `silence_ms` ago, counted from the end of the latest window."""
+
+    silence_ms: int
+
+
+Fact = Started | Held | Stopped
+
+
+@dataclass(slots=True)
+class _Voice:
+    """The voice now going on, in windows."""
+
+    voiced: int
+    quiet: int = 0
+    held: bool = False
+
+
+class Detector:
+    """One call's hysteresis. `barge_in_ms`: voiced sound after which the voice counts as held."""
+
+    def __init__(self, barge_in_ms: int) -> None:
+        self._barge_in_ms = barge_in_ms
+        self._latest: deque[bool] = deque(maxlen=START_WITHIN)
+        self._voice: _Voice | None = None
+
+    def window(self, probability: float) -> list[Fact]:
+        """Take the next window; the facts it settles, in order."""
+        voiced = probability >= VOICED
+        if self._voice is None:
+            self._latest.append(voiced)
+            return self._perhaps_start()
+        self._voice.voiced += voiced
+        if voiced:
+            self._voice.quiet = 0
+        elif probability < QUIET or self._voice.quiet:
+            self._voice.quiet += 1
+        if self._voice.quiet * WINDOW_MS >= STOP_MS:
+            silence = self._voice.quiet * WINDOW_MS
+            self._voice = None
+            self._latest.clear()
+            return [Stopped(silence)]
+        return self._perhaps_hold(self._voice)
+
+    def _perhaps_start(self) -> list[Fact]:
+        voiced = sum(self._latest)
+        if voiced < START_WINDOWS:
+            return []
+        onset = len(self._latest) - list(self._latest).index(True)
+        self._voice = _Voice(voiced)
+        return [Started(onset * WINDOW_MS), *self._perhaps_hold(self._voice)]
+
+    def _perhaps_hold(self, voice: _Voice) -> list[Fact]:
+        if voice.held or voice.voiced * WINDOW_MS < self._barge_in_ms:
+            return []
+        voice.held = True
+        return [Held()]

@@ -1,0 +1,56 @@
+"""What a telephone carrier must do. Nothing to inherit: match the shape.
+
+`dial` is called from one place only, `server/desk.py`; a test checks that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class DialOrder:
+    """One outbound call. Numbers are E.164; URLs are absolute; times are whole seconds."""
+
+    to: str
+    sender: str
+    answer_url: str
+    status_url: str
+    amd_url: str
+    ring_s: int
+    limit_s: int
+    detect_machine: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """What the carrier says of a call: status as in REST, seconds 0 until it is over."""
+
+    sid: str
+    status: str
+    seconds: int
+    answered_by: str = ""
+
+
+class Carrier(Protocol):
+    """Raises `CarrierError`; `unsure` is set when a dial may have gone through."""
+
+    async def dial(self, order: DialOrder) -> Leg:
+        """Ask for one call, once. Never repeated on doubt: see `find`."""
+
+    async def find(self, order: DialOrder, since: datetime) -> Leg | None:
+        """The newest call made by this order at or after `since` (UTC), for after an unsure dial.
+
+        None says only that the carrier does not list one yet; it is no leave to dial again.
+        """
+
+    async def hang_up(self, sid: str) -> None:
+        """End a call in any state. A call that is already over is no error."""
+
+    async def fetch(self, sid: str) -> Leg: ...
+
+    async def send_sms(self, to: str, body: str) -> None: ...
+
+    async def aclose(self) -> None: ...

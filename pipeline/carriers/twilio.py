@@ -1,0 +1,180 @@
+"""Twilio's REST interface behind the `Carrier` seam, by its official SDK.
+
+Decides how often a request is tried and what its failure means; must not decide whether a
+number may be rung. A dial is asked for once: an answer that got lost is told as `unsure`, and
+only a refusal the carrier promises not to have acted on (429) is repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+import structlog
+from twilio.base.exceptions import TwilioException, TwilioRestException, TwilioServiceException
+from twilio.http.async_http_client import AsyncTwilioHttpClient
+from twilio.http.response import Response
+from twilio.rest import Client
+
+from pipeline.carriers.base import DialOrder, Leg
+from pipeline.core.errors import CarrierError
+
+REQUEST_S = 5.0
+"""The longest wait for one answer."""
+SECOND_TRY_S = 0.3
+RATE_PAUSES_S = (1.0, 2.0)
+"""Waits before a request refused with 429 is repeated: the default rate is one call a second."""
+LISTED = 20
+"""Calls looked through by `find`, newest first."""
+
+_PUBLIC_API = "https://api.twilio.com"
+_ALREADY_OVER = frozenset({21220, 20404})
+_TOO_MANY = 429
+_EVENTS = ["initiated", "ringing", "answered", "completed"]
+
+# The SDK's own log lines hold phone numbers and message texts.
+_mute = logging.getLogger("callmeback.twilio_sdk")
+_mute.disabled = True
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+class _Http(AsyncTwilioHttpClient):
+    """Sends requests for any twilio.com host to the configured one, and gives up after `REQUEST_S`."""
+
+    def __init__(self, api_url: str) -> None:
+        super().__init__(logger=_mute)
+        self._api = None if api_url.rstrip("/") == _PUBLIC_API else urlsplit(api_url)
+
+    async def request(  # type: ignore[override]  # the SDK's own subclass differs from its base as well
+        self, method: str, url: str, *rest: Any, **named: Any
+    ) -> Response:
+        async with asyncio.timeout(REQUEST_S):
+            return await super().request(method, self._pointed(url), *rest, **named)
+
+    def _pointed(self, url: str) -> str:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if self._api is None or not (host == "twilio.com" or host.endswith(".twilio.com")):
+            return url
+        return parts._replace(scheme=self._api.scheme, netloc=self._api.netloc).geturl()
+
+
+class TwilioCarrier:
+    """A `Carrier`. Make it inside the running loop; `aclose` ends its connections."""
+
+    def __init__(self, *, account_sid: str, auth_token: str, sender: str, api_url: str = _PUBLIC_API) -> None:
+        self._http = _Http(api_url)
+        self._client = Client(account_sid, auth_token, http_client=self._http)
+        self._sender = sender
+
+    async def dial(self, order: DialOrder) -> Leg:
+        detection: dict[str, object] = {}
+        if order.detect_machine:
+            detection = {
+                "machine_detection": "DetectMessageEnd",
+                "async_amd": "true",  # a string; a Python True would go out as "True"
+                "async_amd_status_callback": order.amd_url,
+            }
+        call = await _tried(
+            lambda: self._client.calls.create_async(
+                to=order.to,
+                from_=order.sender,
+                url=order.answer_url,
+                status_callback=order.status_url,
+                status_callback_event=_EVENTS,
+                timeout=order.ring_s,
+                time_limit=order.limit_s,
+                **detection,
+            ),
+            once=True,
+        )
+        if not call.sid:
+            raise CarrierError("the carrier's answer names no call", unsure=True)
+        return _leg(call)
+
+    async def find(self, order: DialOrder, since: datetime) -> Leg | None:
+        """Looks through the newest calls between the two numbers; dates there are whole seconds."""
+        calls = await _tried(
+            lambda: self._client.calls.list_async(to=order.to, from_=order.sender, limit=LISTED)
+        )
+        least = since.replace(microsecond=0)
+        recent = [(made, call) for call in calls if (made := call.date_created) is not None and made >= least]
+        if not recent:
+            return None
+        return _leg(max(recent, key=lambda item: item[0])[1])
+
+    async def hang_up(self, sid: str) -> None:
+        try:
+            await _tried(lambda: self._client.calls(sid).update_async(status="completed"))
+        except CarrierError as error:
+            if error.code not in _ALREADY_OVER:
+                raise
+
+    async def fetch(self, sid: str) -> Leg:
+        return _leg(await _tried(lambda: self._client.calls(sid).fetch_async()))
+
+    async def send_sms(self, to: str, body: str) -> None:
+        await _tried(
+            lambda: self._client.messages.create_async(to=to, from_=self._sender, body=body), once=True
+        )
+
+    async def aclose(self) -> None:
+        await self._http.close()  # type: ignore[no-untyped-call]
+
+
+async def _tried(request: Callable[[], Awaitable[T]], *, once: bool = False) -> T:
+    """The answer. `once`: what may have been carried out is not repeated but raised as unsure."""
+    pauses = list(RATE_PAUSES_S)
+    again = not once
+    while True:
+        try:
+            return await request()
+        except (TwilioRestException, TwilioServiceException) as error:
+            failure = _refusal(error.status, error.code, once)
+        except TwilioException as error:  # a list that failed: the SDK keeps neither status nor code
+            failure = CarrierError(f"the carrier could not list: {type(error).__name__}", retryable=True)
+        except aiohttp.ClientConnectorError as error:  # nothing was sent
+            failure = CarrierError(f"the carrier cannot be reached: {type(error).__name__}", retryable=True)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, AttributeError, TypeError) as error:
+            # Lost on the way, or an answer the SDK could not make sense of.
+            failure = CarrierError(
+                f"the carrier's answer was lost: {type(error).__name__}", retryable=not once, unsure=once
+            )
+        if failure.code == _TOO_MANY and pauses:
+            pause = pauses.pop(0)
+        elif again and failure.retryable and failure.code != _TOO_MANY:
+            again, pause = False, SECOND_TRY_S
+        else:
+            log.warning("carrier_failed", code=failure.code, unsure=failure.unsure)
+            raise failure
+        await asyncio.sleep(pause)
+
+
+def _refusal(status: int, code: object, once: bool) -> CarrierError:
+    """An HTTP error as ours. Texts stay behind: they repeat phone numbers."""
+    number = code if isinstance(code, int) else status
+    if status == _TOO_MANY:
+        return CarrierError("the carrier is asked too often", retryable=True, code=_TOO_MANY)
+    if status >= 500:
+        return CarrierError(f"the carrier failed with {status}", retryable=not once, unsure=once, code=number)
+    if status == 404 and not isinstance(code, int):
+        number = 20404
+    return CarrierError(f"the carrier refused with {status}, code {number}", code=number)
+
+
+def _leg(call: Any) -> Leg:
+    duration = str(call.duration or "")
+    return Leg(
+        str(call.sid),
+        str(call.status or ""),
+        int(duration) if duration.isdigit() else 0,
+        str(call.answered_by or ""),
+    )

@@ -1,0 +1,113 @@
+"""Time. The only module that reads a clock; everything else is handed one.
+
+Live, a `Clock` follows the event loop's monotonic time. Offline, `VirtualLoop` jumps to
+the next timer whenever nothing is left to do, so an hour of call takes the time its
+work takes; `ScaledLoop` runs real sockets at a multiple of real time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import time
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from pipeline.core.money import Millis
+
+T = TypeVar("T")
+
+
+class Clock:
+    """Monotonic milliseconds for durations, UTC for naming days and moments.
+
+    `starts_at` pins the wall clock: UTC is then that instant plus what has passed on the
+    loop, for tests, the demo and replay.
+    """
+
+    def __init__(self, starts_at: datetime | None = None) -> None:
+        self._starts_at = starts_at
+        self._origin: float | None = None
+
+    def seconds(self) -> float:
+        """Monotonic seconds of the running loop."""
+        return asyncio.get_running_loop().time()
+
+    def millis(self) -> Millis:
+        return Millis(int(self.seconds() * 1000))
+
+    def utc(self) -> datetime:
+        if self._starts_at is None:
+            return datetime.now(UTC)
+        if self._origin is None:
+            self._origin = self.seconds()
+        return self._starts_at + timedelta(seconds=self.seconds() - self._origin)
+
+
+def cpu_seconds() -> float:
+    """Real seconds for measuring work, never for deciding."""
+    return time.perf_counter()
+
+
+class _WarpSelector(selectors.DefaultSelector):
+    """Waits a fraction of what is asked, or not at all once `idle` says nothing is under way."""
+
+    def __init__(self, wait: Callable[[float | None], float | None]) -> None:
+        super().__init__()
+        self._wait = wait
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        return super().select(self._wait(timeout))
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """Time stands still while there is work and jumps to the next timer when there is none.
+
+    Jobs handed to `run_in_executor` count as work, so engines that compute in threads
+    take no virtual time. Sockets are served but their peers are not waited for: use
+    `ScaledLoop` where a call crosses one.
+    """
+
+    def __init__(self) -> None:
+        self._virtual = 0.0
+        self._jobs = 0
+        super().__init__(_WarpSelector(self._jump))
+
+    def time(self) -> float:
+        return self._virtual
+
+    def _jump(self, timeout: float | None) -> float | None:
+        if timeout is None or timeout <= 0 or self._jobs:
+            return None if self._jobs and timeout != 0 else timeout
+        self._virtual += timeout
+        return 0.0
+
+    def run_in_executor(  # type: ignore[override]  # the stub spells its variadics in a way no override can
+        self, executor: Any, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
+        self._jobs += 1
+        future = super().run_in_executor(executor, func, *args)
+        future.add_done_callback(self._job_done)
+        return future
+
+    def _job_done(self, _future: asyncio.Future[Any]) -> None:
+        self._jobs -= 1
+
+
+class ScaledLoop(asyncio.SelectorEventLoop):
+    """Real sockets, real threads, and a clock that runs `speed` times as fast."""
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
+        self._started = time.monotonic()
+        super().__init__(_WarpSelector(lambda timeout: None if timeout is None else timeout / speed))
+
+    def time(self) -> float:
+        return (time.monotonic() - self._started) * self._speed
+
+
+def run_virtual(main: Coroutine[Any, Any, T]) -> T:
+    """Run to completion on a `VirtualLoop`, as `asyncio.run` does on a real one."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main)

@@ -1,0 +1,113 @@
+"""Everything a call can ask for. The shell performs them in order; what comes of it returns as events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.core.events import EndReason
+from pipeline.core.money import Millis, Nanos
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message to a chat model."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare(Effect):
+    """Render these texts now, so that a later `Say` of one of them starts at once."""
+
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listen(Effect):
+    """Open the transcriber, or open it again after it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Say(Effect):
+    """Speak `text`. A later `Say` queues behind it; `Hush` drops both."""
+
+    utterance: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hush(Effect):
+    """Stop speaking now: drop what is queued here and what the carrier still buffers."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskReply(Effect):
+    reply: int
+    messages: tuple[Message, ...]
+    max_tokens: int
+    temperature_pct: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropReply(Effect):
+    """Stop the model. Its `ReplyFinished` still comes and is still paid."""
+
+    reply: int
+
+
+@dataclass(frozen=True, slots=True)
+class Charge(Effect):
+    """A tile of usage `[from_qty, to_qty)` on one price line, bought in `second` since the answer."""
+
+    seq: int
+    line: str
+    from_qty: int
+    to_qty: int
+    nano: Nanos
+    second: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTaken(Effect):
+    """A line of the transcript. For the agent, `text` is what was heard, not what was sent."""
+
+    index: int
+    role: Literal["caller", "agent"]
+    text: str
+    started: Millis
+    ended: Millis
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Warned(Effect):
+    """The spoken warning is on its way; `cutoff` is the call's last paid millisecond."""
+
+    cutoff: Millis
+    rest: Nanos
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp(Effect):
+    """Tell the carrier to end the call. Closing the socket is not hanging up."""
+
+    reason: EndReason
+
+
+@dataclass(frozen=True, slots=True)
+class Ended(Effect):
+    """Nothing more will happen. `reason` is None when nobody ever answered."""
+
+    reason: EndReason | None
+    status: str
+    seconds: int
+    total: Nanos

@@ -1,0 +1,57 @@
+"""Everything this project raises on purpose, grouped by what the catcher does about it.
+
+CallMeBackError
+├── Refused          the user may not: a stable code and a plain sentence, shown to them
+├── TheirFault       a carrier or an engine misbehaved
+│   ├── EngineError      one of the four engine seams
+│   ├── CarrierError     the telephone side
+│   └── BadStream        the media socket broke its protocol
+└── JournalError     a journal that cannot be read back
+"""
+
+from __future__ import annotations
+
+
+class CallMeBackError(Exception):
+    """Root of the tree."""
+
+
+class Refused(CallMeBackError):
+    """The user may not do this now. `code` is one of the stable problem codes."""
+
+    def __init__(self, code: str, detail: str, *, status: int = 422, retry_after: int | None = None) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+        self.status = status
+        self.retry_after = retry_after
+
+
+class TheirFault(CallMeBackError):
+    """Another system failed; `retryable` says whether the same request may work later."""
+
+    def __init__(self, detail: str, *, retryable: bool = False) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retryable = retryable
+
+
+class EngineError(TheirFault):
+    """Speech to text, the model, text to speech or voice activity failed."""
+
+
+class CarrierError(TheirFault):
+    """The carrier refused or lost a request. `unsure` means it may have been carried out."""
+
+    def __init__(self, detail: str, *, retryable: bool = False, unsure: bool = False, code: int = 0) -> None:
+        super().__init__(detail, retryable=retryable)
+        self.unsure = unsure
+        self.code = code
+
+
+class BadStream(TheirFault):
+    """The media socket sent something that is not Media Streams."""
+
+
+class JournalError(CallMeBackError):
+    """A journal line is damaged or from another version."""

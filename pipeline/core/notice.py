@@ -1,0 +1,35 @@
+"""When the one spoken warning about money is given. When it is due is decided in `budget.py`.
+
+It waits for the greeting to be heard, and a few seconds for whoever has the floor.
+"""
+
+from __future__ import annotations
+
+from pipeline.core.money import Millis
+from pipeline.core.spending import Spending
+
+
+class Notice:
+    def __init__(self, spending: Spending, patience_ms: int) -> None:
+        self._spending = spending
+        self._patience_ms = patience_ms
+        self._waiting_since: Millis | None = None
+        self.given = False
+
+    def deadline(self, *, greeted: bool) -> Millis | None:
+        """When to look again; None when there is nothing to wait for."""
+        if self.given or not greeted:
+            return None
+        if self._waiting_since is not None:
+            return Millis(self._waiting_since + self._patience_ms)
+        return self._spending.warning
+
+    def due(self, now: Millis, *, greeted: bool, busy: bool) -> bool:
+        """Whether to speak now; while somebody has the floor, not before the patience is used up."""
+        deadline = self.deadline(greeted=greeted)
+        if deadline is None or now < deadline:
+            return False
+        if busy and self._waiting_since is None:
+            self._waiting_since = now
+            return False
+        return True

@@ -1,0 +1,119 @@
+"""What the caller has truly heard, by the carrier's marks.
+
+Sound is sent ahead of time, so what was sent says nothing about what was heard. A mark
+that comes back proves everything up to its chunk; after a `clear` the carrier echoes the
+marks of what it dropped, and those prove nothing, which is why a cut forgets them first.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from pipeline.core.money import Millis
+
+MS_PER_CHAR = 60
+"""Ordinary speech, for an utterance cut before its length is known."""
+
+
+@dataclass(slots=True)
+class Utterance:
+    """One `Say`. `queued_ms` is with the carrier, `heard_ms` proven by marks."""
+
+    number: int
+    text: str
+    protected: bool
+    queued_ms: int = 0
+    heard_ms: int = 0
+    complete: bool = False
+
+    @property
+    def heard(self) -> str:
+        """The words whose sound was played, cut at a word's end."""
+        length = self.queued_ms if self.complete else max(self.queued_ms, MS_PER_CHAR * len(self.text))
+        if self.complete and self.heard_ms >= length:
+            return self.text
+        reach = len(self.text) * self.heard_ms // length if length else 0
+        return self.text[:reach].rpartition(" ")[0] if reach < len(self.text) else self.text
+
+
+class Playout:
+    """The agent's turn on its way to the caller's ear: utterances in order, chunks behind them."""
+
+    def __init__(self) -> None:
+        self._utterances: dict[int, Utterance] = {}
+        self._chunks: deque[tuple[int, int, int]] = deque()
+        self._heard: list[str] = []
+        self.started: Millis | None = None
+
+    @property
+    def silent(self) -> bool:
+        """Nothing is queued, being rendered or playing."""
+        return not self._utterances
+
+    @property
+    def protected(self) -> bool:
+        """Something that may not be interrupted is still to be heard."""
+        return any(utterance.protected for utterance in self._utterances.values())
+
+    @property
+    def remaining_ms(self) -> int:
+        """Sound at the carrier that no mark has proven yet."""
+        return sum(ms for _, _, ms in self._chunks)
+
+    def say(self, number: int, text: str, *, protected: bool) -> None:
+        self._utterances[number] = Utterance(number, text, protected)
+
+    def queued(self, number: int, chunk: int, ms: int, at: Millis) -> None:
+        if (utterance := self._utterances.get(number)) is not None:
+            utterance.queued_ms += ms
+            self._chunks.append((chunk, number, ms))
+            if self.started is None:
+                self.started = at
+
+    def complete(self, number: int) -> None:
+        """All sound of an utterance is queued; one without any sound is over at once."""
+        if (utterance := self._utterances.get(number)) is not None:
+            utterance.complete = True
+            self._finish(utterance)
+
+    def reached(self, chunk: int) -> None:
+        """A mark came back. Unknown chunks were cut before and prove nothing."""
+        if all(known != chunk for known, _, _ in self._chunks):
+            return
+        while self._chunks:
+            known, number, ms = self._chunks.popleft()
+            utterance = self._utterances.get(number)
+            if utterance is not None:
+                utterance.heard_ms += ms
+                self._finish(utterance)
+            if known == chunk:
+                break
+
+    def drop(self, number: int) -> None:
+        """An utterance failed: what was heard of it counts, the rest is not waited for."""
+        if (utterance := self._utterances.get(number)) is not None:
+            utterance.complete = True
+            utterance.text = utterance.heard
+            self._finish(utterance)
+
+    def cut(self) -> None:
+        """The carrier was told to clear: keep what marks have proven, forget the rest."""
+        for utterance in self._utterances.values():
+            if heard := utterance.heard:
+                self._heard.append(heard)
+        self._utterances.clear()
+        self._chunks.clear()
+
+    def take(self) -> str:
+        """What was heard of the agent's turn so far; the next turn starts afresh."""
+        text = " ".join(self._heard)
+        self._heard = []
+        self.started = None
+        return text
+
+    def _finish(self, utterance: Utterance) -> None:
+        if utterance.complete and utterance.heard_ms >= utterance.queued_ms:
+            if heard := utterance.heard.strip():
+                self._heard.append(heard)
+            del self._utterances[utterance.number]

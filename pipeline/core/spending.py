@@ -1,0 +1,169 @@
+"""The money side of one call: what it has bought, what is asked for, and until when it is paid.
+
+Holds the meter and the allowance together and answers in call time; the arithmetic of
+cutoffs is in `budget.py`, that of prices in `tariff.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pipeline.core import budget
+from pipeline.core.budget import STEP_S, Purse
+from pipeline.core.effects import Charge
+from pipeline.core.events import Allowance, EndReason, Limits
+from pipeline.core.meter import Meter
+from pipeline.core.money import Millis, Nanos
+from pipeline.core.tariff import STEP_SERVICES, Price, PriceBook, Service, Unit
+
+
+class Spending:
+    """Nothing is charged before `answer`: ringing time is free."""
+
+    def __init__(self, prices: tuple[Price, ...], allowance: Allowance, limits: Limits) -> None:
+        self._book = PriceBook(prices)
+        self._steps = tuple(price for price in prices if price.service in STEP_SERVICES)
+        self._clocks = tuple(price for price in prices if price.service == "stt")
+        self._limits = limits
+        self._pending: dict[str, int] = {}
+        self.meter = Meter(self._book)
+        self.allowance = allowance
+        self.answered: Millis | None = None
+
+    # -- time --------------------------------------------------------------------------
+
+    def second(self, now: Millis) -> int:
+        """Whole seconds since the answer; 0 before it."""
+        return 0 if self.answered is None else (now - self.answered) // 1000
+
+    def answer(self, now: Millis) -> list[Charge]:
+        """The callee picked up: the first minute, the first second and the machine check are bought."""
+        self.answered = now
+        charges = [
+            charge for price in self._book.of("amd") for charge in self.meter.raise_to(price.line, 1, 0)
+        ]
+        return charges + self.run(now)
+
+    def run(self, now: Millis) -> list[Charge]:
+        """Buy the minute and the second that have begun by `now`, unless the call is past its cutoff."""
+        if self.answered is None:
+            return []
+        second = self.second(now)
+        charges: list[Charge] = []
+        if second == 0 or now < (self.cutoff or now):
+            minutes = (second // STEP_S + 1) * STEP_S
+            for price in self._steps:
+                charges += self.meter.raise_to(price.line, minutes, second)
+            for price in self._clocks:
+                charges += self.meter.raise_to(price.line, second + 1, second)
+        return charges
+
+    @property
+    def next_second(self) -> Millis | None:
+        """When `run` has something to buy again."""
+        if self.answered is None:
+            return None
+        if not self._clocks and not self._steps:
+            return None
+        bought = self._clock_s if self._clocks else self._bought_s
+        return Millis(self.answered + bought * 1000)
+
+    # -- limits ------------------------------------------------------------------------
+
+    @property
+    def purse(self) -> Purse:
+        return Purse(
+            allowed=self.allowance.allowed,
+            used=self.meter.nano,
+            pending=Nanos(sum(self._pending.values())),
+            steps=self._steps,
+            clocks=self._clocks,
+            bought_s=self._bought_s,
+            clock_s=self._clock_s,
+            reserve_s=self._limits.goodbye_ms // 1000,
+            horizon_s=self._limits.max_duration_ms // 1000,
+        )
+
+    @property
+    def cutoff(self) -> Millis | None:
+        """The call's last paid or permitted millisecond, in call time; None before the answer."""
+        if self.answered is None:
+            return None
+        return Millis(self.answered + budget.cutoff_at(self.purse))
+
+    @property
+    def reason(self) -> EndReason:
+        """Which limit the cutoff comes from."""
+        if self.answered is not None and budget.cutoff_at(self.purse) >= self._limits.max_duration_ms:
+            return EndReason.MAX_DURATION
+        return self.allowance.binds
+
+    @property
+    def warning(self) -> Millis | None:
+        """When the warning is due; already past where the percentage is reached."""
+        if self.answered is None or (cutoff := self.cutoff) is None:
+            return None
+        if budget.percent_reached(self.meter.nano, self.allowance.budget, self.allowance.warn_percent):
+            return self.answered
+        if self.reason is EndReason.MAX_DURATION:
+            return None
+        return Millis(self.answered + budget.warn_at(Millis(cutoff - self.answered)))
+
+    def change(self, allowed: Nanos, binds: EndReason) -> None:
+        self.allowance = replace(self.allowance, allowed=allowed, binds=binds)
+
+    # -- purchases ---------------------------------------------------------------------
+
+    def price_of(self, service: Service, unit: Unit, more: int) -> Nanos:
+        """What `more` units would cost; 0 where the call pinned no such line."""
+        price = self._book.find(service, unit)
+        return Nanos(0) if price is None else self.meter.price_of(price.line, more)
+
+    def authorise(self, ref: str, price: Nanos, now: Millis, *, warned: bool) -> bool:
+        """Draw the worst case of a purchase from the purse, if it can be afforded."""
+        since = Millis(0) if self.answered is None else Millis(now - self.answered)
+        if not budget.affordable(self.purse, price, since, warned=warned):
+            return False
+        self._pending[ref] = self._pending.get(ref, 0) + price
+        return True
+
+    def release(self, ref: str, price: Nanos | None = None) -> None:
+        """Give back what was drawn for a purchase, or a part of it."""
+        if price is None:
+            self._pending.pop(ref, None)
+        elif ref in self._pending:
+            self._pending[ref] = max(0, self._pending[ref] - price)
+
+    def drawn(self, ref: str) -> Nanos:
+        return Nanos(self._pending.get(ref, 0))
+
+    def use(self, service: Service, unit: Unit, quantity: int, now: Millis) -> list[Charge]:
+        """Charge what was really used."""
+        price = self._book.find(service, unit)
+        if price is None or quantity <= 0:
+            return []
+        return self.meter.add(price.line, quantity, self.second(now))
+
+    def used_line(self, line: str, total: int, now: Millis) -> list[Charge]:
+        """Follow a vendor's own running total."""
+        known = any(price.line == line for price in self._book)
+        return self.meter.raise_to(line, total, self.second(now)) if known else []
+
+    def close(self, seconds: int, now: Millis) -> list[Charge]:
+        """Bring the carrier's minutes to its own count of seconds: buy or refund whole increments."""
+        if self.answered is None:
+            return []
+        minutes = -(-seconds // STEP_S) * STEP_S
+        return [
+            charge
+            for price in self._steps
+            for charge in self.meter.correct_to(price.line, minutes, self.second(now))
+        ]
+
+    @property
+    def _bought_s(self) -> int:
+        return min((self.meter.total(price.line) for price in self._steps), default=0)
+
+    @property
+    def _clock_s(self) -> int:
+        return min((self.meter.total(price.line) for price in self._clocks), default=0)

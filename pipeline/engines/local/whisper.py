@@ -1,0 +1,204 @@
+"""Speech to text by Whisper tiny.en, a stretch of speech at a time.
+
+The ear keeps the sound around each stretch that voice activity finds and transcribes it
+when the stretch ends, which is well before the caller's turn does: the work hides in the
+silence that has to be waited for anyway. Nothing is transcribed outside of speech, since
+Whisper makes up words for silence; nothing here decides when a turn is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import zlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.audio import mulaw
+from pipeline.audio.resample import resample
+from pipeline.core.errors import EngineError
+from pipeline.engines.base import Hearing, Segment
+from pipeline.engines.local.mel import RATE, Floats, log_mel
+from pipeline.engines.local.pool import Worker
+from pipeline.engines.local.weights import WHISPER, WHISPER_VOCABULARY
+
+if TYPE_CHECKING:
+    import ctranslate2
+
+WINDOW_SECONDS = 10.0
+"""Shortest window: below it the model loops, and 30 s (what it was trained on) cost four times as much."""
+TAIL_SECONDS = 2.0
+LONGEST_SECONDS = 30.0
+
+PREROLL_MS = 480
+"""Kept before the report of speech: the report is some 130 ms late, and first consonants are soft."""
+LONGEST_BYTES = int(LONGEST_SECONDS - TAIL_SECONDS) * mulaw.RATE
+"""Of a longer stretch the beginning is dropped."""
+SHORTEST_BYTES = 100 * mulaw.RATE // 1000
+
+NO_SPEECH = 0.6
+LOOPING = 2.4
+"""Text that compresses better than this repeats itself; it is read again in the full window."""
+
+_STAGE_DIRECTIONS = re.compile(r"\[[^\]]*\]|\([^)]*\)|\*[^*]*\*|♪")
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    text: str
+    no_speech: float
+    """The model's own probability that there was no speech, 0..1."""
+
+
+class WhisperModel:
+    """The model itself; blocking, for the worker thread."""
+
+    def __init__(self, model: ctranslate2.models.Whisper, vocabulary: Sequence[str]) -> None:
+        self._model = model
+        self._vocabulary = vocabulary
+        self._end = vocabulary.index("<|endoftext|>")
+        self._bytes = {letter: byte for byte, letter in _letters().items()}
+
+    @classmethod
+    def load(cls) -> WhisperModel:
+        """Blocking. Raises `EngineError`."""
+        weights, vocabulary = WHISPER.locate(), WHISPER_VOCABULARY.locate()
+        try:
+            import ctranslate2
+        except ImportError as error:
+            raise EngineError("ctranslate2 is missing: pip install 'callmeback[local]'") from error
+        model = ctranslate2.models.Whisper(
+            str(weights.parent), device="cpu", compute_type="int8", intra_threads=1, inter_threads=1
+        )
+        loaded = cls(model, vocabulary.read_text("utf-8").split("\n"))
+        loaded.transcribe(np.zeros(RATE, np.float32))
+        return loaded
+
+    def transcribe(self, sound: Floats) -> Transcript:
+        """English speech at 16 kHz, at most 28 s of it."""
+        seconds = len(sound) / RATE
+        found = self._read(sound, max(WINDOW_SECONDS, seconds + TAIL_SECONDS), seconds)
+        if found.text and _repeats(found.text):
+            found = self._read(sound, LONGEST_SECONDS, seconds)
+        return found
+
+    def _read(self, sound: Floats, window: float, seconds: float) -> Transcript:
+        import ctranslate2
+
+        # An even number of 10 ms frames: the model halves them.
+        padded: Floats = np.zeros(int(min(LONGEST_SECONDS, window) * 50) * RATE // 50, np.float32)
+        padded[: len(sound)] = sound[: len(padded)]
+        prompt = ["<|startoftranscript|>", "<|notimestamps|>"]
+        result = self._model.generate(
+            ctranslate2.StorageView.from_array(log_mel(padded)[None]),
+            [prompt],
+            beam_size=1,
+            # Nobody says more than six tokens a second; a loop ends here.
+            max_length=len(prompt) + int(8 + 6 * seconds),
+            return_no_speech_prob=True,
+        )[0]
+        return Transcript(self._text(result.sequences_ids[0]), float(result.no_speech_prob))
+
+    def _text(self, ids: Sequence[int]) -> str:
+        letters = "".join(self._vocabulary[number] for number in ids if number < self._end)
+        raw = bytes(self._bytes[letter] for letter in letters if letter in self._bytes)
+        return raw.decode("utf-8", "replace").strip()
+
+
+def _letters() -> dict[int, str]:
+    """The printable letter that stands for each byte in a byte-level vocabulary (GPT-2's convention)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {byte: chr(byte) for byte in printable} | {
+        byte: chr(256 + index) for index, byte in enumerate(others)
+    }
+
+
+def _repeats(text: str) -> bool:
+    content = text.encode()
+    return len(content) / len(zlib.compress(content)) > LOOPING
+
+
+def spoken_words(transcript: Transcript) -> str:
+    """What of a transcript was really said; "" for noise."""
+    if transcript.no_speech > NO_SPEECH:
+        return ""
+    text = " ".join(_STAGE_DIRECTIONS.sub(" ", transcript.text).split())
+    return text if any(letter.isalnum() for letter in text) else ""
+
+
+class WhisperEar:
+    """One open transcription of one call."""
+
+    def __init__(self, model: WhisperModel, worker: Worker) -> None:
+        self._model = model
+        self._worker = worker
+        self._sound = bytearray()
+        self._speaking = False
+        self._stretches: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._open = True
+
+    def feed(self, mulaw_sound: bytes) -> None:
+        self._sound += mulaw_sound
+        keep = LONGEST_BYTES if self._speaking else PREROLL_MS * mulaw.RATE // 1000
+        if len(self._sound) > keep:
+            del self._sound[: len(self._sound) - keep]
+
+    def voice(self, speaking: bool) -> None:
+        if not self._open:
+            return
+        if not speaking:
+            self._stretches.put_nowait(bytes(self._sound) if self._speaking else b"")
+            # What was the end of this stretch may be the run-up of the next.
+            del self._sound[: max(0, len(self._sound) - PREROLL_MS * mulaw.RATE // 1000 // 2)]
+        self._speaking = speaking
+
+    async def heard(self) -> AsyncIterator[Hearing]:
+        while (stretch := await self._stretches.get()) is not None:
+            text = await self._text(stretch)
+            if not self._open:
+                return
+            yield Segment(text)
+
+    async def _text(self, stretch: bytes) -> str:
+        if len(stretch) < SHORTEST_BYTES:
+            return ""
+        return spoken_words(await self._worker.run(lambda: transcribe(self._model, stretch)))
+
+    def close(self) -> None:
+        self._open = False
+        self._sound.clear()
+        self._stretches.put_nowait(None)
+
+
+def transcribe(model: WhisperModel, sound: bytes) -> Transcript:
+    """Blocking: the words in mu-law."""
+    return model.transcribe(resample(mulaw.to_float(mulaw.decode(sound)), mulaw.RATE, RATE))
+
+
+class WhisperTranscriber:
+    """Speech to text for every call of the process."""
+
+    def __init__(self, model: WhisperModel, worker: Worker) -> None:
+        self._model = model
+        self._worker = worker
+
+    @property
+    def model(self) -> str:
+        return "local"
+
+    @property
+    def ends_turns(self) -> bool:
+        return False
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[WhisperEar]:
+        ear = WhisperEar(self._model, self._worker)
+        try:
+            yield ear
+        finally:
+            ear.close()

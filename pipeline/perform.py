@@ -1,0 +1,143 @@
+"""Carries out what the core asks for. It decides nothing; what comes of an effect is posted as an event."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, aclosing
+
+import structlog
+
+from pipeline.core import effects as fx
+from pipeline.core import events as ev
+from pipeline.core.errors import CarrierError, EngineError
+from pipeline.core.money import Millis
+from pipeline.core.tariff import Service
+from pipeline.engines.base import Ear, Hearing, Partial, Reply, Segment, Tokens, Turn, Used
+from pipeline.mouth import Mouth
+from pipeline.ports import Engines, Line, Surroundings
+
+log = structlog.get_logger()
+
+Post = Callable[[Callable[[Millis], ev.Event]], None]
+
+
+class Performer:
+    """The hands of one call. Its tasks belong to the call's task group."""
+
+    def __init__(
+        self, engines: Engines, mouth: Mouth, outside: Surroundings, tasks: asyncio.TaskGroup, post: Post
+    ) -> None:
+        self._engines = engines
+        self._mouth = mouth
+        self._outside = outside
+        self._tasks = tasks
+        self._post = post
+        self._replies: dict[int, asyncio.Task[None]] = {}
+        self._tokens: dict[int, Callable[[], Tokens]] = {}
+        self._hearing: asyncio.Task[None] | None = None
+        self.ear: Ear | None = None
+        self.line: Line | None = None
+
+    def perform(self, effect: fx.Effect) -> None:
+        match effect:
+            case fx.Prepare():
+                self._mouth.prepare(effect.texts)
+            case fx.Listen():
+                self._listen()
+            case fx.Say():
+                self._mouth.say(effect.utterance, effect.text)
+            case fx.Hush():
+                self._mouth.hush()
+            case fx.AskReply():
+                self._ask(effect)
+            case fx.DropReply():
+                if (task := self._replies.get(effect.reply)) is not None:
+                    task.cancel()
+            case fx.HangUp():
+                self._tasks.create_task(self._hang_up())
+            case _:
+                pass  # charges, turns and news are for the surroundings
+
+    def stop(self) -> None:
+        """The call is over: whatever still runs for it ends."""
+        for task in (self._hearing, *self._replies.values()):
+            if task is not None:
+                task.cancel()
+
+    def _listen(self) -> None:
+        if self._hearing is not None:
+            self._hearing.cancel()
+        self._hearing = self._tasks.create_task(self._hear())
+
+    async def _hear(self) -> None:
+        transcriber = self._engines.transcriber
+        try:
+            async with transcriber.open() as ear:
+                self.ear = ear
+                async for hearing in ear.heard():
+                    self._understood(hearing)
+        except EngineError as error:
+            self._failed("stt", 0, transcriber.model, error)
+        except Exception as error:  # edge: the transcriber must not take the call down
+            log.exception("hearing_failed", engine=transcriber.model)
+            self._failed("stt", 0, transcriber.model, EngineError(type(error).__name__))
+
+    def _understood(self, hearing: Hearing) -> None:
+        match hearing:
+            case Partial(text):
+                self._post(lambda at: ev.Heard(at, text))
+            case Segment(text):
+                self._post(lambda at: ev.SegmentHeard(at, text))
+            case Turn(text):
+                self._post(lambda at: ev.TurnEnded(at, text))
+            case Used(seconds):
+                line = f"stt:{self._engines.transcriber.model}:second"
+                self._post(lambda at: ev.EngineUsed(at, line, seconds))
+
+    def _ask(self, order: fx.AskReply) -> None:
+        """Start a reply. Its tokens are reported however it ends, even before it began."""
+        number = order.reply
+        writing = self._engines.thinker.reply(
+            order.messages, max_tokens=order.max_tokens, temperature=order.temperature_pct / 100
+        )
+        task = self._tasks.create_task(self._reply(number, writing))
+        self._replies[number] = task
+        task.add_done_callback(lambda _: self._reply_over(number))
+
+    async def _reply(self, number: int, writing: AbstractAsyncContextManager[Reply]) -> None:
+        model = self._engines.thinker.model
+        try:
+            async with writing as reply, aclosing(reply.pieces()) as pieces:
+                self._tokens[number] = lambda: reply.tokens
+                async for piece in pieces:
+                    self._piece(number, piece)
+        except EngineError as error:
+            self._failed("llm", number, model, error)
+        except Exception as error:  # edge: one reply must not take the call down
+            log.exception("reply_failed", engine=model)
+            self._failed("llm", number, model, EngineError(type(error).__name__))
+
+    def _reply_over(self, number: int) -> None:
+        self._replies.pop(number, None)
+        counted = self._tokens.pop(number, None)
+        used = Tokens(0, 0, 0) if counted is None else counted()
+        self._post(lambda at: ev.ReplyFinished(at, number, used.uncached, used.cached, used.out))
+
+    def _piece(self, number: int, text: str) -> None:
+        self._post(lambda at: ev.ReplyPiece(at, number, text))
+
+    async def _hang_up(self) -> None:
+        """The carrier is told; then the socket is closed, which ends the call a second way."""
+        try:
+            await self._outside.hang_up()
+        except CarrierError as error:
+            log.warning("hang_up_failed", error=error.detail)
+        finally:
+            if self.line is not None:
+                await self.line.close()
+
+    def _failed(self, service: Service, ref: int, model: str, error: EngineError) -> None:
+        log.warning("engine_failed", service=service, engine=model, error=error.detail)
+        kind = "retryable" if error.retryable else "failed"
+        self._post(lambda at: ev.EngineFailed(at, service, ref, kind))

@@ -1,0 +1,51 @@
+"""What a live call needs of the world around it. `server/desk.py` supplies it live, `replay.py` offline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipeline.core.effects import Effect
+from pipeline.core.events import Event
+from pipeline.engines.base import Speaker, Thinker, Transcriber, VoiceActivity
+
+
+class Line(Protocol):
+    """The media socket of one call, outbound half. None of these waits."""
+
+    def play(self, chunk: int, mulaw: bytes) -> None:
+        """Queue sound at the carrier, and a mark named after the chunk behind it."""
+
+    def clear(self) -> None:
+        """Drop what the carrier still buffers; it echoes the marks of what it dropped."""
+
+    async def close(self) -> None: ...
+
+
+class Surroundings(Protocol):
+    """The outside of one call. None of these waits but `hang_up`."""
+
+    def happened(self, event: Event, effects: Sequence[Effect]) -> None:
+        """Each step, after it was journalled: charges to write, turns to keep, news for listeners."""
+
+    async def hang_up(self) -> None:
+        """Have the carrier end the call. Raises `CarrierError`."""
+
+
+class JournalSink(Protocol):
+    """Where the journal goes. Append only; on disk before the effects are performed."""
+
+    def append(self, event: Event, effects: Sequence[Effect]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """The four engines a call uses."""
+
+    voice_activity: VoiceActivity
+    transcriber: Transcriber
+    thinker: Thinker
+    speaker: Speaker

@@ -1,0 +1,187 @@
+"""The shell around one call: one inbox, one timer.
+
+Take an event, stamp it, step, write event and effects to the journal, perform the effects;
+what they lead to comes back as events. Everything that happens in a call passes through
+`LiveCall.run`, in one order, and that order is the journal's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+
+import structlog
+
+from pipeline.audio.vad import Detector, Held, Started, Stopped
+from pipeline.clips import Clips
+from pipeline.clock import Clock
+from pipeline.core import events as ev
+from pipeline.core.call import Call, Phase
+from pipeline.core.events import CallStarted, EndReason, Event
+from pipeline.core.money import Millis
+from pipeline.engines.base import VoiceTrack
+from pipeline.journal_file import NoJournal
+from pipeline.mouth import Mouth
+from pipeline.perform import Performer
+from pipeline.ports import Engines, JournalSink, Line, Surroundings
+from pipeline.recorder import RecordedLine, Recorder
+
+log = structlog.get_logger()
+
+INBOX_EVENTS = 2_000
+"""More than this waiting means that the process cannot keep up; the call is then ended."""
+
+
+class LiveCall:
+    """One call in this process. All methods but `run` return at once and may be called at any time."""
+
+    def __init__(
+        self,
+        started: CallStarted,
+        *,
+        voice: str,
+        engines: Engines,
+        clips: Clips,
+        clock: Clock,
+        journal: JournalSink,
+        outside: Surroundings,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.id = started.call_id
+        self._started = started
+        self._engines = engines
+        self._clock = clock
+        self._journal = journal
+        self._outside = outside
+        self._recorder = recorder
+        self._inbox: asyncio.Queue[Event] = asyncio.Queue(INBOX_EVENTS)
+        self._zero = clock.millis()
+        self._latest = Millis(0)
+        self._mouth = Mouth(engines.speaker, voice, clips, clock, self._post)
+        self._hands: Performer | None = None
+        self._track: VoiceTrack | None = None
+        self._detector = Detector(started.limits.barge_in_ms)
+
+    # -- what the world tells the call -------------------------------------------------
+
+    def answered(self) -> None:
+        self._post(ev.Answered)
+
+    def attach(self, line: Line) -> None:
+        """The media socket proved itself: sound may flow both ways."""
+        if self._recorder is not None:
+            line = RecordedLine(line, self._recorder)
+        if self._hands is not None:
+            self._hands.line = line
+        self._mouth.attach(line)
+        self._post(ev.StreamStarted)
+
+    def hear(self, mulaw: bytes) -> None:
+        """Caller audio, in order."""
+        if self._recorder is not None:
+            self._recorder.caller(mulaw)
+        if self._track is not None:
+            self._track.feed(mulaw)
+        if self._hands is not None and self._hands.ear is not None:
+            self._hands.ear.feed(mulaw)
+
+    def played(self, chunk: int) -> None:
+        self._post(partial(ev.MarkReached, chunk=chunk))
+
+    def pressed(self, digit: str) -> None:
+        self._post(partial(ev.DigitPressed, digit=digit))
+
+    def machine(self, kind: str) -> None:
+        self._post(partial(ev.MachineDetected, kind=kind))
+
+    def carrier_done(self, status: str, seconds: int) -> None:
+        self._post(partial(ev.CarrierDone, status=status, seconds=seconds))
+
+    def dropped(self, reason: EndReason) -> None:
+        self._post(partial(ev.LineDropped, reason=reason))
+
+    def ask_hang_up(self, reason: EndReason) -> None:
+        self._post(partial(ev.HangUpAsked, reason=reason))
+
+    # -- the loop ----------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Live through the call. Returns when the carrier has ended it and all is accounted for."""
+        call = Call(self._started)
+        with ExitStack() as opened:
+            opened.callback(self._journal.close)
+            if self._recorder is not None:
+                opened.callback(self._recorder.close)
+            self._track = opened.enter_context(self._engines.voice_activity.open(self._window))
+            async with asyncio.TaskGroup() as tasks:
+                mouth = tasks.create_task(self._mouth.run())
+                self._hands = Performer(self._engines, self._mouth, self._outside, tasks, self._post)
+                self._step(call, self._hands, self._started)
+                while call.phase is not Phase.ENDED:
+                    self._step(call, self._hands, await self._next(call.next_deadline()))
+                mouth.cancel()
+                self._hands.stop()
+
+    def _step(self, call: Call, hands: Performer, event: Event) -> None:
+        effects = call.step(event)
+        try:
+            self._journal.append(event, effects)
+        except OSError as error:
+            self._journal_lost(error)
+        self._outside.happened(event, effects)
+        for effect in effects:
+            hands.perform(effect)
+
+    async def _next(self, deadline: Millis | None) -> Event:
+        if not self._inbox.empty():
+            return self._inbox.get_nowait()
+        if deadline is None:
+            return await self._inbox.get()
+        try:
+            async with asyncio.timeout_at((self._zero + deadline) / 1000):
+                return await self._inbox.get()
+        except TimeoutError:
+            return ev.Tick(self._stamp(deadline))
+
+    def _stamp(self, at_least: int = 0) -> Millis:
+        self._latest = Millis(max(self._latest, self._clock.millis() - self._zero, at_least))
+        return self._latest
+
+    def _post(self, event: Callable[[Millis], Event]) -> None:
+        try:
+            self._inbox.put_nowait(event(self._stamp()))
+        except asyncio.QueueFull:
+            self._overrun()
+
+    def _overrun(self) -> None:
+        """The oldest news make room for the order to hang up, which must not be lost."""
+        while not self._inbox.empty():
+            self._inbox.get_nowait()
+        self._inbox.put_nowait(ev.HangUpAsked(self._stamp(), EndReason.ENGINE_FAILURE))
+        log.error("inbox_overrun", call=self.id)
+
+    def _journal_lost(self, error: OSError) -> None:
+        """Without a journal nothing more is bought: what was charged stands, and the call ends."""
+        log.error("journal_lost", call=self.id, error=error.strerror)
+        self._journal.close()
+        self._journal = NoJournal()
+        self.ask_hang_up(EndReason.ENGINE_FAILURE)
+
+    def _window(self, probability: float) -> None:
+        """Voice activity's opinion of the latest 32 ms; facts go to the core, boundaries to the ear."""
+        for fact in self._detector.window(probability):
+            match fact:
+                case Started(onset_ms):
+                    self._bound(speaking=True)
+                    self._post(partial(ev.SpeechStarted, onset_ms=onset_ms))
+                case Held():
+                    self._post(ev.SpeechHeld)
+                case Stopped(silence_ms):
+                    self._bound(speaking=False)
+                    self._post(partial(ev.SpeechStopped, silence_ms=silence_ms))
+
+    def _bound(self, *, speaking: bool) -> None:
+        if self._hands is not None and self._hands.ear is not None:
+            self._hands.ear.voice(speaking)

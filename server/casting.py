@@ -1,0 +1,179 @@
+"""Puts together what a call must know before it begins: words, limits, prices, money.
+
+Everything the core will ever ask about the world goes into one `CallStarted`. Nothing here
+touches the database or the network.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipeline.core import prompt
+from pipeline.core.effects import Message
+from pipeline.core.events import Allowance, CallStarted, EndReason, Layer, Limits, Phrases
+from pipeline.core.money import START, Nanos
+from pipeline.core.tariff import STEP_SERVICES, Price, PriceBook, cost
+from pipeline.ports import Engines
+from server.settings import Settings
+from storage.records import Persona, PriceRow, Relationship, Scenario
+
+CARRIER_MODEL = "twilio"
+STREAM_MODEL = "twilio-media"
+TALKED_CHARS_A_MINUTE = 600
+"""An agent that talks half of the time, at about 20 characters a second."""
+REPLIES_A_MINUTE = 6
+
+
+class Unpriced(Exception):
+    """A service a call would use has no price; a missing price is never nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Who calls whom about what."""
+
+    persona: Persona
+    caller: str
+    relationship: Relationship | None = None
+    scenario: Scenario | None = None
+    context: str = ""
+
+
+def pinned(rows: Sequence[PriceRow], engines: Engines) -> tuple[Price, ...]:
+    """The price book of a phone call with these engines. Raises `Unpriced`."""
+    wanted = (
+        ("carrier", CARRIER_MODEL, ("second",)),
+        ("stream", STREAM_MODEL, ("second",)),
+        ("amd", CARRIER_MODEL, ("call",)),
+        ("stt", engines.transcriber.model, ("second",)),
+        ("llm", engines.thinker.model, ("token_in", "token_cached", "token_out")),
+        ("tts", engines.speaker.model, ("char",)),
+    )
+    found = {(row.price.service, row.price.model, row.price.unit): row.price for row in rows}
+    book = []
+    for service, model, units in wanted:
+        for unit in units:
+            price = next((p for key, p in found.items() if key == (service, model, unit)), None)
+            if price is None:
+                raise Unpriced(f"there is no price for {service}:{model}:{unit}")
+            book.append(price)
+    return tuple(book)
+
+
+def limits(settings: Settings, persona: Persona, minutes: int) -> Limits:
+    return Limits(
+        max_duration_ms=minutes * 60_000,
+        end_of_turn_ms=settings.end_of_turn_ms,
+        barge_in_ms=settings.barge_in_ms,
+        idle_prompt_ms=settings.idle_prompt_ms,
+        ring_ms=(settings.ring_seconds + 20) * 1000,
+        reply_max_tokens=persona.reply_max_tokens,
+    )
+
+
+def phrases(part: Part, settings: Settings) -> Phrases:
+    recorded = " It is recorded." if settings.record_calls else ""
+    first = part.caller.split()[0] if part.caller.split() else "there"
+    opening = part.scenario.opening if part.scenario is not None else ""
+    greeting = (opening or part.persona.greeting).replace("{name}", first)
+    return Phrases(
+        disclosure=f"This is an automated A I call from {settings.operator_name}, which you asked for.{recorded}",
+        greeting=greeting[:200],
+        warning="Just so you know, we have about a minute left on this call.",
+        goodbye="I have to let you go now. Take care, goodbye!",
+        out_of_time="I'm so sorry, our time is up and I have to go now. Take care, goodbye!",
+        still_there="Are you still there?",
+        apology="Sorry, I didn't quite get that. Could you say it again?",
+        voicemail=f"Hi, it's {part.persona.name}. I tried to reach you as you asked. Talk to you soon, goodbye!",
+    )
+
+
+def layers(part: Part) -> tuple[Layer, ...]:
+    relation = part.relationship
+    told = ""
+    if relation is not None:
+        told = f"You are the caller's {prompt.quoted(relation.kind)}."
+        if relation.notes:
+            told += f" What they want you to know: {prompt.quoted(relation.notes)}"
+    return prompt.layers(
+        identity=part.persona.identity,
+        relationship=told,
+        scenario=part.scenario.prompt if part.scenario is not None else "",
+        context=part.context,
+        caller=prompt.quoted(part.caller),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Money to set aside: at least so much or the phone does not ring, at most what the call could ever use.
+
+    `margin` stays in the hold until the carrier's own count is known.
+    """
+
+    at_least: Nanos
+    wanted: Nanos
+    margin: Nanos
+
+
+def admission(prices: tuple[Price, ...], bounds: Limits, system: Sequence[Layer], greeting: str) -> Admission:
+    """Computed from the pinned prices: a first minute with a greeting and one answer, and the margin minute."""
+    book = PriceBook(prices)
+    minute = sum(cost(price, 60) for price in prices if price.service in STEP_SERVICES)
+    once = sum(cost(price, 1) for price in book.of("amd"))
+    listening = sum(cost(price, 60) for price in book.of("stt"))
+    reserve = sum(cost(price, bounds.goodbye_ms // 1000) for price in book.of("stt"))
+    opening = prompt.tokens_at_most([Message("system", layer.text) for layer in system])
+    reply = _of(book, "token_in", opening + 200) + _of(book, "token_out", bounds.reply_max_tokens)
+    answer = _speech(book, bounds.reply_max_chars) + reply
+    at_least = once + minute + listening + reserve + _speech(book, len(greeting)) + answer + minute
+    full_reply = _of(book, "token_in", bounds.prompt_max_tokens) + _of(book, "token_out", bounds.reply_max_tokens)
+    burn = minute + listening + _speech(book, TALKED_CHARS_A_MINUTE) + REPLIES_A_MINUTE * full_reply
+    minutes = -(-bounds.max_duration_ms // 60_000)
+    wanted = at_least + burn * minutes
+    return Admission(Nanos(at_least), Nanos(wanted), Nanos(minute))
+
+
+def _of(book: PriceBook, unit: str, quantity: int) -> int:
+    return sum(cost(price, quantity) for price in book.of("llm") if price.unit == unit)
+
+
+def _speech(book: PriceBook, chars: int) -> int:
+    return sum(cost(price, chars) for price in book.of("tts"))
+
+
+def allowance(granted: Nanos, admitted: Admission, budget: Nanos | None, warn_percent: int, *, hard: bool) -> Allowance:
+    """What of a hold may be spent. A budget that only warns never binds."""
+    binds = EndReason.BUDGET if hard and budget is not None and granted >= budget else EndReason.CREDIT
+    return Allowance(
+        allowed=Nanos(granted - admitted.margin), binds=binds, budget=budget or Nanos(0), warn_percent=warn_percent
+    )
+
+
+def started(
+    call_id: str,
+    part: Part,
+    settings: Settings,
+    engines: Engines,
+    prices: tuple[Price, ...],
+    money: Allowance,
+    bounds: Limits,
+    now: datetime,
+) -> CallStarted:
+    return CallStarted(
+        at=START,
+        call_id=call_id,
+        persona=part.persona.id,
+        layers=layers(part),
+        phrases=phrases(part, settings),
+        prices=prices,
+        allowance=money,
+        limits=bounds,
+        temperature_pct=part.persona.temperature_pct,
+        transcriber_ends_turns=engines.transcriber.ends_turns,
+        seed=zlib.crc32(call_id.encode()),
+        started_utc=now.isoformat(timespec="milliseconds"),
+    )

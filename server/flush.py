@@ -1,0 +1,169 @@
+"""Writes what all calls of this process used: one transaction a second, nothing in the hot path.
+
+Charges wait here in memory, and in the journals on disk, until the database has them. When
+it does not answer they stay, and are offered again with the same numbers; a commit whose
+answer was lost changes nothing the second time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from pipeline.clock import Clock, cpu_seconds
+from pipeline.core.effects import Charge, Ended, TurnTaken
+from pipeline.core.money import Nanos, usd
+from pipeline.journal_file import JournalFile
+from server.metrics import FLUSH_SECONDS, FLUSHES_FAILED
+from server.news import News
+from storage import calls, ledger, turns
+from storage.db import Database, DatabaseDown
+from storage.ledger import CallCharges
+from storage.records import Fenced, Final
+
+log = structlog.get_logger()
+
+EVERY_S = 1.0
+
+
+@dataclass(slots=True)
+class Account:
+    """One call's unwritten facts. `settled` is set once the ledger of the call is closed."""
+
+    call_id: str
+    epoch: int
+    journal: JournalFile
+    fenced: Callable[[], None]
+    charges: list[Charge] = field(default_factory=list)
+    turns: list[TurnTaken] = field(default_factory=list)
+    second: int = 0
+    total: Nanos = Nanos(0)  # noqa: RUF009  # a number, not a mutable default
+    told: tuple[int, int] = (-1, -1)
+    ended: Ended | None = None
+    settled: asyncio.Future[Final] | None = None
+
+
+class Flush:
+    """The only writer of charges, turns and final settlements. `run` is a task of the application."""
+
+    def __init__(self, database: Database, clock: Clock, news: News, node: str) -> None:
+        self._database = database
+        self._clock = clock
+        self._news = news
+        self._node = node
+        self._accounts: dict[str, Account] = {}
+        self._now = asyncio.Event()
+
+    def open(self, account: Account) -> None:
+        self._accounts[account.call_id] = account
+
+    def charge(self, account: Account, charge: Charge) -> None:
+        account.charges.append(charge)
+        account.second = max(account.second, charge.second)
+        account.total = Nanos(account.total + charge.nano)
+
+    async def settle(self, account: Account, ended: Ended) -> Final:
+        """Close a call's ledger with the next flush, however long the database makes us wait."""
+        account.ended = ended
+        account.settled = asyncio.get_running_loop().create_future()
+        self._now.set()
+        try:
+            return await account.settled
+        finally:
+            self._accounts.pop(account.call_id, None)
+
+    def forget(self, account: Account) -> None:
+        """The call is somebody else's now."""
+        self._accounts.pop(account.call_id, None)
+
+    async def run(self) -> None:
+        due = self._clock.seconds()
+        while True:
+            due = max(due + EVERY_S, self._clock.seconds())
+            await asyncio.sleep(due - self._clock.seconds())
+            await self.once()
+
+    async def once(self) -> None:
+        """Write everything that waits. Never raises for a database that is down: the next second tries again."""
+        waiting = [a for a in self._accounts.values() if a.charges or a.turns or a.ended is not None]
+        if not waiting:
+            return
+        await self._to_disk(waiting)
+        begun = cpu_seconds()
+        batch = [(account, tuple(account.charges), tuple(account.turns), account.ended) for account in waiting]
+        try:
+            lost, finals = await self._write(batch)
+        except DatabaseDown as error:
+            FLUSHES_FAILED.inc()
+            log.error("flush_failed", calls=len(batch), retryable=error.retryable)
+            return
+        FLUSH_SECONDS.observe(cpu_seconds() - begun)
+        for account, charges, said, _ in batch:
+            del account.charges[: len(charges)]
+            del account.turns[: len(said)]
+            if account.call_id in lost:
+                account.fenced()
+            self._tell(account)
+            if account.settled is not None and not account.settled.done() and account.call_id in finals:
+                account.settled.set_result(finals[account.call_id])
+
+    async def _to_disk(self, waiting: list[Account]) -> None:
+        """Money is on this machine's disk before the database hears of it."""
+        owing = [account.journal for account in waiting if account.journal.owes_sync]
+        if owing:
+            await asyncio.to_thread(_sync, owing)
+
+    async def _write(
+        self, batch: list[tuple[Account, tuple[Charge, ...], tuple[TurnTaken, ...], Ended | None]]
+    ) -> tuple[set[str], dict[str, Final]]:
+        finals: dict[str, Final] = {}
+        async with self._database.write() as tx:
+            now = self._clock.utc()
+            charged = [CallCharges(a.call_id, a.epoch, c, a.second) for a, c, _, _ in batch if c]
+            lost = set(await ledger.flush(tx, charged, node=self._node, now=now))
+            for account, _, said, ended in batch:
+                if account.call_id in lost:
+                    continue
+                for turn in said:
+                    await turns.add(
+                        tx, account.call_id, turn.index, turn.role, turn.text,
+                        turn.started, turn.ended, turn.interrupted,
+                    )  # fmt: skip
+                if ended is not None:
+                    await calls.advance(
+                        tx, account.call_id, _terminal(ended.status), at=now,
+                        end_reason=ended.reason, carrier_seconds=ended.seconds,
+                    )  # fmt: skip
+                    try:
+                        finals[account.call_id] = await ledger.finalise(
+                            tx, call_id=account.call_id, epoch=account.epoch, now=now
+                        )
+                    except Fenced:
+                        lost.add(account.call_id)
+        return lost, finals
+
+    def _tell(self, account: Account) -> None:
+        told = (account.second, account.total)
+        if told != account.told:
+            account.told = told
+            self._news.publish(account.call_id, "cost", {"second": account.second, "total_usd": usd(account.total)})
+
+
+def _sync(journals: list[JournalFile]) -> None:
+    for journal in journals:
+        journal.sync()
+
+
+_STATUSES: dict[str, calls.CallStatus] = {
+    "completed": "completed",
+    "busy": "busy",
+    "no-answer": "no-answer",
+    "canceled": "canceled",
+}
+
+
+def _terminal(status: str) -> calls.CallStatus:
+    return _STATUSES.get(status, "failed")

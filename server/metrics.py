@@ -1,0 +1,20 @@
+"""The counters and gauges of this process, by name. What they mean to an operator is in docs/."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Counter(
+    "callmeback_http_requests", "Answers by route, method and status", ("route", "method", "status")
+)
+SECONDS = Histogram(
+    "callmeback_http_seconds",
+    "Time to the first byte of an answer by route",
+    ("route",),
+    buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+SURPRISES = Counter("callmeback_surprises", "Errors nobody expected, by where they were caught", ("where",))
+LOGINS = Counter("callmeback_logins", "Logins by outcome", ("outcome",))
+PASSWORD_HASHES = Counter("callmeback_password_hashes", "Password hashes computed")
+CODES = Counter("callmeback_codes", "Verification codes by outcome", ("outcome",))
+READY = Gauge("callmeback_ready", "1 while new calls are taken")

@@ -1,0 +1,134 @@
+"""What happens in live calls, for whoever listens: publish, listen, close. In memory only.
+
+Each call keeps its latest items in one ring; a listener has a place in it and no queue of
+its own, so listeners cost nothing and cannot hold anything up. One that falls behind the
+ring loses the oldest items and is told how many. Nothing here knows HTTP or the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["status", "turn", "cost", "warning", "ended"]
+
+RING = 512
+"""Items kept of one call."""
+
+CLOSED = 256
+"""Calls whose items stay readable after they ended."""
+
+LISTENED = 4096
+"""Calls that may be listened to before anything was published of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that happened. Ids rise by one within a call; `missed` items before it were dropped."""
+
+    id: int
+    kind: Kind
+    data: Mapping[str, object]
+    missed: int = 0
+
+
+@dataclass(slots=True)
+class _Topic:
+    ring: deque[Item]
+    last: int = 0
+    closed: bool = False
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def wake(self) -> None:
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+class Listening:
+    """The items of one call from a point on; ends when the call is closed and all were read.
+
+    `__anext__` may be cancelled (by a timeout) and called again: nothing is lost by it.
+    """
+
+    def __init__(self, topic: _Topic, after: int) -> None:
+        self._topic = topic
+        self._seen = after if 0 <= after <= topic.last else 0
+
+    def __aiter__(self) -> Listening:
+        return self
+
+    async def __anext__(self) -> Item:
+        while True:
+            item = self._next()
+            if item is not None:
+                return item
+            if self._topic.closed:
+                raise StopAsyncIteration
+            await self._topic.changed.wait()
+
+    def _next(self) -> Item | None:
+        ring = self._topic.ring
+        if self._seen >= self._topic.last:
+            return None
+        oldest = ring[0].id
+        missed = max(0, oldest - self._seen - 1)
+        item = ring[self._seen + missed + 1 - oldest]
+        self._seen = item.id
+        return Item(item.id, item.kind, item.data, missed) if missed else item
+
+
+class News:
+    """The calls of this process. Not thread-safe: used from the event loop only."""
+
+    def __init__(self, *, ring: int = RING, closed: int = CLOSED, listened: int = LISTENED) -> None:
+        self._ring = ring
+        self._keep_closed = closed
+        self._keep_listened = listened
+        self._live: dict[str, _Topic] = {}
+        self._silent: OrderedDict[str, _Topic] = OrderedDict()
+        self._closed: OrderedDict[str, _Topic] = OrderedDict()
+
+    def publish(self, call_id: str, kind: Kind, data: Mapping[str, object]) -> None:
+        """Tell all listeners; `data` must be JSON and must not be changed afterwards."""
+        if call_id in self._closed:
+            return
+        topic = self._live.get(call_id)
+        if topic is None:
+            topic = self._silent.pop(call_id, None) or self._new()
+            self._live[call_id] = topic
+        topic.last += 1
+        topic.ring.append(Item(topic.last, kind, data))
+        topic.wake()
+
+    def close(self, call_id: str) -> None:
+        """The call is over: listeners end once they have read what is left. Closing twice is no error."""
+        if call_id in self._closed:
+            return
+        topic = self._live.pop(call_id, None) or self._silent.pop(call_id, None) or self._new()
+        topic.closed = True
+        topic.wake()
+        self._closed[call_id] = topic
+        if len(self._closed) > self._keep_closed:
+            self._closed.popitem(last=False)
+
+    def listen(self, call_id: str, after: int = 0) -> Listening:
+        """Items with an id above `after`, then whatever comes. An `after` not yet reached means from the start."""
+        topic = self._live.get(call_id) or self._closed.get(call_id) or self._silent.get(call_id)
+        if topic is None:
+            topic = self._silent[call_id] = self._new()
+            if len(self._silent) > self._keep_listened:
+                # Ends the longest waiting one's stream instead of leaving it open for ever.
+                _, oldest = self._silent.popitem(last=False)
+                oldest.closed = True
+                oldest.wake()
+        return Listening(topic, after)
+
+    def knows(self, call_id: str) -> bool:
+        """Whether anything of this call is kept here."""
+        return call_id in self._live or call_id in self._closed
+
+    def _new(self) -> _Topic:
+        return _Topic(deque(maxlen=self._ring))

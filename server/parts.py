@@ -1,0 +1,75 @@
+"""The parts of a running server, for the routes to reach: `request.app.state.parts`.
+
+Only `server/app.py` fills them; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from pipeline.carriers.base import Carrier
+from pipeline.clock import Clock
+from server.auth import Tokens
+from server.limits import Limiter
+from server.news import News
+from server.passwords import Passwords
+from server.settings import Settings
+from storage.db import Database
+from storage.records import CallRow, Channel, User
+
+
+class State(StrEnum):
+    """What `/readyz` says."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceCall:
+    """A call somebody asks for. `max_minutes` None means the persona's or the scenario's."""
+
+    persona_id: str
+    scenario_id: str | None
+    context: str
+    max_minutes: int | None
+    channel: Channel
+
+
+class Placing(Protocol):
+    """What the routes need of `server/desk.py`. All raise `Refused`."""
+
+    async def place(self, user: User, order: PlaceCall, idem: tuple[str, str] | None) -> CallRow: ...
+
+    async def hang_up(self, user_id: str, call_id: str) -> CallRow: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limiters:
+    """Attempts counted in this process."""
+
+    login: Limiter
+    login_network: Limiter
+    registration: Limiter
+    code_number: Limiter
+    code_user: Limiter
+
+
+@dataclass(slots=True)
+class Parts:
+    """Everything a request may need."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    carrier: Carrier
+    news: News
+    passwords: Passwords
+    tokens: Tokens
+    code_key: bytes
+    limiters: Limiters
+    desk: Placing
+    state: State = State.STARTING

@@ -1,0 +1,67 @@
+"""Which lines of the price list a call is billed by, and what n minutes usually come to.
+
+The lines follow from the engines that are set. An estimate is for people: what is really
+charged is metered, and what a call may spend is decided in `pipeline/core/budget.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pipeline.core.money import Nanos
+from pipeline.core.tariff import Price, PriceBook, Service, cost
+from server.settings import Settings
+from storage.records import Channel, PriceRow
+
+STT_MODELS = {"local": "whisper-tiny.en", "scripted": "scripted"}
+LLM_MODELS = {"local": "companion", "smollm2": "smollm2", "scripted": "scripted"}
+TTS_MODELS = {"local": "hibari", "scripted": "scripted"}
+
+AGENT_CHARS_A_MINUTE = 420
+"""Half a minute of speech at fourteen characters a second."""
+REPLIES_A_MINUTE = 5
+PROMPT_TOKENS = 700
+REPLY_TOKENS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    price: Price
+    quantity: int
+    amount: Nanos
+
+
+def models(settings: Settings, channel: Channel = "phone") -> dict[Service, str]:
+    """The model of each service a call buys. A browser call has no carrier."""
+    engines: dict[Service, str] = {
+        "stt": STT_MODELS[settings.stt_engine],
+        "llm": LLM_MODELS[settings.llm_engine],
+        "tts": TTS_MODELS[settings.tts_engine],
+    }
+    if channel == "browser":
+        return engines
+    return {"carrier": "twilio", "stream": "twilio-media", "amd": "twilio", **engines}
+
+
+def price_book(rows: Iterable[PriceRow], settings: Settings, channel: Channel = "phone") -> PriceBook:
+    """The rows of a current price list that a call of this channel pins."""
+    wanted = models(settings, channel)
+    return PriceBook(tuple(row.price for row in rows if wanted.get(row.price.service) == row.price.model))
+
+
+def estimate(book: PriceBook, minutes: int) -> list[Estimate]:
+    """What each line comes to in a call of this many minutes in which both sides talk half of the time."""
+    quantities = {
+        "second": 60 * minutes,
+        "char": AGENT_CHARS_A_MINUTE * minutes,
+        "token_in": REPLIES_A_MINUTE * PROMPT_TOKENS * minutes,
+        "token_out": REPLIES_A_MINUTE * REPLY_TOKENS * minutes,
+        "call": 1,
+    }
+    lines = []
+    for price in book:
+        quantity = quantities.get(price.unit, 0)
+        if quantity:
+            lines.append(Estimate(price, quantity, cost(price, quantity)))
+    return lines

@@ -1,0 +1,164 @@
+"""Accounts: register, log in, validate a token, log out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, EmailStr, Field
+from starlette.responses import Response
+
+from pipeline.core.errors import Refused
+from server import numbers
+from server.auth import end_session
+from server.errors import invalid
+from server.limits import take_all
+from server.metrics import LOGINS
+from server.passwords import check_length
+from server.routing import AnyOp, Ask, Body, Op, Text, View, When, Words, no_content
+from storage import users
+from storage.records import EmailTaken, User
+
+
+def _zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError("is no time zone, such as Europe/Berlin")
+    return name
+
+
+Email = Annotated[EmailStr, Field(max_length=254)]
+Password = Annotated[str, AfterValidator(check_length), Field(description="8 to 1024 bytes of UTF-8.")]
+Zone = Annotated[str, AfterValidator(_zone), Field(description="IANA time zone name.", max_length=64)]
+PersonName = Annotated[Words, Field(min_length=1, max_length=100)]
+Phone = Annotated[Text, Field(max_length=32, description="A number in international form, +1 202 555 0100.")]
+
+
+class Register(Body):
+    email: Email
+    password: Password
+    name: PersonName
+    phone: Phone | None = None
+    timezone: Zone = "UTC"
+
+
+class Login(Body):
+    email: Annotated[Text, Field(max_length=254)]
+    password: Password
+
+
+class UserView(View):
+    """An account, as its owner sees it."""
+
+    id: str
+    email: str
+    name: str
+    phone: str | None
+    phone_verified: bool
+    timezone: str
+    role: str
+    created_at: When
+
+
+class LoggedIn(View):
+    token: str
+    expires_at: When
+    user: UserView
+
+
+class Validated(View):
+    valid: bool
+    user: UserView
+
+
+def view(user: User) -> UserView:
+    return UserView(
+        id=user.id,
+        email=user.email,
+        name=user.name,
+        phone=user.phone_e164,
+        phone_verified=user.phone_verified_at is not None,
+        timezone=user.timezone,
+        role=user.role,
+        created_at=user.created_at,
+    )
+
+
+async def register(ask: Ask[Register, None]) -> LoggedIn:
+    parts, new = ask.parts, ask.body
+    e164 = _normalised(new.phone)
+    take_all([(parts.limiters.registration, ask.client)])
+    password_hash = await parts.passwords.hash(new.password)
+    now = parts.clock.utc()
+    try:
+        async with parts.database.write() as tx:
+            user = await users.add(
+                tx,
+                email=new.email,
+                password_hash=password_hash,
+                name=new.name,
+                phone=new.phone,
+                timezone=new.timezone,
+                now=now,
+            )
+            if e164 is not None:
+                user = await users.set_phone(tx, user.id, e164)
+    except EmailTaken:
+        raise Refused("email_taken", "There is an account with this e-mail address.", status=409) from None
+    issued = parts.tokens.issue(user)
+    return LoggedIn(token=issued.token, expires_at=issued.expires_at, user=view(user))
+
+
+def _normalised(phone: str | None) -> str | None:
+    if phone is None:
+        return None
+    try:
+        return numbers.normalise(phone)
+    except ValueError as error:
+        raise invalid("phone", str(error)) from None
+
+
+async def login(ask: Ask[Login, None]) -> LoggedIn:
+    """Counted as a failure beforehand, so that tries at the same moment cannot outrun the count."""
+    parts = ask.parts
+    account = f"{ask.body.email.lower()} {ask.client}"
+    limiters = parts.limiters
+    take_all([(limiters.login_network, ask.client), (limiters.login, account)])
+    right: bool | None = None
+    try:
+        async with parts.database.read() as tx:
+            user = await users.by_email(tx, ask.body.email)
+        right = await parts.passwords.matches(ask.body.password, user.password_hash if user else None)
+    finally:
+        # Right, or nothing was learned about the password: no failure.
+        if right is not False:
+            limiters.login_network.give_back(ask.client)
+            limiters.login.give_back(account)
+    if user is None or not right:
+        LOGINS.labels("refused").inc()
+        raise Refused("bad_credentials", "The e-mail address or the password is wrong.", status=401)
+    LOGINS.labels("let in").inc()
+    issued = parts.tokens.issue(user)
+    return LoggedIn(token=issued.token, expires_at=issued.expires_at, user=view(user))
+
+
+async def validate(ask: Ask[None, None]) -> Validated:
+    return Validated(valid=True, user=view(ask.user))
+
+
+async def logout(ask: Ask[None, None]) -> Response:
+    await end_session(ask.session, ask.parts.database, ask.parts.clock.utc())
+    return no_content()
+
+
+OPS: tuple[AnyOp, ...] = (
+    Op(
+        "POST", "/api/auth/register", register, "Make an account", body=Register, reply=LoggedIn, status=201,
+        refuses=((409, "email_taken"), (429, "rate_limited"), (503, "overloaded")), public=True,
+    ),
+    Op(
+        "POST", "/api/auth/login", login, "Get a token", body=Login, reply=LoggedIn,
+        refuses=((401, "bad_credentials"), (429, "rate_limited"), (503, "overloaded")), public=True,
+    ),
+    Op("GET", "/api/auth/validate", validate, "Is my token good?", reply=Validated),
+    Op("POST", "/api/auth/logout", logout, "End my token", status=204),
+)  # fmt: skip

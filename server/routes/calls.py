@@ -1,0 +1,247 @@
+"""Calls: place one, look at it, end it, take its files. Whether a call may be placed is `server/desk.py`'s to say."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from starlette.responses import FileResponse, Response
+
+from pipeline.core.money import usd
+from server.errors import invalid, not_found
+from server.parts import PlaceCall
+from server.routing import AnyOp, Ask, Body, Op, PageQuery, Text, Usd, View, When
+from storage import calls, charges, ledger, turns
+from storage.db import Tx
+from storage.records import OVER, STATUS_RANK, CallRow, CallStatus, Channel, TurnRow
+
+_IDEM_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+Ident = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+
+
+class NewCall(Body):
+    persona_id: Ident
+    scenario_id: Ident | None = None
+    context: Annotated[
+        Text, Field(max_length=2000, description="What the persona should know this time.")
+    ] = ""
+    max_minutes: Annotated[int, Field(ge=1, le=240)] | None = None
+    channel: Channel = "phone"
+
+
+class CallView(View):
+    id: str
+    status: CallStatus
+    end_reason: str | None
+    persona_id: str
+    scenario_id: str | None
+    channel: Channel
+    phone_last2: str | None
+    context: str
+    max_minutes: int
+    created_at: When
+    answered_at: When | None
+    ended_at: When | None
+    duration_seconds: int | None
+    total_usd: Usd
+
+
+class CallList(View):
+    items: list[CallView]
+    next_cursor: str | None
+
+
+class CostLineView(View):
+    service: str
+    model: str
+    unit: str
+    quantity: int
+    usd: Usd
+
+
+class CostSecondView(View):
+    """What was bought in that second since the answer; a refund is negative."""
+
+    second: int
+    usd: Usd
+
+
+class Costs(View):
+    total_usd: Usd
+    held_usd: Usd
+    lines: list[CostLineView]
+    per_second: list[CostSecondView]
+
+
+class TurnView(View):
+    """One line of the transcript; of the agent's words, those that were heard."""
+
+    index: int
+    role: Literal["caller", "agent"]
+    text: str
+    started_ms: int
+    ended_ms: int
+    interrupted: bool
+
+
+class Transcript(View):
+    items: list[TurnView]
+    next_cursor: str | None
+
+
+def is_over(call: CallRow) -> bool:
+    return STATUS_RANK[call.status] == OVER
+
+
+def duration(call: CallRow) -> int | None:
+    """Whole seconds: the carrier's count where it is known, else what we saw; None until answered and over."""
+    if call.carrier_seconds is not None:
+        return call.carrier_seconds
+    if call.answered_at is None or call.ended_at is None:
+        return None
+    return max(0, int((call.ended_at - call.answered_at).total_seconds()))
+
+
+def view(call: CallRow) -> CallView:
+    return CallView(
+        id=call.id,
+        status=call.status,
+        end_reason=call.end_reason,
+        persona_id=call.persona_id,
+        scenario_id=call.scenario_id,
+        channel=call.channel,
+        phone_last2=call.phone_e164[-2:] if call.phone_e164 else None,
+        context=call.context,
+        max_minutes=call.max_minutes,
+        created_at=call.created_at,
+        answered_at=call.answered_at,
+        ended_at=call.ended_at,
+        duration_seconds=duration(call),
+        total_usd=usd(call.total_nano),
+    )
+
+
+def turn_view(turn: TurnRow) -> TurnView:
+    return TurnView(
+        index=turn.index,
+        role=turn.role,
+        text=turn.text,
+        started_ms=turn.started_ms,
+        ended_ms=turn.ended_ms,
+        interrupted=turn.interrupted,
+    )
+
+
+async def mine(tx: Tx, user_id: str, call_id: str) -> CallRow:
+    call = await calls.get_for(tx, user_id, call_id)
+    if call is None:
+        raise not_found()
+    return call
+
+
+async def place(ask: Ask[NewCall, None]) -> CallView:
+    new = ask.body
+    order = PlaceCall(
+        persona_id=new.persona_id,
+        scenario_id=new.scenario_id,
+        context=new.context,
+        max_minutes=new.max_minutes,
+        channel=new.channel,
+    )
+    keys = ask.request.headers.getlist("idempotency-key")
+    idem = None
+    if keys:
+        if len(keys) > 1 or not _IDEM_KEY.fullmatch(keys[0]):
+            raise invalid("Idempotency-Key", "is 1 to 255 visible ASCII characters, given once")
+        idem = (keys[0], hashlib.sha256(new.model_dump_json().encode()).hexdigest())
+    return view(await ask.parts.desk.place(ask.user, order, idem))
+
+
+async def listing(ask: Ask[None, PageQuery]) -> CallList:
+    async with ask.parts.database.read() as tx:
+        page = await calls.page(tx, ask.user.id, ask.query.cursor, ask.query.limit)
+    return CallList(items=[view(call) for call in page.items], next_cursor=page.next_cursor)
+
+
+async def show(ask: Ask[None, None]) -> CallView:
+    async with ask.parts.database.read() as tx:
+        return view(await mine(tx, ask.user.id, ask.ident()))
+
+
+async def costs(ask: Ask[None, None]) -> Costs:
+    async with ask.parts.database.read() as tx:
+        call = await mine(tx, ask.user.id, ask.ident())
+        lines = await charges.cost_lines(tx, call.id)
+        seconds = await charges.cost_seconds(tx, call.id)
+        hold = await ledger.hold_of(tx, call.id)
+    held = hold.amount_nano if hold is not None and hold.status == "open" else 0
+    return Costs(
+        total_usd=usd(call.total_nano),
+        held_usd=usd(held),
+        lines=[
+            CostLineView(
+                service=line.service,
+                model=line.model,
+                unit=line.unit,
+                quantity=line.quantity,
+                usd=usd(line.amount_nano),
+            )
+            for line in lines
+        ],
+        per_second=[CostSecondView(second=second.second, usd=usd(second.nano)) for second in seconds],
+    )
+
+
+async def transcript(ask: Ask[None, None]) -> Transcript:
+    async with ask.parts.database.read() as tx:
+        call = await mine(tx, ask.user.id, ask.ident())
+        found: Sequence[TurnRow] = await turns.of_call(tx, call.id)
+    return Transcript(items=[turn_view(turn) for turn in found], next_cursor=None)
+
+
+async def hang_up(ask: Ask[None, None]) -> CallView:
+    return view(await ask.parts.desk.hang_up(ask.user.id, ask.ident()))
+
+
+async def journal(ask: Ask[None, None]) -> Response:
+    return await _file(ask, ".journal", "text/plain; charset=utf-8")
+
+
+async def audio(ask: Ask[None, None]) -> Response:
+    return await _file(ask, ".wav", "audio/wav")
+
+
+async def _file(ask: Ask[None, None], suffix: str, media_type: str) -> Response:
+    """A file of a call whose ledger is closed: nothing is written to it any more."""
+    async with ask.parts.database.read() as tx:
+        call = await mine(tx, ask.user.id, ask.ident())
+    path: Path = ask.parts.settings.calls_dir / f"{call.id}{suffix}"
+    if call.final_at is None or not await asyncio.to_thread(path.is_file):
+        raise not_found()
+    return FileResponse(path, media_type=media_type, filename=path.name)
+
+
+OPS: tuple[AnyOp, ...] = (
+    Op(
+        "POST", "/api/calls", place, "Ring me", body=NewCall, reply=CallView, status=202,
+        refuses=(
+            (402, "insufficient_credit"), (402, "budget_exhausted"), (403, "phone_not_verified"),
+            (403, "not_allowed_number"), (404, "not_found"), (409, "call_in_progress"),
+            (409, "idempotency_conflict"), (429, "rate_limited"),
+        ),
+        headers=(("Idempotency-Key", "The same key and body again answer with the same call."),),
+    ),
+    Op("GET", "/api/calls", listing, "My calls, newest first", query=PageQuery, reply=CallList),
+    Op("GET", "/api/calls/{id}", show, "One of them", reply=CallView),
+    Op("GET", "/api/calls/{id}/costs", costs, "What it cost, by service and second", reply=Costs),
+    Op("GET", "/api/calls/{id}/transcript", transcript, "What was said", reply=Transcript),
+    Op("POST", "/api/calls/{id}/hangup", hang_up, "End it", reply=CallView, status=202),
+    Op("GET", "/api/calls/{id}/journal", journal, "Its journal, for replay", media="text/plain"),
+    Op("GET", "/api/calls/{id}/audio", audio, "Its recording, where recording is on", media="audio/wav"),
+)  # fmt: skip

@@ -1,0 +1,242 @@
+"""My credit and my budget, the price list, and what n minutes come to. Amounts are decimal strings of dollars."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from pipeline.core.money import Nanos, parse_usd, usd
+from server import prices
+from server.errors import FieldError, InvalidFields, not_found
+from server.routing import AnyOp, Ask, Body, Op, PageQuery, Query, Usd, View, When
+from storage import ledger, personas, pricing
+from storage.records import Budget, PriceRow
+
+
+def _positive(text: str) -> str:
+    if parse_usd(text) <= 0:
+        raise ValueError("an amount is more than nothing")
+    return text
+
+
+Amount = Annotated[
+    str,
+    Field(max_length=19, description="More than 0 US dollars, a decimal string with at most nine places."),
+    AfterValidator(_positive),
+]
+
+
+class Credits(View):
+    """`held_usd` is set aside for calls; `available_usd` is the rest."""
+
+    balance_usd: Usd
+    held_usd: Usd
+    available_usd: Usd
+
+
+class TransactionView(View):
+    id: int
+    kind: str
+    amount_usd: Usd
+    balance_after_usd: Usd
+    call_id: str | None
+    note: str
+    created_at: When
+
+
+class TransactionList(View):
+    items: list[TransactionView]
+    next_cursor: str | None
+
+
+class BudgetBody(Body):
+    """Replaces the whole budget; null is no limit."""
+
+    per_call_usd: Amount | None = None
+    daily_usd: Amount | None = None
+    monthly_usd: Amount | None = None
+    warn_percent: Annotated[int, Field(ge=1, le=100)] = 80
+    auto_cutoff: bool = True
+
+
+class BudgetView(View):
+    per_call_usd: Usd | None
+    daily_usd: Usd | None
+    monthly_usd: Usd | None
+    warn_percent: int
+    auto_cutoff: bool
+
+
+class PriceView(View):
+    """`price_usd` buys `block_units` units; quantities are raised to `minimum`, then to a multiple of `increment`."""
+
+    service: str
+    model: str
+    unit: str
+    price_usd: Usd
+    block_units: int
+    increment: int
+    minimum: int
+    note: str
+    source: str
+    seen_on: date | None
+
+
+class PriceListView(View):
+    items: list[PriceView]
+    next_cursor: str | None
+
+
+class EstimateQuery(Query):
+    minutes: int = Field(ge=1, le=240)
+    persona_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = None
+
+
+class EstimateLine(View):
+    service: str
+    model: str
+    unit: str
+    quantity: int
+    usd: Usd
+
+
+class EstimateView(View):
+    """Of a call in which both sides talk half of the time."""
+
+    minutes: int
+    total_usd: Usd
+    lines: list[EstimateLine]
+
+
+async def balance(ask: Ask[None, None]) -> Credits:
+    async with ask.parts.database.read() as tx:
+        found = await ledger.balance(tx, ask.user.id)
+    return Credits(
+        balance_usd=usd(found.balance), held_usd=usd(found.held), available_usd=usd(found.available)
+    )
+
+
+async def transactions(ask: Ask[None, PageQuery]) -> TransactionList:
+    async with ask.parts.database.read() as tx:
+        page = await ledger.transactions(tx, ask.user.id, ask.query.cursor, ask.query.limit)
+    items = [
+        TransactionView(
+            id=item.id,
+            kind=item.kind,
+            amount_usd=usd(item.amount_nano),
+            balance_after_usd=usd(item.balance_after_nano),
+            call_id=item.call_id,
+            note=item.note,
+            created_at=item.created_at,
+        )
+        for item in page.items
+    ]
+    return TransactionList(items=items, next_cursor=page.next_cursor)
+
+
+def _nanos(amount: str | None) -> Nanos | None:
+    return None if amount is None else parse_usd(amount)
+
+
+def _usd(amount: Nanos | None) -> str | None:
+    return None if amount is None else usd(amount)
+
+
+def _budget_view(budget: Budget) -> BudgetView:
+    return BudgetView(
+        per_call_usd=_usd(budget.per_call_nano),
+        daily_usd=_usd(budget.daily_nano),
+        monthly_usd=_usd(budget.monthly_nano),
+        warn_percent=budget.warn_percent,
+        auto_cutoff=budget.auto_cutoff,
+    )
+
+
+async def budget(ask: Ask[None, None]) -> BudgetView:
+    async with ask.parts.database.read() as tx:
+        return _budget_view(await ledger.budget(tx, ask.user.id))
+
+
+async def put_budget(ask: Ask[BudgetBody, None]) -> BudgetView:
+    """A limit that nothing enforces is worse than none, so the daily and monthly ones are refused for now."""
+    body = ask.body
+    unenforced = [name for name in ("daily_usd", "monthly_usd") if getattr(body, name) is not None]
+    if unenforced:
+        raise InvalidFields(
+            [FieldError(field=name, message="is not enforced yet; leave it null") for name in unenforced]
+        )
+    wanted = Budget(
+        per_call_nano=_nanos(body.per_call_usd),
+        daily_nano=None,
+        monthly_nano=None,
+        warn_percent=body.warn_percent,
+        auto_cutoff=body.auto_cutoff,
+    )
+    async with ask.parts.database.write() as tx:
+        return _budget_view(await ledger.put_budget(tx, ask.user.id, wanted))
+
+
+async def _current(ask: Ask[None, None] | Ask[None, EstimateQuery]) -> list[PriceRow]:
+    parts = ask.parts
+    async with parts.database.read() as tx:
+        return await pricing.current(tx, parts.clock.utc(), parts.settings.price_list)
+
+
+async def price_list(ask: Ask[None, None]) -> PriceListView:
+    items = [
+        PriceView(
+            service=row.price.service,
+            model=row.price.model,
+            unit=row.price.unit,
+            price_usd=usd(row.price.price_nano),
+            block_units=row.price.block_units,
+            increment=row.price.increment,
+            minimum=row.price.minimum,
+            note=row.price.note,
+            source=row.source,
+            seen_on=row.seen_on,
+        )
+        for row in await _current(ask)
+    ]
+    return PriceListView(items=items, next_cursor=None)
+
+
+async def estimate(ask: Ask[None, EstimateQuery]) -> EstimateView:
+    query = ask.query
+    if query.persona_id is not None:
+        async with ask.parts.database.read() as tx:
+            if await personas.by_id(tx, query.persona_id) is None:
+                raise not_found()
+    lines = prices.estimate(prices.price_book(await _current(ask), ask.parts.settings), query.minutes)
+    return EstimateView(
+        minutes=query.minutes,
+        total_usd=usd(sum(line.amount for line in lines)),
+        lines=[
+            EstimateLine(
+                service=line.price.service,
+                model=line.price.model,
+                unit=line.price.unit,
+                quantity=line.quantity,
+                usd=usd(line.amount),
+            )
+            for line in lines
+        ],
+    )
+
+
+OPS: tuple[AnyOp, ...] = (
+    Op("GET", "/api/credits", balance, "My balance", reply=Credits),
+    Op(
+        "GET", "/api/credits/transactions", transactions, "My ledger, newest first", query=PageQuery,
+        reply=TransactionList,
+    ),
+    Op("GET", "/api/budget", budget, "My limits", reply=BudgetView),
+    Op("PUT", "/api/budget", put_budget, "Set my limits", body=BudgetBody, reply=BudgetView),
+    Op("GET", "/api/prices", price_list, "The price list", reply=PriceListView),
+    Op(
+        "GET", "/api/estimate", estimate, "What n minutes come to", query=EstimateQuery, reply=EstimateView,
+        refuses=((404, "not_found"),),
+    ),
+)  # fmt: skip

@@ -1,0 +1,98 @@
+"""For machines that watch the server: is it alive, is it ready, its figures, its description."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import json
+from typing import Literal
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.errors import not_found
+from server.metrics import READY
+from server.parts import Parts, State
+from server.routing import AnyOp, Ask, Op, View
+from storage import personas
+from storage.db import DatabaseDown
+
+READY_S = 2.0
+"""How long the database may take to answer before this counts as not ready."""
+
+
+class Health(View):
+    status: Literal["ok"]
+
+
+class Readiness(View):
+    """`database` says whether it answers; `state` whether new calls are taken."""
+
+    state: State
+    database: bool
+
+
+async def healthz(_ask: Ask[None, None]) -> Health:
+    return Health(status="ok")
+
+
+async def readyz(ask: Ask[None, None]) -> Response:
+    answers = await _database_answers(ask.parts)
+    ready = answers and ask.parts.state is State.READY
+    READY.set(ready)
+    body = Readiness(state=ask.parts.state, database=answers)
+    return Response(body.model_dump_json(), 200 if ready else 503, media_type="application/json")
+
+
+async def _database_answers(parts: Parts) -> bool:
+    try:
+        async with asyncio.timeout(READY_S), parts.database.read() as tx:
+            await personas.all(tx)
+    except (DatabaseDown, TimeoutError):
+        return False
+    return True
+
+
+async def metrics(ask: Ask[None, None]) -> Response:
+    """Unknown to whoever may not see it, so that nobody learns of it."""
+    if not _may_see(ask.request, ask.parts):
+        raise not_found()
+    return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+def _may_see(request: Request, parts: Parts) -> bool:
+    token = parts.settings.metrics_token
+    if token is not None:
+        expected = f"Bearer {token.get_secret_value()}".encode()
+        return hmac.compare_digest(request.headers.get("authorization", "").encode(), expected)
+    # A reverse proxy on this machine is loopback too; what it hands on is not.
+    if "x-forwarded-for" in request.headers or "forwarded" in request.headers:
+        return False
+    try:
+        return ipaddress.ip_address(request.client.host if request.client else "").is_loopback
+    except ValueError:
+        return False
+
+
+async def openapi(_ask: Ask[None, None]) -> Response:
+    # Imported when asked for: the description is made from the table of all routes, this one included.
+    from server.openapi import describe
+    from server.routes import OPS as ALL
+
+    return Response(json.dumps(describe(ALL)), media_type="application/json")
+
+
+OPS: tuple[AnyOp, ...] = (
+    Op("GET", "/healthz", healthz, "Is the process alive?", reply=Health, public=True),
+    Op(
+        "GET", "/readyz", readyz, "Does it take calls? 503 with the same body if not", reply=Readiness, public=True,
+        refuses=((503, "overloaded"),),
+    ),
+    Op(
+        "GET", "/metrics", metrics, "Figures for Prometheus: on loopback, or with METRICS_TOKEN", media="text/plain",
+        public=True, refuses=((404, "not_found"),),
+    ),
+    Op("GET", "/openapi.json", openapi, "This description", media="application/json", public=True),
+)  # fmt: skip

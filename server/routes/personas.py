@@ -1,0 +1,106 @@
+"""The personas, and what each of them is to me."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from server.errors import not_found
+from server.routing import AnyOp, Ask, Body, Op, Text, View, When, Words
+from storage import personas
+from storage.records import Persona, Relationship
+
+
+class PersonaView(View):
+    id: str
+    name: str
+    tagline: str
+    greeting: str
+    voice: str
+    max_minutes: int
+
+
+class PersonaList(View):
+    items: list[PersonaView]
+    next_cursor: str | None
+
+
+class RelationshipBody(Body):
+    """What the persona is to me, and what it should know of me, in my words."""
+
+    kind: Annotated[Words, Field(max_length=40)]
+    notes: Annotated[Text, Field(max_length=2000)] = ""
+
+
+class RelationshipView(View):
+    persona_id: str
+    kind: str
+    notes: str
+    calls: int
+    last_call_at: When | None
+
+
+def view(persona: Persona) -> PersonaView:
+    return PersonaView(
+        id=persona.id,
+        name=persona.name,
+        tagline=persona.tagline,
+        greeting=persona.greeting,
+        voice=persona.voice,
+        max_minutes=persona.max_minutes,
+    )
+
+
+def relationship_view(relationship: Relationship) -> RelationshipView:
+    return RelationshipView(
+        persona_id=relationship.persona_id,
+        kind=relationship.kind,
+        notes=relationship.notes,
+        calls=relationship.calls,
+        last_call_at=relationship.last_call_at,
+    )
+
+
+async def listing(ask: Ask[None, None]) -> PersonaList:
+    async with ask.parts.database.read() as tx:
+        found = await personas.all(tx)
+    return PersonaList(items=[view(persona) for persona in found], next_cursor=None)
+
+
+async def show(ask: Ask[None, None]) -> PersonaView:
+    async with ask.parts.database.read() as tx:
+        persona = await personas.by_id(tx, ask.ident())
+    if persona is None:
+        raise not_found()
+    return view(persona)
+
+
+async def relationship(ask: Ask[None, None]) -> RelationshipView:
+    async with ask.parts.database.read() as tx:
+        persona = await personas.by_id(tx, ask.ident())
+        if persona is None:
+            raise not_found()
+        return relationship_view(await personas.relationship(tx, ask.user.id, persona.id))
+
+
+async def put_relationship(ask: Ask[RelationshipBody, None]) -> RelationshipView:
+    async with ask.parts.database.write() as tx:
+        persona = await personas.by_id(tx, ask.ident())
+        if persona is None:
+            raise not_found()
+        kind, notes = ask.body.kind, ask.body.notes
+        return relationship_view(
+            await personas.put_relationship(tx, ask.user.id, persona.id, kind=kind, notes=notes)
+        )
+
+
+OPS: tuple[AnyOp, ...] = (
+    Op("GET", "/api/personas", listing, "Who can ring me", reply=PersonaList),
+    Op("GET", "/api/personas/{id}", show, "One of them", reply=PersonaView),
+    Op("GET", "/api/personas/{id}/relationship", relationship, "What it is to me", reply=RelationshipView),
+    Op(
+        "PUT", "/api/personas/{id}/relationship", put_relationship, "Say what it is to me",
+        body=RelationshipBody, reply=RelationshipView,
+    ),
+)  # fmt: skip

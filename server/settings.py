@@ -1,0 +1,297 @@
+"""Every setting, its default and its range. The only place that reads the environment.
+
+A setting's name in the environment is the field's name in capitals. What is wrong is said
+before anything starts, by the setting's name and never with its value. This module decides
+what may be configured together; it opens nothing and imports no engine.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+MIN_SECRET_BYTES = 32
+MIN_DISTINCT_BYTES = 8
+"""A secret with fewer different bytes is a placeholder such as "changeme" repeated, and refused."""
+
+_E164 = re.compile(r"\+[1-9]\d{6,14}")
+_REGION = re.compile(r"[A-Z]{2}")
+
+
+class BadSettings(Exception):
+    """The server cannot start like this. `problems` has one plain sentence a setting, without values."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def _signing_secret(secret: SecretStr) -> SecretStr:
+    raw = secret.get_secret_value().encode()
+    if len(raw) < MIN_SECRET_BYTES:
+        raise ValueError(
+            f"must have at least {MIN_SECRET_BYTES} bytes, such as the output of: openssl rand -hex 32"
+        )
+    if len(set(raw)) < MIN_DISTINCT_BYTES:
+        raise ValueError("looks like a placeholder; use the output of: openssl rand -hex 32")
+    return secret
+
+
+def _not_empty(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().strip():
+        raise ValueError("is set but empty")
+    return secret
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an http:// or https:// address")
+    if parts.path not in {"", "/"} or parts.query or parts.fragment or parts.username:
+        raise ValueError("must be an origin: scheme, host and port, without a path")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("has a port that is no port") from None
+    return url.rstrip("/")
+
+
+def _number(text: str) -> str:
+    if not _E164.fullmatch(text):
+        raise ValueError("must be a number in E.164 form, such as +12025550100")
+    return text
+
+
+def _regions(regions: tuple[str, ...]) -> tuple[str, ...]:
+    if not regions or not all(_REGION.fullmatch(region) for region in regions):
+        raise ValueError("must be two-letter country codes, separated by commas, such as US,CA")
+    return regions
+
+
+SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
+Secret = Annotated[SecretStr, AfterValidator(_not_empty)]
+Origin = Annotated[str, AfterValidator(_origin)]
+E164 = Annotated[str, AfterValidator(_number)]
+Regions = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_regions)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+SigningSecrets = Annotated[tuple[SigningSecret, ...], BeforeValidator(_split), Field(max_length=2)]
+
+
+class Settings(BaseModel):
+    """Frozen and complete: `load` reads the environment once, tests give the fields by name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True)
+
+    # where it runs
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
+    public_url: Origin = Field(
+        "",
+        description="Origin under which the carrier and browsers reach this server; default http://HOST:PORT.",
+    )
+    trusted_proxies: Names = Field(
+        (), description="Addresses of reverse proxies whose X-Forwarded-For and -Proto are believed."
+    )
+    data_dir: Path = Field(
+        Path("data"), description="Directory of the database, the journals and recordings."
+    )
+    database_url: str = Field(
+        "",
+        description="sqlite+aiosqlite:///path or postgresql+asyncpg://…; default callmeback.db in DATA_DIR.",
+    )
+    max_connections: int = Field(1000, ge=10, le=100_000, description="Connections in all, beyond them 503.")
+    max_connections_per_ip: int = Field(200, ge=1, le=100_000, description="Connections from one address.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    metrics_token: Secret | None = Field(
+        None, description="Bearer token for /metrics; without it, /metrics answers on loopback only."
+    )
+
+    # accounts
+    jwt_secret: SigningSecret | None = Field(
+        None, description="Key that signs tokens, 32 bytes or more; made and kept in DATA_DIR on loopback."
+    )
+    jwt_secret_previous: SigningSecrets = Field(
+        (), description="Up to two former keys, comma-separated, still accepted while their tokens live."
+    )
+    bcrypt_cost: int = Field(
+        12, ge=10, le=16, description="Work factor of password hashes, as a power of two."
+    )
+    login_failures: int = Field(
+        5, ge=1, le=100, description="Failed logins per account and address in 15 minutes."
+    )
+    login_failures_per_ip: int = Field(
+        100, ge=1, le=10_000, description="Failed logins per address in an hour."
+    )
+    registrations_per_ip: int = Field(20, ge=1, le=10_000, description="New accounts per address in an hour.")
+    codes_per_number: int = Field(3, ge=1, le=20, description="Verification codes to a number in 10 minutes.")
+    codes_per_number_daily: int = Field(
+        6, ge=1, le=100, description="Verification codes to a number in a day."
+    )
+    codes_per_user: int = Field(5, ge=1, le=100, description="Verification codes for a user in an hour.")
+
+    # the carrier
+    twilio_account_sid: str | None = Field(
+        None,
+        pattern=r"^AC[0-9a-fA-F]{32}$",
+        description="Twilio account; without it the simulated carrier rings.",
+    )
+    twilio_auth_token: Secret | None = Field(None, description="The account's auth token.")
+    twilio_phone_number: E164 | None = Field(
+        None, description="The number calls and messages come from, E.164."
+    )
+    twilio_api_url: Origin = Field("https://api.twilio.com", description="Replaces every twilio.com host.")
+    operator_country: Regions = Field(("US",), description="Countries that may be rung, two letters each.")
+    operator_name: str = Field(
+        "Call Me Back",
+        min_length=1,
+        max_length=80,
+        description="Who calls, in the disclosure that opens each call.",
+    )
+
+    # engines and prices
+    stt_engine: Literal["local", "scripted"] = Field("local", description="Speech to text.")
+    llm_engine: Literal["local", "smollm2", "scripted"] = Field("local", description="Language model.")
+    tts_engine: Literal["local", "scripted"] = Field("local", description="Text to speech.")
+    local_prices: Literal["list", "free"] | None = Field(
+        None,
+        description="What local engines cost; default list with the simulated carrier, free with a real one.",
+    )
+
+    # calls
+    record_calls: bool = Field(
+        False, description="Keep a stereo WAV of each call; the disclosure then says so."
+    )
+    ring_seconds: int = Field(25, ge=5, le=120, description="How long to let it ring.")
+    max_call_minutes: int = Field(
+        15, ge=1, le=240, description="Longest call, and the most max_minutes may ask for."
+    )
+    max_live_calls: int = Field(
+        100, ge=1, le=10_000, description="Live calls of this process, beyond them 503."
+    )
+    max_calls_per_user: int = Field(2, ge=1, le=100, description="Live calls of one user.")
+    end_of_turn_ms: int = Field(500, ge=100, le=5_000, description="Silence that ends the caller's turn.")
+    barge_in_ms: int = Field(250, ge=60, le=2_000, description="Voiced sound that stops the agent.")
+    idle_prompt_ms: int = Field(9_000, ge=2_000, le=60_000, description="Silence before “still there?”.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: dict[str, Any]) -> dict[str, Any]:
+        filled = dict(values)
+        if not filled.get("public_url"):
+            host = str(filled.get("host") or "127.0.0.1")
+            filled["public_url"] = (
+                f"http://{f'[{host}]' if ':' in host else host}:{filled.get('port') or 8000}"
+            )
+        if not filled.get("database_url"):
+            path = Path(filled.get("data_dir") or "data") / "callmeback.db"
+            filled["database_url"] = f"sqlite+aiosqlite:///{path}"
+        return filled
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        twilio = {
+            "TWILIO_ACCOUNT_SID": self.twilio_account_sid,
+            "TWILIO_AUTH_TOKEN": self.twilio_auth_token,
+            "TWILIO_PHONE_NUMBER": self.twilio_phone_number,
+        }
+        missing = [name for name, value in twilio.items() if value is None]
+        if 0 < len(missing) < len(twilio):
+            raise ValueError(
+                f"{missing[0]}: is missing; the Twilio settings are given together or not at all"
+            )
+        if self.public_is_loopback:
+            return self
+        if not self.public_url.startswith("https://"):
+            raise ValueError("PUBLIC_URL: must be https:// unless it is a loopback address")
+        if missing:
+            raise ValueError(
+                "TWILIO_ACCOUNT_SID: is missing; the simulated carrier runs only where PUBLIC_URL is a loopback address"
+            )
+        if self.jwt_secret is None:
+            raise ValueError("JWT_SECRET: is needed where PUBLIC_URL is not a loopback address")
+        return self
+
+    @property
+    def public_is_loopback(self) -> bool:
+        """Whether only this machine can be meant by `PUBLIC_URL`."""
+        host = urlsplit(self.public_url).hostname or ""
+        if host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def simulated(self) -> bool:
+        """No Twilio credentials: the built-in carrier rings."""
+        return self.twilio_account_sid is None
+
+    @property
+    def price_list(self) -> Literal["list", "free"]:
+        """Which of the two price lists local engines are billed by."""
+        return self.local_prices or ("list" if self.simulated else "free")
+
+    @property
+    def calls_dir(self) -> Path:
+        """Where a call's journal and recording lie."""
+        return self.data_dir / "calls"
+
+    @property
+    def sqlite(self) -> bool:
+        return self.database_url.startswith("sqlite")
+
+
+_OPTIONAL_TEXT = frozenset(
+    name
+    for name in Settings.model_fields
+    if name not in {"jwt_secret", "metrics_token", "twilio_auth_token", "jwt_secret_previous"}
+)
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings the environment gives; `BadSettings` names each one that will not do.
+
+    A setting that is empty counts as not set, but an empty secret is a mistake and refused.
+    """
+    given: dict[str, Any] = {}
+    for name in Settings.model_fields:
+        value = environ.get(name.upper())
+        if value is None or (not value.strip() and name in _OPTIONAL_TEXT):
+            continue
+        given[name] = value
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        raise BadSettings(_problems(error)) from None
+
+
+def _problems(error: ValidationError) -> tuple[str, ...]:
+    found = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        message = item["msg"].removeprefix("Value error, ")
+        name = str(item["loc"][0]).upper() if item["loc"] else ""
+        found.append(f"{name}: {message}" if name else message)
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""All SQL. Rows in, frozen records out; storage records and never decides."""

@@ -1,0 +1,115 @@
+"""Calls and how far they have come. A status only moves up and a terminal one sticks, so that callbacks may
+arrive late, twice and in any order (design: status lattice).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, case, func, or_, select, update
+
+from storage.db import Tx, insert
+from storage.records import OVER, STATUS_RANK, CallRow, CallStatus, IdemTaken, NewCall, Page
+from storage.rows import columns, every, first, newest_page, record
+from storage.tables import calls
+
+
+async def create(tx: Tx, new: NewCall) -> CallRow:
+    """A queued call. Raises `IdemTaken` with the earlier call when the user's key was used before."""
+    row = insert(tx, calls).values(asdict(new))
+    row = row.on_conflict_do_nothing(index_elements=["user_id", "idem_key"])
+    added = (await tx.execute(row.returning(*columns(calls, CallRow)))).first()
+    if added is not None:
+        return record(CallRow, added)
+    earlier = None if new.idem_key is None else await by_idem(tx, new.user_id, new.idem_key)
+    if earlier is None:
+        raise LookupError("the row that conflicts is gone")
+    raise IdemTaken(earlier)
+
+
+async def by_idem(tx: Tx, user_id: str, key: str) -> CallRow | None:
+    return await first(tx, CallRow, _calls(calls.c.user_id == user_id, calls.c.idem_key == key))
+
+
+async def get(tx: Tx, call_id: str) -> CallRow | None:
+    return await first(tx, CallRow, _calls(calls.c.id == call_id))
+
+
+async def get_for(tx: Tx, user_id: str, call_id: str) -> CallRow | None:
+    """The call if it is the user's."""
+    return await first(tx, CallRow, _calls(calls.c.id == call_id, calls.c.user_id == user_id))
+
+
+async def by_sid(tx: Tx, sid: str) -> CallRow | None:
+    return await first(tx, CallRow, _calls(calls.c.sid == sid))
+
+
+async def page(tx: Tx, user_id: str, cursor: str | None, limit: int) -> Page[CallRow]:
+    return await newest_page(tx, CallRow, calls, calls.c.user_id == user_id, cursor, limit)
+
+
+async def advance(
+    tx: Tx,
+    call_id: str,
+    status: CallStatus,
+    *,
+    at: datetime,
+    sid: str | None = None,
+    answered_at: datetime | None = None,
+    ended_at: datetime | None = None,
+    end_reason: str | None = None,
+    carrier_seconds: int | None = None,
+) -> bool:
+    """Notes what is known now; True when the status moved up.
+
+    `in-progress` dates the answer and a terminal status the end, at `at` unless told otherwise. Facts are
+    kept also when the status comes too late: the earliest answer and end, the most seconds, the first reason
+    and carrier id.
+    """
+    rank = STATUS_RANK[status]
+    if status == "in-progress":
+        answered_at = answered_at or at
+    if rank == OVER:
+        ended_at = ended_at or at
+    upward = update(calls).where(calls.c.id == call_id, calls.c.status_rank < rank)
+    moved = (await tx.execute(upward.values(status=status, status_rank=rank))).rowcount == 1
+    facts: dict[str, ColumnElement[Any]] = {}
+    if sid is not None:
+        facts["sid"] = func.coalesce(calls.c.sid, sid)
+    if end_reason is not None:
+        facts["end_reason"] = func.coalesce(calls.c.end_reason, end_reason)
+    if answered_at is not None:
+        facts["answered_at"] = _earliest(calls.c.answered_at, answered_at)
+    if ended_at is not None:
+        facts["ended_at"] = _earliest(calls.c.ended_at, ended_at)
+    if carrier_seconds is not None:
+        known = calls.c.carrier_seconds
+        more = or_(known.is_(None), known < carrier_seconds)
+        facts["carrier_seconds"] = case((more, carrier_seconds), else_=known)
+    if facts:
+        await tx.execute(update(calls).where(calls.c.id == call_id).values(facts))
+    return moved
+
+
+async def live(tx: Tx, owner: str | None = None) -> list[CallRow]:
+    """Calls whose ledger is still open, oldest first; of one owner or of all."""
+    query = _calls(calls.c.final_at.is_(None))
+    if owner is not None:
+        query = query.where(calls.c.owner == owner)
+    return await every(tx, CallRow, query.order_by(calls.c.created_at, calls.c.id))
+
+
+async def count_live(tx: Tx, user_id: str) -> int:
+    """The user's calls that are not over, those still ringing included."""
+    ongoing = (calls.c.user_id == user_id, calls.c.status_rank < OVER, calls.c.final_at.is_(None))
+    return int((await tx.execute(select(func.count()).select_from(calls).where(*ongoing))).scalar_one())
+
+
+def _calls(*conditions: ColumnElement[bool]) -> Select[Any]:
+    return select(*columns(calls, CallRow)).where(*conditions)
+
+
+def _earliest(column: ColumnElement[Any], moment: datetime) -> ColumnElement[Any]:
+    return case((or_(column.is_(None), column > moment), moment), else_=column)

@@ -1,0 +1,203 @@
+"""Connections and transactions. What a database driver raises becomes `DatabaseDown` here and nowhere else.
+
+SQLite has one writer connection: a lock in this process hands it out, `BEGIN IMMEDIATE` keeps other processes
+(the command line tools) out, and it alone checkpoints. Readers are `query_only` and see one snapshot.
+PostgreSQL writes at READ COMMITTED, since every statement that matters is a conditional update, and reads one
+read-only snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Literal
+
+from sqlalchemy import URL, Connection, Table, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from pipeline.core.errors import CallMeBackError
+from storage.columns import Unstorable
+
+Tx = AsyncConnection
+"""A connection inside a transaction that the caller opened and will end."""
+
+BUSY_MS = 5_000
+READERS = 4
+POSTGRES_LIMITS = {
+    "statement_timeout": "2000",
+    "lock_timeout": "1000",
+    "idle_in_transaction_session_timeout": "5000",
+    "timezone": "UTC",
+    "application_name": "callmeback",
+}
+
+# SQLite result codes (https://www.sqlite.org/rescode.html): BUSY, LOCKED, IOERR, FULL, CANTOPEN, PROTOCOL may
+# pass; NOMEM, READONLY, CORRUPT, NOTADB will not by themselves.
+_PASSING_CODES = frozenset({5, 6, 10, 13, 14, 15})
+_LASTING_CODES = frozenset({7, 8, 11, 26})
+# SQLSTATE classes and states of PostgreSQL: connection, resources, operator intervention, lock,
+# serialization, deadlock.
+_PASSING_STATES = ("08", "53", "57", "58", "55P03", "40001", "40P01", "25P03", "25P04")
+
+
+class DatabaseDown(CallMeBackError):
+    """The database cannot serve this now. `retryable` says whether the same may work a moment later.
+
+    After a lost answer to COMMIT the transaction may have been carried out; every write in this package can
+    be repeated.
+    """
+
+    def __init__(self, detail: str, *, retryable: bool) -> None:
+        super().__init__(detail)
+        self.retryable = retryable
+
+
+def database_url(url: str) -> URL:
+    """The URL with the driver used here. `ValueError` for anything but a SQLite file or PostgreSQL."""
+    parsed = make_url(url)
+    backend = "postgresql" if parsed.drivername == "postgres" else parsed.get_backend_name()
+    if backend == "postgresql":
+        return parsed.set(drivername="postgresql+asyncpg")
+    if backend == "sqlite":
+        if not parsed.database or parsed.database == ":memory:" or parsed.query:
+            raise ValueError("SQLite is served from a plain file: sqlite+aiosqlite:///path")
+        return parsed.set(drivername="sqlite+aiosqlite")
+    raise ValueError(f"the database is SQLite or PostgreSQL, not {backend}")
+
+
+class Database:
+    """One database. Opening it does no I/O; the first transaction connects."""
+
+    def __init__(self, url: URL, *, checkpoint: bool) -> None:
+        self._file = url.database if url.get_backend_name() == "sqlite" else None
+        self._lock = asyncio.Lock()
+        if self._file is not None:
+            self._writer = _sqlite_engine(
+                url, size=1, begin="BEGIN IMMEDIATE", pragmas=_writer_pragmas(checkpoint)
+            )
+            self._reader = _sqlite_engine(
+                url, size=READERS, begin="BEGIN", pragmas=("PRAGMA query_only = ON",)
+            )
+        else:
+            self._writer = postgres_engine(url, POSTGRES_LIMITS)
+            self._reader = self._writer.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+
+    @classmethod
+    def open(cls, url: str, checkpoint: bool = True) -> Database:
+        """`checkpoint=False` for a process beside the server, which alone folds the write-ahead log in."""
+        return cls(database_url(url), checkpoint=checkpoint)
+
+    @property
+    def dialect(self) -> Literal["sqlite", "postgresql"]:
+        return "postgresql" if self._file is None else "sqlite"
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Tx]:
+        """A snapshot. Nothing can be written in it."""
+        with translated():
+            async with self._reader.connect() as tx, tx.begin():
+                yield tx
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Tx]:
+        """One transaction, committed at the end and rolled back on any error."""
+        with translated():
+            if self._file is None:
+                async with self._writer.begin() as tx:
+                    yield tx
+            else:
+                async with self._lock, self._writer.begin() as tx:
+                    yield tx
+
+    async def aclose(self) -> None:
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+
+def postgres_engine(url: URL, settings: dict[str, str]) -> AsyncEngine:
+    arguments = {"server_settings": settings, "timeout": 5, "command_timeout": 10}
+    return create_async_engine(
+        url, pool_size=8, max_overflow=8, pool_timeout=5, pool_pre_ping=True, hide_parameters=True,
+        connect_args=arguments,
+    )  # fmt: skip
+
+
+def _writer_pragmas(checkpoint: bool) -> tuple[str, ...]:
+    return (
+        "PRAGMA journal_mode = WAL",
+        "PRAGMA synchronous = FULL",
+        "PRAGMA secure_delete = ON",
+        f"PRAGMA wal_autocheckpoint = {1000 if checkpoint else 0}",
+    )
+
+
+def _sqlite_engine(url: URL, size: int, begin: str, pragmas: tuple[str, ...]) -> AsyncEngine:
+    engine = create_async_engine(
+        url, poolclass=AsyncAdaptedQueuePool, pool_size=size, max_overflow=0, pool_timeout=BUSY_MS / 1000,
+        hide_parameters=True,
+    )  # fmt: skip
+    always = (f"PRAGMA busy_timeout = {BUSY_MS}", "PRAGMA foreign_keys = ON")
+
+    def connected(connection: Any, _record: object) -> None:
+        # The driver's own opening of transactions is switched off: it would be deferred, and a deferred
+        # transaction that reads first fails when it then writes beside another writer.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (*always, *pragmas):
+            cursor.execute(pragma)
+        cursor.close()
+
+    def began(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine.sync_engine, "connect", connected)
+    event.listen(engine.sync_engine, "begin", began)
+    return engine
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns a driver's errors into `DatabaseDown` where the database is at fault; others pass as they are."""
+    try:
+        yield
+    except DBAPIError as error:
+        if (retryable := _may_pass(error)) is None:
+            raise
+        raise DatabaseDown(type(error.orig).__name__, retryable=retryable) from error
+    except StatementError as error:
+        if isinstance(error.orig, Unstorable):
+            raise error.orig from None
+        raise
+    except (PoolTimeout, OSError) as error:  # a TimeoutError is an OSError
+        raise DatabaseDown(type(error).__name__, retryable=True) from error
+
+
+def _may_pass(error: DBAPIError) -> bool | None:
+    """Whether a later try may work; None when the statement itself is wrong."""
+    if error.connection_invalidated:
+        return True
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if isinstance(code, int):
+        primary = code & 0xFF
+        return True if primary in _PASSING_CODES else False if primary in _LASTING_CODES else None
+    state = getattr(error.orig, "sqlstate", None)
+    if isinstance(state, str):
+        return True if state.startswith(_PASSING_STATES) else None
+    return None
+
+
+def insert(tx: Tx, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An insert that knows ON CONFLICT."""
+    return sqlite.insert(table) if tx.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def is_database_error(error: Exception) -> bool:
+    """For the one place that shows a person the database's own words (`storage.shell`)."""
+    return isinstance(error, SQLAlchemyError)

@@ -1,0 +1,62 @@
+"""The price list. Rows are never changed: a new price is a new row, and a call pins those it started under."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, get_args
+
+from sqlalchemy import Row, or_, select
+
+from pipeline.core.tariff import Price, Service
+from storage.db import Tx
+from storage.records import PriceList, PriceRow
+from storage.tables import pricing
+
+SERVICES: tuple[str, ...] = get_args(Service)
+"""What a call can buy. The table also holds text messages and verifications, which no call buys."""
+
+
+async def current(tx: Tx, at: datetime, price_list: PriceList = "list") -> list[PriceRow]:
+    """One row for each price line, valid at `at`. The `free` list replaces what it names, no more."""
+    query = (
+        select(pricing)
+        .where(pricing.c.service.in_(SERVICES), pricing.c.effective_from <= at)
+        .where(or_(pricing.c.effective_to.is_(None), pricing.c.effective_to > at))
+        .where(pricing.c.price_list.in_({"list", price_list}))
+        # Later rows win: the asked list over the other, a newer price over an older one.
+        .order_by(pricing.c.price_list == price_list, pricing.c.effective_from, pricing.c.id)
+    )
+    newest = {(row.service, row.model, row.unit): row for row in await tx.execute(query)}
+    return _priced(sorted(newest.values(), key=lambda row: int(row.id)))
+
+
+async def by_ids(tx: Tx, ids: Iterable[int]) -> list[PriceRow]:
+    """The rows a call pinned, in the order of their ids; valid or not by now."""
+    query = select(pricing).where(pricing.c.id.in_(set(ids)), pricing.c.service.in_(SERVICES))
+    return _priced((await tx.execute(query.order_by(pricing.c.id))).all())
+
+
+def _priced(rows: Iterable[Row[Any]]) -> list[PriceRow]:
+    return [
+        PriceRow(
+            price=Price(
+                price_id=row.id,
+                service=row.service,
+                model=row.model,
+                unit=row.unit,
+                price_nano=row.price_nano,
+                block_units=row.block_units,
+                increment=row.increment,
+                minimum=row.minimum,
+                note=row.note,
+            ),
+            provider=row.provider,
+            price_list=row.price_list,
+            source=row.source,
+            seen_on=row.seen_on,
+            effective_from=row.effective_from,
+            effective_to=row.effective_to,
+        )
+        for row in rows
+    ]

@@ -1,0 +1,312 @@
+"""What storage hands out: frozen rows. Moments are aware UTC, money is whole nanodollars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Generic, Literal, TypeVar
+
+from pipeline.core.errors import CallMeBackError
+from pipeline.core.money import Nanos
+from pipeline.core.tariff import Price, Unit
+
+T = TypeVar("T")
+
+Channel = Literal["phone", "browser"]
+CallStatus = Literal[
+    "queued", "initiated", "ringing", "in-progress", "completed", "busy", "no-answer", "failed", "canceled"
+]
+PriceList = Literal["list", "free"]
+Speaking = Literal["caller", "agent"]
+
+STATUS_RANK: dict[CallStatus, int] = {
+    "queued": 0,
+    "initiated": 1,
+    "ringing": 2,
+    "in-progress": 3,
+    "completed": 4,
+    "busy": 4,
+    "no-answer": 4,
+    "failed": 4,
+    "canceled": 4,
+}
+"""A status only moves to a higher rank."""
+
+OVER = 4
+"""The rank of a call that has ended."""
+
+
+class EmailTaken(CallMeBackError):
+    """Another user has this address."""
+
+
+class IdemTaken(CallMeBackError):
+    """The user placed `existing` under the same idempotency key."""
+
+    def __init__(self, existing: CallRow) -> None:
+        super().__init__("idempotency key already used")
+        self.existing = existing
+
+
+class Fenced(CallMeBackError):
+    """The call belongs to somebody else now: stop, hang up, write nothing more."""
+
+    def __init__(self, call_id: str) -> None:
+        super().__init__(f"call {call_id} has a newer owner")
+        self.call_id = call_id
+
+
+class Overdrawn(CallMeBackError):
+    """A correction would take money that is not there or is set aside for a call."""
+
+
+class NoSuchUser(CallMeBackError):
+    """There is no user with this id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Part of a list; `next_cursor` fetches what follows, None at the end."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """`phone` is as typed, `phone_e164` normalised, trusted only from `phone_verified_at` on."""
+
+    id: str
+    email: str
+    password_hash: str
+    name: str
+    phone: str | None
+    phone_e164: str | None
+    phone_verified_at: datetime | None
+    timezone: str
+    role: str
+    token_version: int
+    inbound_pin_hash: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A code sent to a number. `guesses` counts those made."""
+
+    id: str
+    user_id: str
+    e164: str
+    code_hash: str
+    guesses: int
+    expires_at: datetime
+    created_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Persona:
+    """`greeting` holds `{name}` where the person's name goes; `identity` is the first layer of the prompt."""
+
+    id: str
+    name: str
+    tagline: str
+    identity: str
+    greeting: str
+    voice: str
+    temperature_pct: int
+    reply_max_tokens: int
+    max_minutes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Relationship:
+    """What a persona is to a user, in the user's words."""
+
+    user_id: str
+    persona_id: str
+    kind: str = "friend"
+    notes: str = ""
+    calls: int = 0
+    last_call_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A call template of one user. `opening`, where not empty, replaces the persona's greeting."""
+
+    id: str
+    user_id: str
+    title: str
+    prompt: str
+    opening: str
+    max_minutes: int | None
+    uses: int
+    last_used_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewCall:
+    """What is known when a call is placed. `price_ids` pins its price book."""
+
+    id: str
+    user_id: str
+    persona_id: str
+    channel: Channel
+    created_at: datetime
+    price_ids: tuple[int, ...]
+    owner: str
+    epoch: int = 1
+    scenario_id: str | None = None
+    phone_e164: str | None = None
+    context: str = ""
+    max_minutes: int = 15
+    idem_key: str | None = None
+    idem_hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """`last_seq` is the last charge written; `final_at` is set once the ledger is closed."""
+
+    id: str
+    user_id: str
+    persona_id: str
+    scenario_id: str | None
+    channel: Channel
+    status: CallStatus
+    end_reason: str | None
+    phone_e164: str | None
+    context: str
+    max_minutes: int
+    sid: str | None
+    epoch: int
+    owner: str
+    price_ids: tuple[int, ...]
+    created_at: datetime
+    answered_at: datetime | None
+    ended_at: datetime | None
+    carrier_seconds: int | None
+    total_nano: Nanos
+    settled_nano: Nanos
+    last_seq: int
+    final_at: datetime | None
+    idem_key: str | None
+    idem_hash: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRow:
+    """One line of a transcript; times are milliseconds since the call's first event."""
+
+    index: int
+    role: Speaking
+    text: str
+    started_ms: int
+    ended_ms: int
+    interrupted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CostLine:
+    """What one price line of a call has come to; `as_of_second` since the answer."""
+
+    line: str
+    service: str
+    model: str
+    unit: Unit
+    quantity: int
+    amount_nano: Nanos
+    as_of_second: int
+
+
+@dataclass(frozen=True, slots=True)
+class CostSecond:
+    """What was bought in one second of a call, refunds included."""
+
+    second: int
+    nano: Nanos
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """`held` is set aside for calls; `available` is the rest."""
+
+    balance: Nanos
+    held: Nanos
+    available: Nanos
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A posting to a user's balance. Never changed, never deleted while the account exists."""
+
+    id: int
+    user_id: str
+    call_id: str | None
+    kind: str
+    amount_nano: Nanos
+    balance_after_nano: Nanos
+    note: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A user's own limits, None for none. With `auto_cutoff` off they only warn."""
+
+    per_call_nano: Nanos | None = None
+    daily_nano: Nanos | None = None
+    monthly_nano: Nanos | None = None
+    warn_percent: int = 80
+    auto_cutoff: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Money set aside for one call. `used_nano` is what the closed hold paid."""
+
+    call_id: str
+    user_id: str
+    epoch: int
+    amount_nano: Nanos
+    used_nano: Nanos
+    status: Literal["open", "closed"]
+    opened_at: datetime
+    closed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """How a call was settled: `total` = `from_user` + `operator`."""
+
+    total: Nanos
+    from_user: Nanos
+    operator: Nanos
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRow:
+    """A line of the price list with where the figure was found and when."""
+
+    price: Price
+    provider: str
+    price_list: PriceList
+    source: str
+    seen_on: date | None
+    effective_from: datetime
+    effective_to: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamToken:
+    """The right to open one media socket, bound to one call and its carrier id."""
+
+    token_hash: str
+    call_id: str
+    call_sid: str
+    expires_at: datetime
+    spent_at: datetime | None

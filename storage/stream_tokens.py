@@ -1,0 +1,32 @@
+"""One-time tokens for the media socket. Only the hash is kept."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import update
+
+from storage.db import Tx, insert
+from storage.records import StreamToken
+from storage.rows import columns, record
+from storage.tables import stream_tokens
+
+
+async def add(tx: Tx, token_hash: str, call_id: str, call_sid: str, expires_at: datetime) -> None:
+    await tx.execute(
+        insert(tx, stream_tokens).values(
+            token_hash=token_hash, call_id=call_id, call_sid=call_sid, expires_at=expires_at
+        )
+    )
+
+
+async def spend(tx: Tx, token_hash: str, now: datetime) -> StreamToken | None:
+    """Uses the token up. Of any number at once exactly one gets it; None when spent, late or unknown."""
+    valid = (
+        stream_tokens.c.token_hash == token_hash,
+        stream_tokens.c.spent_at.is_(None),
+        stream_tokens.c.expires_at > now,
+    )
+    spent = update(stream_tokens).where(*valid).values(spent_at=now)
+    row = (await tx.execute(spent.returning(*columns(stream_tokens, StreamToken)))).first()
+    return None if row is None else record(StreamToken, row)

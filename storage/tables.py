@@ -1,0 +1,394 @@
+"""The tables as they are now. How they came to be is in `migrations/`; a test holds the two together.
+
+Ids are text. Every column that a row written by hand may leave out has a default in the database itself.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    ForeignKey,
+    Index,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+    true,
+)
+
+from storage.columns import BIG_ID, Moment, Numbers, Words, check, count, moment, name, nanos, words, written
+
+metadata = MetaData()
+
+
+def _user(nullable: bool = False) -> Column[str]:
+    return Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), nullable=nullable)
+
+
+def _persona() -> Column[str]:
+    return Column("persona_id", Text, ForeignKey("personas.id"), nullable=False)
+
+
+def _call() -> Column[str]:
+    return Column("call_id", Text, ForeignKey("calls.id", ondelete="CASCADE"), nullable=False)
+
+
+# -- people ----------------------------------------------------------------------------
+
+users = Table(
+    "users",
+    metadata,
+    name(),
+    words("email", default=None),
+    words("password_hash", default=None),
+    words("name"),
+    Column("phone", Words),
+    Column("phone_e164", Text),
+    moment("phone_verified_at"),
+    words("timezone", default="UTC"),
+    words("role", default="user"),
+    count("token_version"),
+    Column("inbound_pin_hash", Text),
+    written("created_at"),
+    written("updated_at"),
+    UniqueConstraint("email", name="uq_users_email"),
+    check("role IN ('user', 'admin')", "users_role"),
+    # One owner a number, counting only those who proved it.
+    Index(
+        "uq_users_verified_phone",
+        "phone_e164",
+        unique=True,
+        sqlite_where=text("phone_verified_at IS NOT NULL"),
+        postgresql_where=text("phone_verified_at IS NOT NULL"),
+    ),
+)
+
+token_blacklist = Table(
+    "token_blacklist", metadata, name("jti"), _user(), Column("exp", Moment, nullable=False),
+    Index("ix_token_blacklist_exp", "exp"),
+)  # fmt: skip
+
+phone_verifications = Table(
+    "phone_verifications",
+    metadata,
+    name(),
+    _user(),
+    Column("e164", Text, nullable=False),
+    Column("code_hash", Text, nullable=False),
+    count("guesses"),
+    Column("expires_at", Moment, nullable=False),
+    moment("finished_at"),
+    written(),
+    Index("ix_phone_verifications_user", "user_id", "created_at"),
+    Index("ix_phone_verifications_e164", "e164", "created_at"),
+)
+
+consents = Table(
+    "consents", metadata, name(), _user(), Column("phone_e164", Text, nullable=False), words("text_version"),
+    words("method"), words("ip"), written(),
+)  # fmt: skip
+
+opt_outs = Table("opt_outs", metadata, name("number_hash"), words("method"), written())
+
+personas = Table(
+    "personas",
+    metadata,
+    name(),
+    words("name", default=None),
+    words("tagline"),
+    words("identity"),
+    words("greeting"),
+    words("voice"),
+    count("temperature_pct", 70),
+    count("reply_max_tokens", 120),
+    count("max_minutes", 15),
+    count("position"),
+    written(),
+)
+
+user_persona_relationships = Table(
+    "user_persona_relationships",
+    metadata,
+    _user(),
+    _persona(),
+    words("kind", default="friend"),
+    words("notes"),
+    count("calls"),
+    moment("last_call_at"),
+    written("updated_at"),
+    PrimaryKeyConstraint("user_id", "persona_id"),
+)
+
+memories = Table(
+    "memories", metadata, name(), _user(), _persona(), Column("call_id", Text), words("text"),
+    count("importance"), written("created_at"), written("updated_at"),
+    Index("ix_memories_user_persona", "user_id", "persona_id"),
+)  # fmt: skip
+
+call_scenario_templates = Table(
+    "call_scenario_templates",
+    metadata,
+    name(),
+    _user(),
+    words("title"),
+    words("prompt"),
+    words("opening"),
+    Column("max_minutes", BigInteger),
+    count("uses"),
+    moment("last_used_at"),
+    written("created_at"),
+    written("updated_at"),
+    Index("ix_call_scenario_templates_user", "user_id", "created_at"),
+)
+
+# -- calls -----------------------------------------------------------------------------
+
+scheduled_calls = Table(
+    "scheduled_calls",
+    metadata,
+    name(),
+    _user(),
+    _persona(),
+    Column("scenario_id", Text),
+    words("context"),
+    words("local_time"),
+    words("timezone", default="UTC"),
+    Column("rrule", Words),
+    Column("due_at", Moment, nullable=False),
+    count("window_s", 300),
+    words("status", default="pending"),
+    count("claim_epoch"),
+    Column("dial_id", Text, unique=True),
+    written(),
+    Index("ix_scheduled_calls_due", "status", "due_at"),
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    name(),
+    _user(),
+    _persona(),
+    Column("scenario_id", Text),
+    Column("scheduled_call_id", Text, unique=True),
+    words("channel", default="phone"),
+    words("status", default="queued"),
+    count("status_rank"),
+    Column("end_reason", Text),
+    Column("phone_e164", Text),
+    words("context"),
+    count("max_minutes", 15),
+    Column("twilio_call_sid", Text, key="sid", unique=True),
+    words("owner"),
+    count("epoch", 1),
+    Column("price_ids", Numbers, nullable=False, server_default=text("'[]'")),
+    written(),
+    moment("answered_at"),
+    moment("ended_at"),
+    Column("carrier_seconds", BigInteger),
+    nanos("total_nano"),
+    nanos("settled_nano"),
+    count("last_seq"),
+    moment("final_at"),
+    Column("idem_key", Words),
+    Column("idem_hash", Text),
+    UniqueConstraint("user_id", "idem_key", name="uq_calls_user_idem_key"),
+    check("channel IN ('phone', 'browser')", "calls_channel"),
+    check("total_nano >= 0 AND settled_nano >= 0 AND last_seq >= 0", "calls_money"),
+    Index("ix_calls_user_created", "user_id", "created_at", "id"),
+    # The few calls that are still going on, for restarts and sweeps.
+    Index(
+        "ix_calls_open", "owner",
+        sqlite_where=text("final_at IS NULL"), postgresql_where=text("final_at IS NULL"),
+    ),
+)  # fmt: skip
+
+call_turns = Table(
+    "call_turns",
+    metadata,
+    _call(),
+    Column("turn", BigInteger, nullable=False, key="index"),
+    words("role", default="caller"),
+    words("text"),
+    count("started_ms"),
+    count("ended_ms"),
+    Column("interrupted", Boolean, nullable=False, server_default=false()),
+    PrimaryKeyConstraint("call_id", "index"),
+)
+
+stream_tokens = Table(
+    "stream_tokens", metadata, name("token_hash"), _call(), Column("call_sid", Text, nullable=False),
+    Column("expires_at", Moment, nullable=False), moment("spent_at"),
+)  # fmt: skip
+
+webhook_receipts = Table(
+    "webhook_receipts", metadata, Column("key", Words, primary_key=True), written("received_at")
+)
+
+# -- money -----------------------------------------------------------------------------
+
+pricing = Table(
+    "pricing",
+    metadata,
+    Column("id", BIG_ID, primary_key=True, autoincrement=True),
+    words("provider"),
+    words("service", default=None),
+    words("model", default=None),
+    words("unit", default=None),
+    Column("price_nano", BigInteger, nullable=False),
+    count("block_units", 1),
+    count("increment", 1),
+    count("minimum"),
+    words("price_list", default="list"),
+    words("note"),
+    words("source"),
+    Column("seen_on", Date),
+    Column("effective_from", Moment, nullable=False),
+    moment("effective_to"),
+    UniqueConstraint("service", "model", "unit", "price_list", "effective_from", name="uq_pricing_line"),
+    check("price_nano >= 0 AND block_units > 0 AND increment > 0 AND minimum >= 0", "pricing_figures"),
+    check("price_list IN ('list', 'free')", "pricing_list"),
+)
+
+user_credits = Table(
+    "user_credits",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    nanos("balance_nano"),
+    nanos("held_nano"),
+    written("updated_at"),
+    # The last guard: `storage.ledger` never asks for more than is free.
+    check("held_nano >= 0 AND balance_nano >= held_nano", "user_credits_money"),
+)
+
+credit_transactions = Table(
+    "credit_transactions",
+    metadata,
+    Column("id", BIG_ID, primary_key=True, autoincrement=True),
+    _user(),
+    Column("call_id", Text),
+    words("kind", default=None),
+    Column("amount_nano", BigInteger, nullable=False),
+    Column("balance_after_nano", BigInteger, nullable=False),
+    words("idem_key", default=None),
+    words("note"),
+    written(),
+    UniqueConstraint("idem_key", name="uq_credit_transactions_idem_key"),
+    check("balance_after_nano >= 0", "credit_transactions_money"),
+    Index("ix_credit_transactions_user", "user_id", "id"),
+    Index("ix_credit_transactions_call", "call_id"),
+)
+
+user_budget_settings = Table(
+    "user_budget_settings",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("per_call_nano", BigInteger),
+    Column("daily_nano", BigInteger),
+    Column("monthly_nano", BigInteger),
+    count("warn_percent", 80),
+    Column("auto_cutoff", Boolean, nullable=False, server_default=true()),
+    written("updated_at"),
+    check("per_call_nano >= 0 AND daily_nano >= 0 AND monthly_nano >= 0", "user_budget_settings_money"),
+    check("warn_percent BETWEEN 1 AND 100", "user_budget_settings_warn"),
+)
+
+budget_periods = Table(
+    "budget_periods",
+    metadata,
+    _user(),
+    Column("key", Text, nullable=False),
+    Column("limit_nano", BigInteger),
+    nanos("spent_nano"),
+    nanos("held_nano"),
+    moment("closed_at"),
+    PrimaryKeyConstraint("user_id", "key"),
+    check("spent_nano >= 0 AND held_nano >= 0", "budget_periods_money"),
+    check("spent_nano + held_nano <= limit_nano", "budget_periods_limit"),
+)
+
+credit_holds = Table(
+    "credit_holds",
+    metadata,
+    # Checked at commit: a call and its hold are written in one transaction, in either order.
+    Column(
+        "call_id",
+        Text,
+        ForeignKey("calls.id", ondelete="CASCADE", deferrable=True, initially="DEFERRED"),
+        primary_key=True,
+    ),
+    _user(),
+    count("epoch", 1),
+    nanos("amount_nano"),
+    nanos("used_nano"),
+    words("status", default="open"),
+    written("opened_at"),
+    moment("closed_at"),
+    check("used_nano >= 0 AND amount_nano >= used_nano", "credit_holds_money"),
+    check("status IN ('open', 'closed')", "credit_holds_status"),
+    Index("ix_credit_holds_user", "user_id", "status"),
+)  # fmt: skip
+
+call_cost_breakdowns = Table(
+    "call_cost_breakdowns",
+    metadata,
+    _call(),
+    Column("line", Text, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("unit", Text, nullable=False),
+    count("quantity"),
+    nanos("amount_nano"),
+    count("as_of_second"),
+    PrimaryKeyConstraint("call_id", "line"),
+    check("quantity >= 0 AND amount_nano >= 0", "call_cost_breakdowns_money"),
+)
+
+call_cost_events = Table(
+    "call_cost_events",
+    metadata,
+    _call(),
+    Column("line", Text, nullable=False),
+    Column("from_qty", BigInteger, nullable=False),
+    Column("to_qty", BigInteger, nullable=False),
+    Column("nano", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    count("second"),
+    written("at"),
+    Column("node", Text, nullable=False, server_default=text("''")),
+    Column("status", Text, nullable=False, server_default=text("'confirmed'")),
+    # A refund ends where a bought tile begins, so the status belongs to the key.
+    PrimaryKeyConstraint("call_id", "line", "from_qty", "status"),
+    UniqueConstraint("call_id", "seq", name="uq_call_cost_events_seq"),
+    check("status IN ('confirmed', 'unconfirmed', 'adjust')", "call_cost_events_status"),
+)
+
+operator_losses = Table(
+    "operator_losses", metadata, Column("id", BIG_ID, primary_key=True, autoincrement=True),
+    Column("call_id", Text, nullable=False), words("reason"),
+    Column("amount_nano", BigInteger, nullable=False), written(),
+    UniqueConstraint("call_id", "reason", name="uq_operator_losses_call_reason"),
+)  # fmt: skip
+
+# -- operation -------------------------------------------------------------------------
+
+nodes = Table(
+    "nodes", metadata, name("boot_id"), written("started_at"), written("heartbeat_at"), words("version")
+)
+
+jobs = Table(
+    "jobs", metadata, name(), words("kind", default=None), words("payload", default="{}"),
+    Column("due_at", Moment, nullable=False), words("status", default="pending"), count("attempts"),
+    Column("claimed_by", Text), moment("claimed_at"), written(), Index("ix_jobs_due", "status", "due_at"),
+)  # fmt: skip
+
+audit_log = Table(
+    "audit_log", metadata, Column("id", BIG_ID, primary_key=True, autoincrement=True), words("actor"),
+    words("action", default=None), words("subject"), words("detail"), written(),
+)  # fmt: skip

@@ -1,0 +1,33 @@
+"""The transcript of a call."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from storage.db import Tx, insert
+from storage.records import Speaking, TurnRow
+from storage.rows import columns, every
+from storage.tables import call_turns
+
+
+async def add(
+    tx: Tx,
+    call_id: str,
+    index: int,
+    role: Speaking,
+    text: str,
+    started_ms: int,
+    ended_ms: int,
+    interrupted: bool,
+) -> bool:
+    """False when this turn was written before; it stays as it was."""
+    row = insert(tx, call_turns).values(
+        call_id=call_id, index=index, role=role, text=text, started_ms=started_ms, ended_ms=ended_ms,
+        interrupted=interrupted,
+    )  # fmt: skip
+    return (await tx.execute(row.on_conflict_do_nothing(index_elements=["call_id", "turn"]))).rowcount == 1
+
+
+async def of_call(tx: Tx, call_id: str) -> list[TurnRow]:
+    query = select(*columns(call_turns, TurnRow)).where(call_turns.c.call_id == call_id)
+    return await every(tx, TurnRow, query.order_by(call_turns.c.index))

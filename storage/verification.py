@@ -1,0 +1,59 @@
+"""Codes sent to numbers: what was sent, how often it was guessed, how much was sent lately."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import func, select, update
+
+from storage.columns import UtcNow
+from storage.db import Tx, insert
+from storage.ids import new_id
+from storage.records import Verification
+from storage.rows import columns, first, record
+from storage.tables import phone_verifications as sent
+
+MAX_GUESSES = 5
+
+
+async def start(
+    tx: Tx, user_id: str, e164: str, code_hash: str, expires_at: datetime, now: datetime
+) -> Verification:
+    row = insert(tx, sent).values(
+        id=new_id(), user_id=user_id, e164=e164, code_hash=code_hash, expires_at=expires_at, created_at=now
+    )
+    return record(Verification, (await tx.execute(row.returning(*columns(sent, Verification)))).one())
+
+
+async def latest(tx: Tx, user_id: str) -> Verification | None:
+    """The code sent last, also when it is used up; earlier ones no longer count."""
+    query = select(*columns(sent, Verification)).where(sent.c.user_id == user_id)
+    return await first(tx, Verification, query.order_by(sent.c.created_at.desc(), sent.c.id).limit(1))
+
+
+async def guess(tx: Tx, verification_id: str) -> int:
+    """Counts a guess before it is compared; how many are left then. -1: none was left, do not compare."""
+    open_ = (sent.c.id == verification_id, sent.c.finished_at.is_(None), sent.c.guesses < MAX_GUESSES)
+    counted = update(sent).where(*open_).values(guesses=sent.c.guesses + 1).returning(sent.c.guesses)
+    made = (await tx.execute(counted)).scalar_one_or_none()
+    return -1 if made is None else MAX_GUESSES - int(made)
+
+
+async def finish(tx: Tx, verification_id: str) -> bool:
+    """Uses the code up. Of two at once, one gets True."""
+    unused = (sent.c.id == verification_id, sent.c.finished_at.is_(None))
+    return (await tx.execute(update(sent).where(*unused).values(finished_at=UtcNow()))).rowcount == 1
+
+
+async def sends_since(
+    tx: Tx, *, since: datetime, user_id: str | None = None, e164: str | None = None, prefix: str | None = None
+) -> int:
+    """Codes sent after `since` that match all that is given; `prefix` is the beginning of the number."""
+    query = select(func.count()).select_from(sent).where(sent.c.created_at > since)
+    if user_id is not None:
+        query = query.where(sent.c.user_id == user_id)
+    if e164 is not None:
+        query = query.where(sent.c.e164 == e164)
+    if prefix is not None:
+        query = query.where(sent.c.e164.startswith(prefix, autoescape=True))
+    return int((await tx.execute(query)).scalar_one())
