@@ -19,11 +19,13 @@ from pipeline.core.errors import JournalError
 from pipeline.core.events import Event
 
 SUFFIX = ".journal"
+_SURROGATES = "surrogatepass"
+"""A model may split an emoji between two pieces; half of one must not take the call down."""
 
 
 def frame(text: str) -> bytes:
     """A line as it stands in the file."""
-    body = text.encode()
+    body = text.encode(errors=_SURROGATES)
     return b"%08x %s\n" % (zlib.crc32(body), body)
 
 
@@ -93,7 +95,10 @@ def read_lines(path: Path) -> list[str]:
         checksum, _, body = line.partition(b" ")
         if checksum != b"%08x" % zlib.crc32(body):
             raise JournalError(f"{path.name}: line {number} is damaged")
-        texts.append(body.decode())
+        try:
+            texts.append(body.decode(errors=_SURROGATES))
+        except UnicodeDecodeError as error:
+            raise JournalError(f"{path.name}: line {number} is no text") from error
     if torn and not texts:
         raise JournalError(f"{path.name} is no journal")
     return texts

@@ -130,7 +130,9 @@ def admission(prices: tuple[Price, ...], bounds: Limits, system: Sequence[Layer]
     reply = _of(book, "token_in", opening + 200) + _of(book, "token_out", bounds.reply_max_tokens)
     answer = _speech(book, bounds.reply_max_chars) + reply
     at_least = once + minute + listening + reserve + _speech(book, len(greeting)) + answer + minute
-    full_reply = _of(book, "token_in", bounds.prompt_max_tokens) + _of(book, "token_out", bounds.reply_max_tokens)
+    full_reply = _of(book, "token_in", bounds.prompt_max_tokens) + _of(
+        book, "token_out", bounds.reply_max_tokens
+    )
     burn = minute + listening + _speech(book, TALKED_CHARS_A_MINUTE) + REPLIES_A_MINUTE * full_reply
     minutes = -(-bounds.max_duration_ms // 60_000)
     wanted = at_least + burn * minutes
@@ -145,11 +147,16 @@ def _speech(book: PriceBook, chars: int) -> int:
     return sum(cost(price, chars) for price in book.of("tts"))
 
 
-def allowance(granted: Nanos, admitted: Admission, budget: Nanos | None, warn_percent: int, *, hard: bool) -> Allowance:
+def allowance(
+    granted: Nanos, admitted: Admission, budget: Nanos | None, warn_percent: int, *, hard: bool
+) -> Allowance:
     """What of a hold may be spent. A budget that only warns never binds."""
     binds = EndReason.BUDGET if hard and budget is not None and granted >= budget else EndReason.CREDIT
     return Allowance(
-        allowed=Nanos(granted - admitted.margin), binds=binds, budget=budget or Nanos(0), warn_percent=warn_percent
+        allowed=Nanos(granted - admitted.margin),
+        binds=binds,
+        budget=budget or Nanos(0),
+        warn_percent=warn_percent,
     )
 
 

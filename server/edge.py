@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -26,7 +27,7 @@ class Edge(HttpToolsProtocol):
     head_seconds = HEAD_SECONDS
     per_address = 200
     uncounted: frozenset[str] = frozenset()
-    open_by_address: Counter[str] = Counter()
+    open_by_address: ClassVar[Counter[str]] = Counter()
 
     _head_timer: asyncio.TimerHandle | None = None
     _reading_head = True

@@ -22,7 +22,7 @@ from server.news import News
 from storage import calls, ledger, turns
 from storage.db import Database, DatabaseDown
 from storage.ledger import CallCharges
-from storage.records import Fenced, Final
+from storage.records import CallStatus, Fenced, Final
 
 log = structlog.get_logger()
 
@@ -93,7 +93,9 @@ class Flush:
             return
         await self._to_disk(waiting)
         begun = cpu_seconds()
-        batch = [(account, tuple(account.charges), tuple(account.turns), account.ended) for account in waiting]
+        batch = [
+            (account, tuple(account.charges), tuple(account.turns), account.ended) for account in waiting
+        ]
         try:
             lost, finals = await self._write(batch)
         except DatabaseDown as error:
@@ -149,7 +151,9 @@ class Flush:
         told = (account.second, account.total)
         if told != account.told:
             account.told = told
-            self._news.publish(account.call_id, "cost", {"second": account.second, "total_usd": usd(account.total)})
+            self._news.publish(
+                account.call_id, "cost", {"second": account.second, "total_usd": usd(account.total)}
+            )
 
 
 def _sync(journals: list[JournalFile]) -> None:
@@ -157,7 +161,7 @@ def _sync(journals: list[JournalFile]) -> None:
         journal.sync()
 
 
-_STATUSES: dict[str, calls.CallStatus] = {
+_STATUSES: dict[str, CallStatus] = {
     "completed": "completed",
     "busy": "busy",
     "no-answer": "no-answer",
@@ -165,5 +169,5 @@ _STATUSES: dict[str, calls.CallStatus] = {
 }
 
 
-def _terminal(status: str) -> calls.CallStatus:
+def _terminal(status: str) -> CallStatus:
     return _STATUSES.get(status, "failed")

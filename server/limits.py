@@ -109,8 +109,11 @@ class TooSlow(Unparsable):
 class BodyLimit:
     """Refuses a body that is too large, by its own word or in fact, and one that trickles in."""
 
-    def __init__(self, app: ASGIApp, limit: int = JSON_BYTES, seconds: float = BODY_SECONDS) -> None:
+    def __init__(
+        self, app: ASGIApp, clock: Clock, limit: int = JSON_BYTES, seconds: float = BODY_SECONDS
+    ) -> None:
         self.app = app
+        self._clock = clock
         self._limit = limit
         self._seconds = seconds
 
@@ -128,7 +131,7 @@ class BodyLimit:
         try:
             if _declared(scope) > self._limit:
                 raise TooLarge(self._limit)
-            await self.app(scope, _Counted(receive, self._limit, self._seconds), watch)
+            await self.app(scope, _Counted(receive, self._clock, self._limit, self._seconds), watch)
         except (TooLarge, TooSlow) as error:
             if started:
                 return
@@ -141,8 +144,9 @@ class BodyLimit:
 class _Counted:
     """A `receive` that counts bytes and watches the clock until the body is complete."""
 
-    def __init__(self, receive: Receive, limit: int, seconds: float) -> None:
+    def __init__(self, receive: Receive, clock: Clock, limit: int, seconds: float) -> None:
         self._receive = receive
+        self._clock = clock
         self._limit = limit
         self._seconds = seconds
         self._deadline: float | None = None
@@ -153,9 +157,9 @@ class _Counted:
         if self._complete:
             return await self._receive()
         if self._deadline is None:
-            self._deadline = asyncio.get_running_loop().time() + self._seconds
+            self._deadline = self._clock.seconds() + self._seconds
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with asyncio.timeout(max(0.0, self._deadline - self._clock.seconds())):
                 message = await self._receive()
         except TimeoutError:
             raise TooSlow from None

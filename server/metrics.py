@@ -18,3 +18,11 @@ LOGINS = Counter("callmeback_logins", "Logins by outcome", ("outcome",))
 PASSWORD_HASHES = Counter("callmeback_password_hashes", "Password hashes computed")
 CODES = Counter("callmeback_codes", "Verification codes by outcome", ("outcome",))
 READY = Gauge("callmeback_ready", "1 while new calls are taken")
+CALLS_LIVE = Gauge("callmeback_calls_live", "Calls this process is on, ringing included")
+CALLS_ENDED = Counter("callmeback_calls_ended", "Calls by the reason they ended", ("reason",))
+FLUSH_SECONDS = Histogram(
+    "callmeback_flush_seconds",
+    "Time of one flush transaction, all calls of the process together",
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2),
+)
+FLUSHES_FAILED = Counter("callmeback_flushes_failed", "Flushes the database did not take; their charges wait")

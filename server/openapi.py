@@ -27,9 +27,10 @@ def describe(ops: Sequence[AnyOp]) -> Json:
         for model, mode in _models(op):
             wanted[model, mode] = None
     refs, definitions = models_json_schema(list(wanted), ref_template=REF)
+    named = {(model, mode): ref for (model, mode), ref in refs.items() if issubclass(model, BaseModel)}
     paths: dict[str, Json] = {}
     for op in ops:
-        paths.setdefault(op.path, {})[op.method.lower()] = _operation(op, refs)
+        paths.setdefault(op.path, {})[op.method.lower()] = _operation(op, named)
     return {
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": VERSION},
@@ -58,7 +59,10 @@ def _operation(op: AnyOp, refs: Refs) -> Json:
         "operationId": _operation_id(op),
         "summary": op.summary,
         "tags": [op.path.split("/")[2] if op.path.startswith("/api/") else "operations"],
-        "responses": {str(op.status): _success(op, refs), **_refusals(op, refs)},
+        "responses": {
+            **_refusals(op, refs),
+            **{str(status): _success(op, status, refs) for status in (op.status, *op.also)},
+        },
     }
     if parameters := _parameters(op):
         operation["parameters"] = parameters
@@ -75,11 +79,11 @@ def _operation_id(op: AnyOp) -> str:
     return "_".join([op.method.lower(), *words])
 
 
-def _success(op: AnyOp, refs: Refs) -> Json:
-    answer: Json = {"description": http.HTTPStatus(op.status).phrase}
+def _success(op: AnyOp, status: int, refs: Refs) -> Json:
+    answer: Json = {"description": http.HTTPStatus(status).phrase}
     if op.reply is not None:
         answer["content"] = {"application/json": {"schema": refs[op.reply, "serialization"]}}
-    elif op.status != http.HTTPStatus.NO_CONTENT:
+    elif status != http.HTTPStatus.NO_CONTENT:
         answer["content"] = {op.media: {"schema": {"type": "object" if "json" in op.media else "string"}}}
     return answer
 

@@ -5,7 +5,7 @@ Only `server/app.py` fills them; nothing is decided here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -18,6 +18,15 @@ from server.passwords import Passwords
 from server.settings import Settings
 from storage.db import Database
 from storage.records import CallRow, Channel, User
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The carrier account whose webhooks are believed: the configured one, or the simulated carrier's of this boot."""
+
+    sid: str
+    auth_token: str = field(repr=False)
+    sender: str
 
 
 class State(StrEnum):
@@ -45,6 +54,10 @@ class Placing(Protocol):
     async def place(self, user: User, order: PlaceCall, idem: tuple[str, str] | None) -> CallRow: ...
 
     async def hang_up(self, user_id: str, call_id: str) -> CallRow: ...
+
+    async def drain(self, patience_s: float) -> None: ...
+
+    def hurry(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,8 @@ class Op(Generic[B, Q]):
     media: str = "application/json"
     """Type of the answer where it is no JSON model."""
     status: int = 200
+    also: tuple[int, ...] = ()
+    """Other statuses that carry the same reply."""
     refuses: tuple[tuple[int, Code], ...] = ()
     """Beyond what follows from the rest of the declaration."""
     headers: tuple[tuple[str, str], ...] = ()

@@ -194,6 +194,9 @@ class Settings(BaseModel):
     end_of_turn_ms: int = Field(500, ge=100, le=5_000, description="Silence that ends the caller's turn.")
     barge_in_ms: int = Field(250, ge=60, le=2_000, description="Voiced sound that stops the agent.")
     idle_prompt_ms: int = Field(9_000, ge=2_000, le=60_000, description="Silence before “still there?”.")
+    drain_seconds: int = Field(
+        900, ge=0, le=86_400, description="How long a stopping server lets calls go on before they say goodbye."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -201,9 +204,9 @@ class Settings(BaseModel):
         filled = dict(values)
         if not filled.get("public_url"):
             host = str(filled.get("host") or "127.0.0.1")
-            filled["public_url"] = (
-                f"http://{f'[{host}]' if ':' in host else host}:{filled.get('port') or 8000}"
-            )
+            # A port that is none is reported as such, not as a bad address too.
+            port = filled.get("port") if re.fullmatch(r"\d{1,5}", str(filled.get("port"))) else 8000
+            filled["public_url"] = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         if not filled.get("database_url"):
             path = Path(filled.get("data_dir") or "data") / "callmeback.db"
             filled["database_url"] = f"sqlite+aiosqlite:///{path}"

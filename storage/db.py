@@ -9,6 +9,7 @@ read-only snapshot.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Literal
@@ -157,6 +158,11 @@ def _sqlite_engine(url: URL, size: int, begin: str, pragmas: tuple[str, ...]) ->
     def began(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
+    def connecting(_dialect: object, _record: object, where: list[str], _options: object) -> None:
+        # The driver leaves a thread behind when a file cannot be opened, so that is found out first.
+        sqlite3.connect(where[0]).close()
+
+    event.listen(engine.sync_engine, "do_connect", connecting)
     event.listen(engine.sync_engine, "connect", connected)
     event.listen(engine.sync_engine, "begin", began)
     return engine

@@ -50,13 +50,16 @@ async def hold(
 ) -> Nanos:
     """Sets aside what is free, up to `wanted` and the budget; how much that is.
 
-    0 when not even `at_least` (more than 0) can be had; nothing is changed then. Asking again for a call that
-    has a hold answers what it has.
+    0 when not even `at_least` (more than 0) can be had, and for a call that is settled or has another epoch;
+    nothing is changed then. Asking again for a call that has a hold answers what it has.
     """
     if at_least <= 0:
         raise ValueError("a hold is for more than nothing")
     # The lock: calls that share an account queue here, so no two of them see the same free cent.
     account = (await tx.execute(_account(user_id).with_for_update())).first()
+    state = (await tx.execute(select(calls.c.epoch, calls.c.final_at).where(calls.c.id == call_id))).first()
+    if state is not None and (state.final_at is not None or state.epoch != epoch):
+        return Nanos(0)
     if (existing := await hold_of(tx, call_id)) is not None:
         return existing.amount_nano if existing.status == "open" else Nanos(0)
     free = 0 if account is None else account.balance_nano - account.held_nano

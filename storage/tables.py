@@ -347,7 +347,8 @@ call_cost_breakdowns = Table(
     nanos("amount_nano"),
     count("as_of_second"),
     PrimaryKeyConstraint("call_id", "line"),
-    check("quantity >= 0 AND amount_nano >= 0", "call_cost_breakdowns_money"),
+    # Not of the amount: a refund is first offered as a row of its own, and that is negative.
+    check("quantity >= 0", "call_cost_breakdowns_quantity"),
 )
 
 call_cost_events = Table(

@@ -216,7 +216,7 @@ class Callee:
                 return self._speak()
             return SILENCE
         if isinstance(act, Silence):
-            if self.at_ms - self._since >= act.ms:
+            if self.at_ms + FRAME_MS - self._since >= act.ms:
                 self._next()
             return SILENCE
         self._next()

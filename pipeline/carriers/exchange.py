@@ -306,7 +306,7 @@ class Exchange:
                 fields["Duration"] = str(math.ceil(call.seconds / 60))
         token = secrets.token_hex(16)
         for delay in self._delivery(event, sequence):
-            call.deliveries.append(self._spawn(self._post(call, call.order.status_url, fields, token, delay)))
+            self._spawn(self._post(call, call.order.status_url, fields, token, delay), call.deliveries)
 
     async def _post(
         self, call: PhoneCall, url: str, fields: dict[str, str], token: str = "", delay: float = 0.0
@@ -343,8 +343,11 @@ class Exchange:
             raise RuntimeError("the exchange is not open; use it as a context")
         return self._webhooks
 
-    def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+    def _spawn(
+        self, work: Coroutine[object, object, None], among: list[asyncio.Task[None]] | None = None
+    ) -> None:
         task = self._tasks.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return task
+        if among is not None:
+            among.append(task)

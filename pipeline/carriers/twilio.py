@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, TypeVar
@@ -51,20 +52,31 @@ class _Http(AsyncTwilioHttpClient):
 
     def __init__(self, api_url: str) -> None:
         super().__init__(logger=_mute)
-        self._api = None if api_url.rstrip("/") == _PUBLIC_API else urlsplit(api_url)
+        self._api_url = api_url
 
     async def request(  # type: ignore[override]  # the SDK's own subclass differs from its base as well
-        self, method: str, url: str, *rest: Any, **named: Any
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: dict[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        **named: Any,
     ) -> Response:
+        sent = dict(headers or {})
+        if auth is not None:  # aiohttp deprecates the parameter the SDK would use
+            sent["Authorization"] = "Basic " + b64encode(":".join(auth).encode()).decode("ascii")
         async with asyncio.timeout(REQUEST_S):
-            return await super().request(method, self._pointed(url), *rest, **named)
+            return await super().request(method, pointed(self._api_url, url), headers=sent, **named)
 
-    def _pointed(self, url: str) -> str:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        if self._api is None or not (host == "twilio.com" or host.endswith(".twilio.com")):
-            return url
-        return parts._replace(scheme=self._api.scheme, netloc=self._api.netloc).geturl()
+
+def pointed(api_url: str, url: str) -> str:
+    """The URL of any twilio.com host at `api_url` instead, unless that is the real one."""
+    parts, api = urlsplit(url), urlsplit(api_url)
+    host = parts.hostname or ""
+    if api_url.rstrip("/") == _PUBLIC_API or not (host == "twilio.com" or host.endswith(".twilio.com")):
+        return url
+    return parts._replace(scheme=api.scheme, netloc=api.netloc).geturl()
 
 
 class TwilioCarrier:

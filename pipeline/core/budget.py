@@ -93,13 +93,14 @@ def percent_reached(used: Nanos, budget: Nanos, percent: int) -> bool:
     return budget > 0 and used * 100 >= budget * percent
 
 
-def affordable(purse: Purse, price: Nanos, now: Millis, *, warned: bool) -> bool:
+def affordable(purse: Purse, price: Nanos, now: Millis, *, announced: Millis | None) -> bool:
     """Whether something may be bought now.
 
-    Once warned, only what leaves the announced cutoff where it is; before, only what leaves time for
-    a warning and the goodbye.
+    Before the warning, only what leaves time for it and the goodbye. After it, also what leaves the cutoff
+    where it is; what moves it must leave the announced cutoff alone, which a top-up has put behind it.
     """
     after = cutoff_at(replace(purse, pending=Nanos(purse.pending + price)))
-    if warned:
-        return after >= cutoff_at(purse)
-    return after >= now + SHORTEST_NOTICE
+    soonest = Millis(now + SHORTEST_NOTICE)
+    if announced is None:
+        return after >= soonest
+    return after >= min(cutoff_at(purse), max(announced, soonest))

@@ -109,10 +109,9 @@ class Call:
             case ev.Heard() | ev.DigitPressed() | ev.Tick():
                 pass
             case ev.SegmentHeard():
-                self.turn.segment(event.text)
+                self.turn.segment(event.text, self._now)
             case ev.TurnEnded():
-                self.turn.texts = [event.text]
-                self.turn.awaited = 0
+                self.turn.whole(event.text, self._now)
                 self._turn_over()
             case ev.ReplyPiece():
                 self._speak(self.replies.piece(event.reply, event.text))
@@ -163,7 +162,7 @@ class Call:
             case ev.SpeechHeld():
                 self.turn.held = self.turn.voiced_since is not None
                 self._count.idle_prompts = 0
-            case ev.SpeechStopped():
+            case _:
                 ended = Millis(max(0, self._now - event.silence_ms))
                 self.turn.voice_off(ended, text_follows=not self.start.transcriber_ends_turns)
 
@@ -172,7 +171,7 @@ class Call:
             self._hang_up(EndReason.FAX)
         elif kind.startswith("machine_end") and self.phase in TALKING:
             self._close(EndReason.VOICEMAIL, self.start.phrases.voicemail)
-        elif kind.startswith("machine_end"):
+        elif kind.startswith("machine_end") and self.phase is not Phase.CLOSING:
             self._hang_up(EndReason.VOICEMAIL)
 
     def _engine_failed(self, event: ev.EngineFailed) -> None:
@@ -181,7 +180,7 @@ class Call:
                 return
             case "tts":
                 self.playout.drop(event.ref)
-            case "stt":
+            case "stt" if self.phase is not Phase.HUNG_UP:
                 self.turn.take()
                 self._out.append(fx.Listen())
             case _:
@@ -222,10 +221,11 @@ class Call:
     def _ask(self) -> None:
         """Ask for a reply; one that cannot be afforded becomes the warning, then the goodbye."""
         self._out += self.replies.drop()
-        order = self.replies.ask(self.transcript.messages, self._now, warned=self._notice.given)
-        if order is None and not self._notice.given:
+        said, notice = self.transcript.messages, self._notice
+        order = self.replies.ask(said, self._now, announced=notice.announced)
+        if order is None and not notice.given:
             self._warn()
-            order = self.replies.ask(self.transcript.messages, self._now, warned=True)
+            order = self.replies.ask(said, self._now, announced=notice.announced)
         if order is None:
             self._close(self.spending.reason, self.start.phrases.out_of_time)
             return
@@ -236,9 +236,11 @@ class Call:
     def _speak(self, sentences: list[str]) -> None:
         """Speak parts of the reply, each paid for before it is sent to be spoken."""
         for sentence in sentences:
-            charges = self.replies.pay(sentence, self._now, warned=self._notice.given)
+            charges = self.replies.pay(sentence, self._now, announced=self._notice.announced)
             if charges is None:
-                self._out += self.replies.drop()
+                self._out += self.replies.stop()
+                if not self.replies.spoken:
+                    self._close(self.spending.reason, self.start.phrases.out_of_time)
                 return
             self._out += charges
             self._say(sentence)
@@ -251,7 +253,7 @@ class Call:
             self._speak(rest)
             if self.replies.spoken:
                 self._count.failures = 0
-            else:
+            elif self.phase in TALKING:
                 self._fail()
         self._out += self.replies.count(event, self._now)
 
@@ -262,11 +264,12 @@ class Call:
 
     def _hush(self) -> None:
         """Stop the agent at once; what marks have proven of its turn stays in the transcript."""
+        interrupted = not self.playout.silent or self.replies.writing
         if not self.playout.silent:
             self._out.append(fx.Hush())
             self.playout.cut()
         self._out += self.replies.drop()
-        self._agent_turn_over(interrupted=True)
+        self._agent_turn_over(interrupted=interrupted)
 
     def _agent_turn_over(self, *, interrupted: bool) -> None:
         started = self._since if self.playout.started is None else self.playout.started
@@ -276,16 +279,14 @@ class Call:
     # -- ways out ----------------------------------------------------------------------
 
     def _warn(self) -> None:
-        self._notice.given = True
-        cutoff = self.spending.cutoff
-        self._out.append(fx.Warned(Millis(0) if cutoff is None else cutoff, self.spending.purse.rest))
+        cutoff = self.spending.cutoff or self._now
+        self._notice.announced = cutoff
+        self._out.append(fx.Warned(cutoff, self.spending.purse.rest))
         self._say(self.start.phrases.warning, protected=True)
         self._enter(Phase.SPEAKING)
 
     def _close(self, reason: EndReason, text: str) -> None:
-        """Say goodbye, then hang up when it was heard."""
-        if self.phase not in TALKING:
-            return
+        """Say goodbye, then hang up when it was heard. Only while talking."""
         self._hush()
         self._reason = reason
         self._say(text, protected=True)
@@ -343,8 +344,8 @@ class Call:
                 own = [Millis(since + limits.thinking_ms)]
             case Phase.LISTENING:
                 own = [self._turn_due or self._idle_due]
-            case Phase.SPEAKING:
-                own = []
+            case _:
+                own = []  # speaking: what ends it is an event
         notice = self._notice.deadline(greeted=self._greeted)
         return [*own, self.spending.next_second, self._goodbye_due, notice]
 
@@ -372,9 +373,9 @@ class Call:
 
     @property
     def _closing_until(self) -> Millis:
-        latest = Millis(self._since + self.limits.goodbye_ms)
-        cutoff = self.spending.cutoff
-        return latest if cutoff is None else Millis(min(latest, max(cutoff, self._since)))
+        """Well before the cutoff where there is time, for a hang-up on its way is still billed."""
+        cutoff = self.spending.cutoff or self._since
+        return Millis(min(self._since + self.limits.drain_ms, max(cutoff, self._since)))
 
     def _mind_the_time(self) -> None:
         """Whatever is due by now, in the order in which it matters."""
@@ -384,11 +385,9 @@ class Call:
                 self._mind_the_carrier(now)
             case Phase.CLOSING:
                 self._mind_the_goodbye(now)
-            case Phase.LISTENING | Phase.THINKING | Phase.SPEAKING:
+            case _:
                 self._mind_the_money(now)
                 self._mind_the_floor(now)
-            case Phase.ENDED:
-                pass
 
     def _mind_the_carrier(self, now: Millis) -> None:
         """Nobody answered, no media came, or the carrier's last word does not come."""
@@ -396,7 +395,9 @@ class Call:
         match self.phase:
             case Phase.RINGING if waited >= limits.ring_ms:
                 self._hang_up(EndReason.BAD_STREAM)
-            case Phase.CONNECTING if waited >= limits.connect_ms or now >= (self.spending.cutoff or now):
+            case Phase.CONNECTING if now >= (self.spending.cutoff or now):
+                self._hang_up(self.spending.reason)
+            case Phase.CONNECTING if waited >= limits.connect_ms:
                 self._hang_up(EndReason.BAD_STREAM)
             case Phase.HUNG_UP if done is not None and not self.replies.unpaid:
                 self._end(done.status, done.seconds)
@@ -425,9 +426,8 @@ class Call:
 
     def _mind_the_floor(self, now: Millis) -> None:
         """Who speaks next: barge-in, end of the agent's turn, end of the caller's, silence."""
-        if self.phase is Phase.SPEAKING and self.playout.silent and not self.replies.writing:
-            self._agent_turn_over(interrupted=False)
-            self._enter(Phase.LISTENING)
+        if self.phase in (Phase.SPEAKING, Phase.THINKING) and self.playout.silent:
+            self._agent_silent()
         if self.phase in (Phase.SPEAKING, Phase.THINKING) and self.turn.held and not self.playout.protected:
             self._hush()
             self._enter(Phase.LISTENING)
@@ -442,6 +442,16 @@ class Call:
             self._turn_over()
         elif due is None and (idle := self._idle_due) is not None and now >= idle:
             self._idle()
+
+    def _agent_silent(self) -> None:
+        """All was heard. While the model still writes, its next words are waited for, but not for ever."""
+        if not self.replies.writing:
+            self._agent_turn_over(interrupted=False)
+            self._enter(Phase.LISTENING)
+        elif self.phase is Phase.SPEAKING:
+            if not self.replies.spoken:
+                self._agent_turn_over(interrupted=False)
+            self._enter(Phase.THINKING)
 
     def _idle(self) -> None:
         if self._count.idle_prompts >= self.limits.idle_prompts:

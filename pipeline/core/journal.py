@@ -26,7 +26,8 @@ _Reader = Callable[[Any], Any]
 
 def _kinds(module: types.ModuleType, root: type) -> dict[str, type]:
     found = vars(module).values()
-    return {kind.__name__: kind for kind in found if isinstance(kind, type) and issubclass(kind, root)}
+    kinds = [kind for kind in found if isinstance(kind, type) and issubclass(kind, root) and kind is not root]
+    return {kind.__name__: kind for kind in kinds}
 
 
 _EVENTS = _kinds(events, Event)
@@ -70,7 +71,7 @@ def _parse(line: str, tag: str, kinds: dict[str, type]) -> object:
     try:
         data = json.loads(line[len(tag) :])
         return _record(kinds[data.pop(_TYPE)])(data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise JournalError(f"this version cannot read the line {line[:60]!r}: {error!r}") from error
 
 
@@ -122,8 +123,8 @@ def _reader(hint: Any) -> _Reader:
         return _reader(hint.__supertype__)
     origin = get_origin(hint)
     if origin is tuple:
-        item = _reader(get_args(hint)[0])
-        return lambda value: tuple(item(part) for part in value)
+        item, items = _reader(get_args(hint)[0]), _exactly(list)
+        return lambda value: tuple(item(part) for part in items(value))
     if origin in (Union, types.UnionType):
         (inner,) = (_reader(arg) for arg in get_args(hint) if arg is not type(None))
         return lambda value: None if value is None else inner(value)

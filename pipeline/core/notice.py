@@ -14,7 +14,12 @@ class Notice:
         self._spending = spending
         self._patience_ms = patience_ms
         self._waiting_since: Millis | None = None
-        self.given = False
+        self.announced: Millis | None = None
+        """The cutoff the caller was told of; None until the warning is given."""
+
+    @property
+    def given(self) -> bool:
+        return self.announced is not None
 
     def deadline(self, *, greeted: bool) -> Millis | None:
         """When to look again; None when there is nothing to wait for."""
@@ -26,10 +31,11 @@ class Notice:
 
     def due(self, now: Millis, *, greeted: bool, busy: bool) -> bool:
         """Whether to speak now; while somebody has the floor, not before the patience is used up."""
-        deadline = self.deadline(greeted=greeted)
-        if deadline is None or now < deadline:
+        warning = self._spending.warning
+        if self.given or not greeted or warning is None or now < warning:
+            self._waiting_since = None  # more money may have come while it waited
             return False
         if busy and self._waiting_since is None:
             self._waiting_since = now
-            return False
-        return True
+        waited = 0 if self._waiting_since is None else now - self._waiting_since
+        return not busy or waited >= self._patience_ms

@@ -30,10 +30,12 @@ class Utterance:
     @property
     def heard(self) -> str:
         """The words whose sound was played, cut at a word's end."""
+        return self.words_in(self.heard_ms)
+
+    def words_in(self, ms: int) -> str:
+        """The words in the first `ms` of its sound."""
         length = self.queued_ms if self.complete else max(self.queued_ms, MS_PER_CHAR * len(self.text))
-        if self.complete and self.heard_ms >= length:
-            return self.text
-        reach = len(self.text) * self.heard_ms // length if length else 0
+        reach = len(self.text) * ms // length if length else 0
         return self.text[:reach].rpartition(" ")[0] if reach < len(self.text) else self.text
 
 
@@ -81,20 +83,19 @@ class Playout:
         """A mark came back. Unknown chunks were cut before and prove nothing."""
         if all(known != chunk for known, _, _ in self._chunks):
             return
-        while self._chunks:
+        known = None
+        while known != chunk:
             known, number, ms = self._chunks.popleft()
             utterance = self._utterances.get(number)
             if utterance is not None:
                 utterance.heard_ms += ms
                 self._finish(utterance)
-            if known == chunk:
-                break
 
     def drop(self, number: int) -> None:
-        """An utterance failed: what was heard of it counts, the rest is not waited for."""
+        """An utterance failed: what was sent of it will be heard, the rest is not waited for."""
         if (utterance := self._utterances.get(number)) is not None:
+            utterance.text = utterance.words_in(utterance.queued_ms)
             utterance.complete = True
-            utterance.text = utterance.heard
             self._finish(utterance)
 
     def cut(self) -> None:

@@ -42,7 +42,9 @@ def quoted(text: str) -> str:
 
 def tokens_at_most(messages: Sequence[Message]) -> int:
     """An upper bound of the prompt's tokens: no byte-level vocabulary makes more of them than bytes."""
-    return sum(len(message.content.encode()) + TOKENS_PER_MESSAGE for message in messages)
+    return sum(
+        len(message.content.encode(errors="surrogatepass")) + TOKENS_PER_MESSAGE for message in messages
+    )
 
 
 def build(system: Sequence[Layer], history: Sequence[Message], ceiling: int) -> tuple[Message, ...]:

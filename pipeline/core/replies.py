@@ -31,7 +31,7 @@ class Draft:
 class Replies:
     """At most one reply is under way; the tokens of a dropped one are still paid when they are known.
 
-    `unpaid` counts the replies whose tokens are not known yet.
+    `unpaid` are the replies whose tokens are not known yet.
     """
 
     def __init__(self, start: CallStarted, spending: Spending) -> None:
@@ -39,7 +39,7 @@ class Replies:
         self._spending = spending
         self._last = 0
         self._draft: Draft | None = None
-        self.unpaid = 0
+        self.unpaid: set[int] = set()
 
     @property
     def writing(self) -> bool:
@@ -51,7 +51,7 @@ class Replies:
         """Something of the present reply was sent to be spoken."""
         return self._draft is not None and self._draft.spoken
 
-    def ask(self, history: Sequence[Message], now: Millis, *, warned: bool) -> AskReply | None:
+    def ask(self, history: Sequence[Message], now: Millis, *, announced: Millis | None) -> AskReply | None:
         """Request a reply to the conversation so far; None when its worst case cannot be afforded."""
         limits, spending = self._start.limits, self._spending
         messages = prompt.build(self._start.layers, history, limits.prompt_max_tokens)
@@ -60,10 +60,10 @@ class Replies:
             + spending.price_of("llm", "token_out", limits.reply_max_tokens)
             + spending.price_of("tts", "char", limits.reply_max_chars)
         )
-        if not spending.authorise(_ref(self._last + 1), worst, now, warned=warned):
+        if not spending.authorise(_ref(self._last + 1), worst, now, announced=announced):
             return None
         self._last += 1
-        self.unpaid += 1
+        self.unpaid.add(self._last)
         self._draft = Draft(self._last, limits.reply_max_chars)
         return AskReply(self._last, messages, limits.reply_max_tokens, self._start.temperature_pct)
 
@@ -71,14 +71,14 @@ class Replies:
         """Text from the model; the sentences that can be spoken already."""
         return self._draft.cutter.add(text) if self._draft and self._writes(number) else []
 
-    def pay(self, sentence: str, now: Millis, *, warned: bool) -> list[Effect] | None:
+    def pay(self, sentence: str, now: Millis, *, announced: Millis | None) -> list[Effect] | None:
         """Charge a sentence about to be spoken; None when it goes beyond what can be afforded."""
         draft, spending = self._draft, self._spending
         if draft is None:
             return None
         ref, price = _ref(draft.number), spending.price_of("tts", "char", len(sentence))
         if draft.drawn_chars < len(sentence):
-            if not spending.authorise(ref, price, now, warned=warned):
+            if not spending.authorise(ref, price, now, announced=announced):
                 return None
             draft.drawn_chars += len(sentence)
         draft.drawn_chars -= len(sentence)
@@ -96,7 +96,9 @@ class Replies:
     def count(self, event: ReplyFinished, now: Millis) -> list[Effect]:
         """Charge the tokens of a reply, spoken or dropped, and give back what else was drawn for it."""
         spending = self._spending
-        self.unpaid -= 1
+        if event.reply not in self.unpaid:
+            return []  # counted before
+        self.unpaid.discard(event.reply)
         charges: list[Effect] = [
             *spending.use("llm", "token_in", event.tokens_in, now),
             *spending.use("llm", "token_cached", event.tokens_cached, now),
@@ -112,10 +114,18 @@ class Replies:
         self._draft.finished = True
         return not self._draft.spoken
 
+    def stop(self) -> list[Effect]:
+        """No more of this reply is wanted; the model is told to stop if it is still writing."""
+        if self._draft is None or self._draft.finished:
+            return []
+        self._draft.finished = True
+        return [DropReply(self._draft.number)]
+
     def drop(self) -> list[Effect]:
-        """Forget the reply; the model is told to stop if it is still writing."""
-        draft, self._draft = self._draft, None
-        return [DropReply(draft.number)] if draft is not None and not draft.finished else []
+        """Stop the reply and forget it."""
+        stopped = self.stop()
+        self._draft = None
+        return stopped
 
     def _writes(self, number: int) -> bool:
         return self._draft is not None and self._draft.number == number and not self._draft.finished

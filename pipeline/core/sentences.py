@@ -12,7 +12,7 @@ import unicodedata
 _END = re.compile(r"[.!?…]+[\"')\]]*(?=\s)")
 _CLAUSE = re.compile(r"[,;:—-](?=\s)")
 _ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|St|vs|e\.g|i\.e|a\.m|p\.m)|\b[A-Z])\.$")
-_MARKUP = re.compile(r"[*_`#~]+|\[[^\]]*\]\([^)]*\)")
+_MARKUP = re.compile(r"[*_`#~\ufe00-\ufe0f\u20e3]+|\[[^\]]*\]\([^)]*\)")
 
 FIRST_CLAUSE_CHARS = 24
 LONGEST_CHARS = 200
@@ -60,11 +60,12 @@ class SentenceCutter:
         return [text]
 
     def _cut(self) -> int | None:
-        for match in _END.finditer(self._rest):
-            if not _ABBREVIATION.search(self._rest[: match.end()]):
+        head = self._rest[: LONGEST_CHARS + 1]
+        for match in _END.finditer(head):
+            if not _ABBREVIATION.search(head[: match.end()]):
                 return match.end()
         if self._first:
-            for match in _CLAUSE.finditer(self._rest):
+            for match in _CLAUSE.finditer(head):
                 if match.start() >= FIRST_CLAUSE_CHARS:
                     return match.end()
         if len(self._rest) > LONGEST_CHARS:

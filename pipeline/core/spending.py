@@ -63,10 +63,8 @@ class Spending:
         """When `run` has something to buy again."""
         if self.answered is None:
             return None
-        if not self._clocks and not self._steps:
-            return None
-        bought = self._clock_s if self._clocks else self._bought_s
-        return Millis(self.answered + bought * 1000)
+        bought = min((self.meter.total(price.line) for price in (*self._clocks, *self._steps)), default=None)
+        return None if bought is None else Millis(self.answered + bought * 1000)
 
     # -- limits ------------------------------------------------------------------------
 
@@ -94,7 +92,7 @@ class Spending:
     @property
     def reason(self) -> EndReason:
         """Which limit the cutoff comes from."""
-        if self.answered is not None and budget.cutoff_at(self.purse) >= self._limits.max_duration_ms:
+        if self.answered is not None and budget.cutoff_at(self.purse) >= self.purse.horizon_s * 1000:
             return EndReason.MAX_DURATION
         return self.allowance.binds
 
@@ -119,10 +117,14 @@ class Spending:
         price = self._book.find(service, unit)
         return Nanos(0) if price is None else self.meter.price_of(price.line, more)
 
-    def authorise(self, ref: str, price: Nanos, now: Millis, *, warned: bool) -> bool:
-        """Draw the worst case of a purchase from the purse, if it can be afforded."""
-        since = Millis(0) if self.answered is None else Millis(now - self.answered)
-        if not budget.affordable(self.purse, price, since, warned=warned):
+    def authorise(self, ref: str, price: Nanos, now: Millis, *, announced: Millis | None) -> bool:
+        """Draw the worst case of a purchase from the purse, if it can be afforded.
+
+        `announced` is the cutoff the caller was warned of, in call time; None before the warning.
+        """
+        zero = now if self.answered is None else self.answered
+        told = None if announced is None else Millis(announced - zero)
+        if not budget.affordable(self.purse, price, Millis(now - zero), announced=told):
             return False
         self._pending[ref] = self._pending.get(ref, 0) + price
         return True
@@ -145,8 +147,8 @@ class Spending:
         return self.meter.add(price.line, quantity, self.second(now))
 
     def used_line(self, line: str, total: int, now: Millis) -> list[Charge]:
-        """Follow a vendor's own running total."""
-        known = any(price.line == line for price in self._book)
+        """Follow a vendor's own running total; what it counts while the phone rings is not the caller's."""
+        known = self.answered is not None and any(price.line == line for price in self._book)
         return self.meter.raise_to(line, total, self.second(now)) if known else []
 
     def close(self, seconds: int, now: Millis) -> list[Charge]:

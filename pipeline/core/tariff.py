@@ -25,8 +25,8 @@ STEP_SERVICES: tuple[Service, ...] = ("carrier", "stream")
 class Price:
     """One line of the price list, immutable.
 
-    `price_nano` buys `block_units` units; a quantity is first raised to `minimum` and
-    then to a whole multiple of `increment`.
+    `price_nano` buys `block_units` units; a quantity is raised to a whole multiple of
+    `increment`, and to `minimum` when that is more.
     """
 
     price_id: int

@@ -46,12 +46,26 @@ class CallerTurn:
         self.voiced_since = None
         self.held = False
         self.stopped = ended
-        self.awaited += text_follows
+        self.awaited += text_follows and self.started is not None
 
-    def segment(self, text: str) -> None:
+    def segment(self, text: str, now: Millis) -> None:
+        """The text of one stretch; words that come after their turn was given up begin a turn of their own."""
         self.awaited = max(0, self.awaited - 1)
         if text.strip():
             self.texts.append(text.strip())
+            self._begun_by(now)
+
+    def whole(self, text: str, now: Millis) -> None:
+        """The transcriber ended the turn, perhaps before the voice was seen to stop."""
+        if self.voiced_since is not None:
+            self.stopped = now
+        self.texts = [text.strip()]
+        self.awaited = 0
+        self._begun_by(now)
+
+    def _begun_by(self, now: Millis) -> None:
+        if self.started is None:
+            self.started = self.stopped = now
 
     @property
     def text(self) -> str:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.audio import mulaw
+from pipeline.audio.mulaw import RATE, encode, from_float, loudness
 from pipeline.clock import Clock
 from pipeline.core.effects import Message
 from pipeline.core.errors import EngineError
@@ -27,8 +27,8 @@ REMEMBERED = 1_000
 
 # -- voice activity --------------------------------------------------------------------
 
-LOUD = 500
-"""Loudness (of 32,768) that is as likely speech as not, about -36 dB."""
+LOUD = 200
+"""Loudness (of 32,768) that is as likely speech as not, about -44 dB."""
 
 
 class _LoudnessTrack:
@@ -37,14 +37,14 @@ class _LoudnessTrack:
         self._rest = b""
         self.closed = False
 
-    def feed(self, mulaw_sound: bytes) -> None:
-        sound = self._rest + mulaw_sound
+    def feed(self, mulaw: bytes) -> None:
+        sound = self._rest + mulaw
         whole = len(sound) - len(sound) % WINDOW_SAMPLES
         self._rest = sound[whole:]
         for start in range(0, whole, WINDOW_SAMPLES):
             if self.closed:
                 return
-            level = mulaw.loudness(sound[start : start + WINDOW_SAMPLES])
+            level = loudness(sound[start : start + WINDOW_SAMPLES])
             self._on_window(min(1.0, level / (2 * LOUD)))
 
 
@@ -107,7 +107,7 @@ class ScriptedEar:
         self._position += 1
         self._due.put_nowait((due, Turn(stretch.text) if self._script.ends_turns else Segment(stretch.text)))
 
-    async def heard(self) -> AsyncIterator[Hearing]:
+    async def heard(self) -> AsyncGenerator[Hearing, None]:
         while (coming := await self._due.get()) is not None:
             due, hearing = coming
             await self._pass(due - self._clock.seconds())
@@ -211,7 +211,7 @@ class ScriptedReply:
     def tokens(self) -> Tokens:
         return Tokens(self._uncached, 0, text_tokens(self._written))
 
-    async def pieces(self) -> AsyncIterator[str]:
+    async def pieces(self) -> AsyncGenerator[str, None]:
         answer = self._answer
         for index, piece in enumerate(words(answer.text)):
             await asyncio.sleep((answer.piece_ms if index else answer.first_ms) / 1000)
@@ -294,18 +294,18 @@ class ScriptedVoice:
         self._script = script
         self._second = _tone(voice)
 
-    async def speak(self, text: str) -> AsyncIterator[bytes]:
+    async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         script = self._script
         script.spoken.append(text)
         await asyncio.sleep(script.first_ms / 1000)
-        rest = 0 if script.silent else len(text) * script.ms_a_character * mulaw.RATE // 1000
+        rest = 0 if script.silent else len(text) * script.ms_a_character * RATE // 1000
         sent = 0
         while rest > 0:
             if script.fails(text) and sent >= script.fails_after:
                 raise EngineError("the script says so", retryable=True)
             if sent:
                 await asyncio.sleep(script.piece_ms / 1000)
-            size = min(rest, PIECE_MS * mulaw.RATE // 1000)
+            size = min(rest, PIECE_MS * RATE // 1000)
             yield self._second[:size]
             rest -= size
             sent += 1
@@ -354,6 +354,6 @@ class ScriptedSpeaker:
 def _tone(voice: str) -> bytes:
     # A multiple of 5 Hz, so that pieces of 200 ms join without a click.
     hertz = 200 + 5 * (zlib.crc32(voice.encode()) % 60)
-    time = np.arange(mulaw.RATE, dtype=np.float32) / mulaw.RATE
+    time = np.arange(RATE, dtype=np.float32) / RATE
     wave: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = np.sin(2 * np.pi * hertz * time)
-    return mulaw.encode(mulaw.from_float(0.25 * wave.astype(np.float32)))
+    return encode(from_float(0.25 * wave.astype(np.float32)))

@@ -56,7 +56,7 @@ async def _live(ask: Ask[None, None], listening: Listening, call_id: str, after:
     last = after
     while True:
         try:
-            async with asyncio.timeout_at(check_at):
+            async with asyncio.timeout(max(0.0, check_at - clock.seconds())):
                 item = await anext(listening)
         except StopAsyncIteration:
             return

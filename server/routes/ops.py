@@ -88,7 +88,7 @@ OPS: tuple[AnyOp, ...] = (
     Op("GET", "/healthz", healthz, "Is the process alive?", reply=Health, public=True),
     Op(
         "GET", "/readyz", readyz, "Does it take calls? 503 with the same body if not", reply=Readiness, public=True,
-        refuses=((503, "overloaded"),),
+        also=(503,),
     ),
     Op(
         "GET", "/metrics", metrics, "Figures for Prometheus: on loopback, or with METRICS_TOKEN", media="text/plain",

@@ -47,6 +47,7 @@ BUFFER_CHARS = 256 * 1024
 """Unsent messages; with sound sent at most 2 s ahead an honest call never holds a tenth of it."""
 
 POLICY = 1008
+INTERNAL = 1011
 
 log = structlog.get_logger(__name__)
 
@@ -155,6 +156,11 @@ class MediaDoor:
             await _shut(websocket, POLICY)
             return
         except WebSocketDisconnect:
+            return
+        except Exception as error:  # edge: of one socket; the desk could not say whether it is a call's
+            SURPRISES.labels("media").inc()
+            log.error("surprise", **whereabouts(error))
+            await _shut(websocket, INTERNAL)
             return
         finally:
             self.strangers -= 1

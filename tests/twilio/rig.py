@@ -33,8 +33,11 @@ CALLER, CALLEE = "+12025550100", "+12025550123"
 T = TypeVar("T")
 
 
-def run_scaled(main: Coroutine[object, object, T], speed: float = 20.0) -> T:
-    """Run on a loop whose clock is `speed` times as fast as the wall's."""
+def run_scaled(main: Coroutine[object, object, T], speed: float = 10.0) -> T:
+    """Run on a loop whose clock is `speed` times as fast as the wall's.
+
+    Time-outs shrink with it: where many sockets meet a five-second limit, go slower.
+    """
     with asyncio.Runner(loop_factory=lambda: ScaledLoop(speed)) as runner:
         return runner.run(main)
 
@@ -58,6 +61,7 @@ class Conversation:
         self.digits: list[str] = []
         self.ended: list[EndReason] = []
         self.over = asyncio.Event()
+        self.sound = asyncio.Event()
         self._answer_ms = answer_ms
         self._caller = Stretches()
         self._answered = 0
@@ -72,10 +76,17 @@ class Conversation:
     def hear(self, mulaw: bytes) -> None:
         self._caller.feed(len(self.heard) // 8, mulaw)
         self.heard += mulaw
+        self.sound.set()
         if len(self._caller.finished) > self._answered:
             self._answered += 1
             if self._answer_ms:
                 self.say(tone(self._answer_ms))
+
+    async def hears(self, total: int) -> None:
+        """Wait until so many bytes of the caller have come in all."""
+        while len(self.heard) < total:
+            self.sound.clear()
+            await self.sound.wait()
 
     def played(self, chunk: int) -> None:
         self.marks.append(chunk)
@@ -212,12 +223,20 @@ class Site:
 
 @asynccontextmanager
 async def site(
-    script: Script | None = None, *, desk: FakeDesk | None = None, delivery: Delivery = prompt
+    script: Script | None = None,
+    *,
+    desk: FakeDesk | None = None,
+    delivery: Delivery = prompt,
+    public_url: str = "",
 ) -> AsyncIterator[Site]:
-    """The routes under test, served; and an exchange with one callee on it."""
+    """The routes under test, served; and an exchange with one callee on it.
+
+    `public_url` is for requests that claim to come through a proxy; it is not where the server listens.
+    """
     listening, url = free_socket()
     desk = desk or FakeDesk()
-    app = Starlette(routes=twilio_routes(public_url=url, account_sid=ACCOUNT, auth_tokens=(AUTH_TOKEN,)))
+    known = twilio_routes(public_url=public_url or url, account_sid=ACCOUNT, auth_tokens=(AUTH_TOKEN,))
+    app = Starlette(routes=known)
     app.state.parts = FakeParts(desk, Clock())
     carrier = SimulatedCarrier(
         clock=Clock(),

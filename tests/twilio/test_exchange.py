@@ -37,9 +37,9 @@ from tests.twilio.rig import (
 )
 
 
-async def _one_call(script: Script, desk: FakeDesk | None = None) -> tuple[Site, PhoneCall]:
+async def _one_call(script: Script, desk: FakeDesk | None = None, ring_s: int = 25) -> tuple[Site, PhoneCall]:
     async with site(script, desk=desk) as place:
-        leg = await place.carrier.dial(place.order())
+        leg = await place.carrier.dial(place.order(ring_s=ring_s))
         call = place.carrier.calls[leg.sid]
         await call.over.wait()
     return place, call
@@ -83,7 +83,7 @@ def test_seconds_are_told_with_the_end() -> None:
     ],
 )
 def test_a_call_nobody_takes(script: Script, status: str) -> None:
-    place, call = run_scaled(_one_call(script), speed=60)
+    place, call = run_scaled(_one_call(script, ring_s=4))
     assert call.status == status
     assert _statuses(place.desk) == ["initiated", "ringing", status]
     assert place.desk.statuses[-1][3] is None

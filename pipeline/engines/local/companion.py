@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import string
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from pipeline.core.effects import Message
@@ -21,7 +21,16 @@ from pipeline.engines.local.companion_asks import ALONE, ASKS, CLOSERS, OPENERS,
 from pipeline.engines.local.companion_lines import SAYS
 from pipeline.engines.local.companion_moods import MOODS
 from pipeline.engines.local.companion_patterns import WEIGHTY
-from pipeline.engines.local.companion_reading import Self, Words, read_self, read_words, said_sentences
+from pipeline.engines.local.companion_reading import (
+    Self,
+    Words,
+    read_name,
+    read_noun,
+    read_self,
+    read_words,
+    said_sentences,
+    wants,
+)
 from pipeline.engines.scripted import words as split_words
 
 LONGEST_CHARS = 180
@@ -43,6 +52,9 @@ _ASKED = ("joke", "story", "time", "mayask", "hobbies", "body", "who", "advice",
 _POLITE = ("thanks", "praise", "sorry", "smalltalk", "maybe")
 _SHORT = ("yes", "no", "ack")
 _SHORT_WORDS = 4
+_LOOK_BACK = 4
+"""Turns after which a topic is over."""
+_MILD = ("nervous", "happy", "proud")
 
 _STATEMENTS = {**SAYS, **MOODS}
 
@@ -51,17 +63,17 @@ def answer(messages: Sequence[Message]) -> str:
     """The reply to a conversation: one or two sentences, at most 180 characters."""
     me = read_self("\n".join(message.content for message in messages if message.role == "system"))
     said = [message.content for message in messages if message.role == "assistant"]
-    turns = [read_words(message.content) for message in messages if message.role == "user"]
+    turns = [message.content for message in messages if message.role == "user"]
     return _Answer(me, said, turns).text()
 
 
 class _Answer:
-    def __init__(self, me: Self, said: Sequence[str], turns: Sequence[Words]) -> None:
+    def __init__(self, me: Self, said: Sequence[str], turns: Sequence[str]) -> None:
         self._me = me
-        self._now = turns[-1] if turns else Words("")
+        self._now = read_words(turns[-1] if turns else "")
         self._turns = turns
         self._said = said_sentences(said)
-        self._slots = _slots(me, said, turns)
+        self._slots = _slots(me, self._now, said, turns)
 
     def text(self) -> str:
         keys = list(self._subjects())
@@ -120,8 +132,8 @@ class _Answer:
     def _ask(self, keys: Sequence[str]) -> str:
         now = self._now
         extra = [key for key, holds in (("plan", now.plan), ("past", now.past)) if holds]
-        # A feeling is asked about through its cause, where that is known.
-        if now.topic and now.topic != "family" and (now.feeling or keys[0] == "echo"):
+        # A mild feeling is asked about through its cause, where that is known.
+        if now.topic and (now.feeling in _MILD if now.feeling else keys[0] == "echo"):
             keys = [now.topic, *keys]
         asked = self._find(ASKS, [*keys, *extra, "other"])
         return asked or next(
@@ -135,17 +147,17 @@ class _Answer:
         return next((ask for ask in SCENARIO_ASKS.get(self._me.scenario, ()) if self._new(ask)), "")
 
 
-def _slots(me: Self, said: Sequence[str], turns: Sequence[Words]) -> dict[str, str]:
+def _slots(me: Self, now: Words, said: Sequence[str], turns: Sequence[str]) -> dict[str, str]:
     """What lines can be filled with; an unknown slot is ""."""
-    now = turns[-1] if turns else Words("")
     # Likes and notes go by turns: another one each time they are asked about.
-    likings = sum("hobbies" in turn.intents for turn in turns)
-    recalls = sum("remember" in turn.intents for turn in turns)
+    likings = sum(wants("hobbies", turn) for turn in turns) if "hobbies" in now.intents else 1
+    recalls = sum(wants("remember", turn) for turn in turns) if "remember" in now.intents else 0
     like = me.likes[(likings - 1) % len(me.likes)] if me.likes else ""
     return {
         "me": me.name or "your companion",
-        "name": next((turn.name for turn in reversed(turns) if turn.name), me.person),
+        "name": next((name for turn in reversed(turns) if (name := read_name(turn))), me.person),
         "noun": now.noun,
+        "earlier": next((noun for turn in turns[: -_LOOK_BACK - 1 : -1] if (noun := read_noun(turn))), ""),
         "day": now.day,
         "echo": now.echo,
         "Echo": _capital(now.echo),
@@ -179,7 +191,7 @@ class CompanionReply:
         """By the simple rule of `counting.py`; nothing is ever cached."""
         return Tokens(self._prompt, 0, text_tokens(self._written))
 
-    async def pieces(self) -> AsyncIterator[str]:
+    async def pieces(self) -> AsyncGenerator[str, None]:
         for piece in split_words(self._text):
             if text_tokens(self._written + piece) > self._max_tokens:
                 return
@@ -194,7 +206,7 @@ class Companion:
 
     @property
     def model(self) -> str:
-        return "local"
+        return "companion"
 
     @asynccontextmanager
     async def reply(

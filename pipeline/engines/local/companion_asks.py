@@ -95,7 +95,7 @@ ASKS: Mapping[str, Lines] = {
     "question": {"any": ("What do you think?", "What made you wonder?", "Where could we find out?")},
     "other": {
         "warm": (
-            "How do you feel about {noun} now?",
+            "How do you feel about {earlier} now?",
             "What matters most to you there?",
             "What happened next?",
             "How did that feel?",
@@ -104,7 +104,7 @@ ASKS: Mapping[str, Lines] = {
             "Tell me a little more?",
         ),
         "upbeat": (
-            "What's your next move with {noun}?",
+            "What's your next move with {earlier}?",
             "What would a win look like?",
             "What's one small step?",
             "How can you make it even better?",
@@ -113,7 +113,7 @@ ASKS: Mapping[str, Lines] = {
             "What's stopping you?",
         ),
         "dry": (
-            "And how is {noun} taking it?",
+            "And how is {earlier} taking it?",
             "Was that the plan?",
             "How did that go, honestly?",
             "What could possibly go wrong?",

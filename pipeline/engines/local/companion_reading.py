@@ -119,7 +119,10 @@ _MONTHS = re.compile(f"^({_MONTH})", re.IGNORECASE)
 _NAMED = re.compile(r"\b(?:[Tt]his is|[Mm]y name(?:'s| is)|[Ii]t's|I am|I'm|[Cc]all me) ([A-Z][a-z]+)\b")
 _NOT_NAMES = re.compile("(Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|Not|Just|Really|Sorry|Okay|Fine|So")
 _POSSESSION = re.compile(
-    r"\b(my|our) ((?:(?:best|little|older|younger|big|new|old) )?[a-z]+)\b", re.IGNORECASE
+    r"\b(my|our) ((?:(?:best|little|older|younger|big|new|old) )?[a-z]+"
+    # "my brother's cat" is one thing, "my brother's getting a cat" is not.
+    r"(?:'s (?!\w+ing\b|(?:an?|the|not|very|so|really|been|in|at|on|all)\b)[a-z]+)?)\b",
+    re.IGNORECASE,
 )
 _NO_NOUN = re.compile(
     "own|mind|way|days?|life|time|best|turn|god|name|weakness(es)?|favou?rite|self", re.IGNORECASE
@@ -132,6 +135,8 @@ _PAST = re.compile(
     r"\b(i went|i did|i had|i was|i saw|i made|i got|yesterday|last (night|week|year))\b", re.IGNORECASE
 )
 _NEGATED = re.compile(r"\b(not|don't|isn't|aren't|never|no longer)( \w+)? $", re.IGNORECASE)
+_PUNCTUATION = re.compile("[.!?,]+")
+_SENTENCES = re.compile("[.!?]+")
 _WORDS = re.compile(r"[a-z']+", re.IGNORECASE)
 
 
@@ -157,36 +162,61 @@ class Words:
 
 def read_words(text: str) -> Words:
     """Everything found in one turn."""
-    plain = " ".join(text.replace("’", "'").split())
-    bare = re.sub(r"[.!?,]+", "", plain).strip()
-    parts = [re.sub(r"[,]+", "", part).strip() for part in re.split(r"[.!?]+", plain) if part.strip()]
-    intents = [
-        name
-        for name, pattern in _INTENTS.items()
-        if pattern.search(bare) or any(pattern.search(part) for part in parts)
-    ]
-    feeling = _feeling(bare)
+    plain = _plain(text)
+    bare = _bare(plain)
     topic = _topic(bare)
-    noun = NOUNS.get(topic, "")
-    owned = [found for found in _POSSESSION.finditer(bare) if not _NO_NOUN.fullmatch(found.group(2))]
-    if owned and topic not in {"interview", "exam", "bakery"}:
-        noun = f"your {owned[0].group(2).casefold()}"
     day = _DAY.search(bare)
-    named = _NAMED.search(plain)
     return Words(
         text=plain,
-        intents=tuple(intents),
-        feeling=feeling,
+        intents=tuple(name for name in _INTENTS if wants(name, plain)),
+        feeling=_feeling(bare),
         topic=topic,
-        noun=noun,
+        noun=_noun(bare, topic),
         day=_spoken_day(day.group(1)) if day else "",
-        name=named.group(1) if named and not _NOT_NAMES.fullmatch(named.group(1)) else "",
+        name=read_name(plain),
         echo=_echo(plain),
         question=plain.endswith("?") or _QUESTION.match(bare) is not None,
         plan=_PLAN.search(bare) is not None,
         past=_PAST.search(bare) is not None,
         words=len(_WORDS.findall(bare)),
     )
+
+
+def wants(intent: str, text: str) -> bool:
+    """Whether a turn, as a whole or in one of its sentences, holds this intent."""
+    plain = _plain(text)
+    pattern = _INTENTS[intent]
+    return bool(pattern.search(_bare(plain))) or any(
+        pattern.search(part.replace(",", "").strip()) for part in _SENTENCES.split(plain) if part
+    )
+
+
+def read_name(text: str) -> str:
+    """The name the caller goes by in this turn, "" when none is said."""
+    named = _NAMED.search(_plain(text))
+    return named.group(1) if named and not _NOT_NAMES.fullmatch(named.group(1)) else ""
+
+
+def read_noun(text: str) -> str:
+    """What this turn is about in a few words, "" when that is not clear."""
+    bare = _bare(_plain(text))
+    return _noun(bare, _topic(bare))
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.replace("’", "'").split())
+
+
+def _bare(plain: str) -> str:
+    return _PUNCTUATION.sub("", plain).strip()
+
+
+def _noun(bare: str, topic: str) -> str:
+    if topic not in {"interview", "exam", "bakery"}:
+        for owned in _POSSESSION.finditer(bare):
+            if not _NO_NOUN.fullmatch(owned.group(2)):
+                return f"your {owned.group(2).casefold()}"
+    return NOUNS.get(topic, "")
 
 
 def _topic(bare: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -158,7 +158,8 @@ def clauses(text: str) -> list[str]:
             sentences[-1] += f" {part}"
         elif part:
             sentences.append(part)
-    return [clause for sentence in sentences for clause in _cut(sentence)]
+    parts = [clause for sentence in sentences for clause in _cut(sentence)]
+    return [part for part in parts if any(letter.isalnum() for letter in part)]
 
 
 def _cut(sentence: str) -> Sequence[str]:
@@ -181,7 +182,7 @@ class HibariVoice:
         self._worker = worker
         self._timbre = timbre
 
-    async def speak(self, text: str) -> AsyncIterator[bytes]:
+    async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         pause = b""
         for clause in clauses(text):
             sound = await self._worker.run(partial(self._model.speak, clause, self._timbre))
@@ -202,7 +203,7 @@ class HibariSpeaker:
 
     @property
     def model(self) -> str:
-        return "local"
+        return "hibari"
 
     @asynccontextmanager
     async def open(self, voice: str) -> AsyncIterator[HibariVoice]:

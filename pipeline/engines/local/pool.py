@@ -56,6 +56,9 @@ class Worker:
         self._jobs += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, self._timed, job)
+        except EngineError:
+            self.failures += 1
+            raise
         except Exception as error:
             # edge: of a job in a thread. The model libraries raise exceptions of many kinds, and none of
             # them may reach a call as anything but an engine's failure.

@@ -21,6 +21,7 @@ from pipeline.audio import mulaw
 from pipeline.clock import Clock
 from pipeline.core.errors import EngineError
 from pipeline.engines.base import WINDOW_SAMPLES
+from pipeline.engines.local.beside import beside
 from pipeline.engines.local.pool import Worker
 from pipeline.engines.local.weights import SILERO
 
@@ -176,12 +177,8 @@ class SileroActivity:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[SileroActivity]:
         """Beat, until left. Opened once, by whoever owns the models."""
-        async with asyncio.TaskGroup() as group:
-            beat = group.create_task(self._beat())
-            try:
-                yield self
-            finally:
-                beat.cancel()
+        async with beside(self._beat()):
+            yield self
 
     @contextmanager
     def open(self, on_window: Callable[[float], None]) -> Iterator[SileroTrack]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ WINDOW_SECONDS = 10.0
 TAIL_SECONDS = 2.0
 LONGEST_SECONDS = 30.0
 
-PREROLL_MS = 480
+PREROLL_BYTES = 480 * mulaw.RATE // 1000
 """Kept before the report of speech: the report is some 130 ms late, and first consonants are soft."""
 LONGEST_BYTES = int(LONGEST_SECONDS - TAIL_SECONDS) * mulaw.RATE
 """Of a longer stretch the beginning is dropped."""
@@ -42,7 +42,9 @@ SHORTEST_BYTES = 100 * mulaw.RATE // 1000
 
 NO_SPEECH = 0.6
 LOOPING = 2.4
-"""Text that compresses better than this repeats itself; it is read again in the full window."""
+"""Text that compresses better than this repeats itself."""
+SECOND_WINDOW_SECONDS = 15.0
+"""What loops in the short window is read again in a longer one, where it rarely does."""
 
 _STAGE_DIRECTIONS = re.compile(r"\[[^\]]*\]|\([^)]*\)|\*[^*]*\*|♪")
 
@@ -52,6 +54,8 @@ class Transcript:
     text: str
     no_speech: float
     """The model's own probability that there was no speech, 0..1."""
+    loops: bool = False
+    """Whether the text repeats itself or had no end."""
 
 
 class WhisperModel:
@@ -82,8 +86,8 @@ class WhisperModel:
         """English speech at 16 kHz, at most 28 s of it."""
         seconds = len(sound) / RATE
         found = self._read(sound, max(WINDOW_SECONDS, seconds + TAIL_SECONDS), seconds)
-        if found.text and _repeats(found.text):
-            found = self._read(sound, LONGEST_SECONDS, seconds)
+        if found.loops:
+            found = self._read(sound, max(SECOND_WINDOW_SECONDS, seconds + 2 * TAIL_SECONDS), seconds)
         return found
 
     def _read(self, sound: Floats, window: float, seconds: float) -> Transcript:
@@ -93,15 +97,19 @@ class WhisperModel:
         padded: Floats = np.zeros(int(min(LONGEST_SECONDS, window) * 50) * RATE // 50, np.float32)
         padded[: len(sound)] = sound[: len(padded)]
         prompt = ["<|startoftranscript|>", "<|notimestamps|>"]
+        # Nobody says more than six tokens a second.
+        limit = int(8 + 6 * seconds)
         result = self._model.generate(
             ctranslate2.StorageView.from_array(log_mel(padded)[None]),
             [prompt],
             beam_size=1,
-            # Nobody says more than six tokens a second; a loop ends here.
-            max_length=len(prompt) + int(8 + 6 * seconds),
+            # The library writes half as many tokens as this says.
+            max_length=2 * limit,
             return_no_speech_prob=True,
         )[0]
-        return Transcript(self._text(result.sequences_ids[0]), float(result.no_speech_prob))
+        ids = result.sequences_ids[0]
+        text = self._text(ids)
+        return Transcript(text, float(result.no_speech_prob), loops=len(ids) >= limit or _repeats(text))
 
     def _text(self, ids: Sequence[int]) -> str:
         letters = "".join(self._vocabulary[number] for number in ids if number < self._end)
@@ -119,8 +127,11 @@ def _letters() -> dict[int, str]:
 
 
 def _repeats(text: str) -> bool:
-    content = text.encode()
-    return len(content) / len(zlib.compress(content)) > LOOPING
+    """Whether a text says everything twice, or a few words over and over."""
+    words, content = text.casefold().split(), text.encode()
+    half = len(words) // 2
+    twice = half >= 3 and words[:half] == words[half:]
+    return twice or (bool(content) and len(content) / len(zlib.compress(content)) > LOOPING)
 
 
 def spoken_words(transcript: Transcript) -> str:
@@ -142,9 +153,9 @@ class WhisperEar:
         self._stretches: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._open = True
 
-    def feed(self, mulaw_sound: bytes) -> None:
-        self._sound += mulaw_sound
-        keep = LONGEST_BYTES if self._speaking else PREROLL_MS * mulaw.RATE // 1000
+    def feed(self, mulaw: bytes) -> None:
+        self._sound += mulaw
+        keep = LONGEST_BYTES if self._speaking else PREROLL_BYTES
         if len(self._sound) > keep:
             del self._sound[: len(self._sound) - keep]
 
@@ -154,10 +165,10 @@ class WhisperEar:
         if not speaking:
             self._stretches.put_nowait(bytes(self._sound) if self._speaking else b"")
             # What was the end of this stretch may be the run-up of the next.
-            del self._sound[: max(0, len(self._sound) - PREROLL_MS * mulaw.RATE // 1000 // 2)]
+            del self._sound[: max(0, len(self._sound) - PREROLL_BYTES // 2)]
         self._speaking = speaking
 
-    async def heard(self) -> AsyncIterator[Hearing]:
+    async def heard(self) -> AsyncGenerator[Hearing, None]:
         while (stretch := await self._stretches.get()) is not None:
             text = await self._text(stretch)
             if not self._open:
@@ -189,7 +200,7 @@ class WhisperTranscriber:
 
     @property
     def model(self) -> str:
-        return "local"
+        return "whisper-tiny.en"
 
     @property
     def ends_turns(self) -> bool:

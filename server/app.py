@@ -1,0 +1,280 @@
+"""Where the parts are joined: settings become a running server, and end again in the opposite order.
+
+Nothing else of the server makes a part. Tests and the demo hand in the ones they bring; what
+is handed in belongs to whoever made it and is not closed here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import TypeAlias, cast
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.types import ExceptionHandler
+
+from pipeline.carriers.base import Carrier
+from pipeline.carriers.phonecall import Sms
+from pipeline.carriers.simulated import SimulatedCarrier
+from pipeline.carriers.twilio import TwilioCarrier
+from pipeline.clock import Clock
+from pipeline.ports import Engines
+from server.auth import Tokens, derived_key, signing_ring
+from server.edge import protocol
+from server.errors import HANDLERS, CatchAll, overloaded
+from server.limits import AnswerHeaders, BodyLimit, Limiter
+from server.metrics import READY
+from server.news import News
+from server.parts import Account, Limiters, Parts, PlaceCall, Placing, State
+from server.passwords import Passwords
+from server.routes import OPS
+from server.routes.twilio import twilio_routes
+from server.routing import routes
+from server.settings import Settings
+from storage.db import Database
+from storage.lockfile import hold_data_dir
+from storage.migrate import migrate
+from storage.records import CallRow, User
+
+log = structlog.get_logger(__name__)
+
+SIMULATED_SENDER = "+12025550100"
+SOCKET_BYTES = 64 * 1024
+KEEP_ALIVE_S = 5
+STOP_S = 10
+"""How long requests under way may take once the server stops."""
+
+QUARTER_S, HOUR_S, TEN_MINUTES_S = 900.0, 3600.0, 600.0
+
+
+class NoDesk:
+    """A desk that takes no calls: for the moments before the real one is open, and for tests of all else."""
+
+    async def place(self, user: User, order: PlaceCall, idem: tuple[str, str] | None) -> CallRow:
+        raise overloaded()
+
+    async def hang_up(self, user_id: str, call_id: str) -> CallRow:
+        raise overloaded()
+
+    async def drain(self, patience_s: float) -> None:
+        """There is nothing to wait for."""
+
+    def hurry(self) -> None:
+        """There is nothing to hurry."""
+
+
+OpenDesk: TypeAlias = Callable[[Parts, Engines | None], AbstractAsyncContextManager[Placing]]
+
+
+@asynccontextmanager
+async def no_desk(_parts: Parts, _engines: Engines | None) -> AsyncIterator[Placing]:
+    yield NoDesk()
+
+
+def build(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    account: Account | None = None,
+    carrier: Carrier | None = None,
+    engines: Engines | None = None,
+    database: Database | None = None,
+    passwords: Passwords | None = None,
+    open_desk: OpenDesk = no_desk,
+) -> Starlette:
+    """The application. Nothing is opened before its lifespan begins; then `app.state.parts` is a `Parts`.
+
+    Whoever brings a carrier also brings its `account`. A `database` that is brought is migrated already.
+    """
+    the_clock = clock or Clock()
+    the_account = account or _account(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            db = database or await _open_database(stack, settings)
+            line = carrier or await _open_carrier(stack, settings, the_clock, the_account)
+            hashes = passwords or _open_passwords(stack, settings)
+            parts = _parts(settings, the_clock, db, line, hashes)
+            app.state.parts = parts
+            parts.desk = await stack.enter_async_context(open_desk(parts, engines))
+            parts.state = State.READY
+            READY.set(1)
+            log.info("ready", public_url=settings.public_url, simulated=settings.simulated)
+            try:
+                yield
+            finally:
+                parts.state = State.DRAINING
+                READY.set(0)
+
+    app = Starlette(
+        routes=[
+            *routes(OPS),
+            *twilio_routes(
+                public_url=settings.public_url,
+                account_sid=the_account.sid,
+                auth_tokens=[the_account.auth_token],
+            ),
+        ],
+        middleware=[
+            Middleware(AnswerHeaders, clock=the_clock),
+            Middleware(CatchAll),
+            Middleware(BodyLimit, clock=the_clock),
+        ],
+        exception_handlers={kind: cast(ExceptionHandler, handler) for kind, handler in HANDLERS.items()},
+        lifespan=lifespan,
+    )
+    # A redirect to the address with a slash would be made from the Host header.
+    app.router.redirect_slashes = False
+    return app
+
+
+def _account(settings: Settings) -> Account:
+    if settings.twilio_account_sid is None or settings.twilio_auth_token is None:
+        return Account("AC" + secrets.token_hex(16), secrets.token_hex(16), SIMULATED_SENDER)
+    token = settings.twilio_auth_token.get_secret_value()
+    return Account(settings.twilio_account_sid, token, settings.twilio_phone_number or "")
+
+
+async def _open_database(stack: AsyncExitStack, settings: Settings) -> Database:
+    if settings.sqlite:
+        stack.enter_context(hold_data_dir(settings.data_dir))
+    applied = await migrate(settings.database_url)
+    database = Database.open(settings.database_url)
+    stack.push_async_callback(database.aclose)
+    log.info("database_open", dialect=database.dialect, migrations_applied=applied)
+    return database
+
+
+async def _open_carrier(stack: AsyncExitStack, settings: Settings, clock: Clock, account: Account) -> Carrier:
+    if settings.simulated:
+        return await stack.enter_async_context(
+            SimulatedCarrier(
+                clock=clock,
+                account_sid=account.sid,
+                auth_token=account.auth_token,
+                sender=account.sender,
+                on_sms=_show,
+            )
+        )
+    carrier = TwilioCarrier(
+        account_sid=account.sid,
+        auth_token=account.auth_token,
+        sender=account.sender,
+        api_url=settings.twilio_api_url,
+    )
+    stack.push_async_callback(carrier.aclose)
+    return carrier
+
+
+def _show(message: Sms) -> None:
+    """A text to a simulated telephone appears where the server was started; the log never has it."""
+    sys.stdout.write(f"Text message to {message.to}: {message.body}\n")
+    sys.stdout.flush()
+
+
+def _open_passwords(stack: AsyncExitStack, settings: Settings) -> Passwords:
+    passwords = Passwords(settings.bcrypt_cost)
+    stack.callback(passwords.close)
+    return passwords
+
+
+def _parts(
+    settings: Settings, clock: Clock, database: Database, carrier: Carrier, hashes: Passwords
+) -> Parts:
+    ring = signing_ring(settings)
+    limiters = Limiters(
+        login=Limiter(clock, settings.login_failures, QUARTER_S),
+        login_network=Limiter(clock, settings.login_failures_per_ip, HOUR_S),
+        registration=Limiter(clock, settings.registrations_per_ip, HOUR_S),
+        code_number=Limiter(clock, settings.codes_per_number, TEN_MINUTES_S),
+        code_user=Limiter(clock, settings.codes_per_user, HOUR_S),
+    )
+    return Parts(
+        settings=settings,
+        clock=clock,
+        database=database,
+        carrier=carrier,
+        news=News(),
+        passwords=hashes,
+        tokens=Tokens(ring, settings.public_url, clock),
+        code_key=derived_key(ring, "verification codes"),
+        limiters=limiters,
+        desk=NoDesk(),
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, without its habit of raising the signal again when done: the parts are closed after it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+async def serve(settings: Settings, open_desk: OpenDesk = no_desk) -> None:
+    """Serve until told to stop. Raises before it listens when anything cannot be opened.
+
+    The first signal drains: no new calls, the live ones go on for a while. The second makes them say goodbye now.
+    """
+    app = build(settings, open_desk=open_desk)
+    async with app.router.lifespan_context(app):
+        parts: Parts = app.state.parts
+        server = _Server(server_config(app, settings))
+        stopping = asyncio.Event()
+
+        def stop(number: int) -> None:
+            log.info("stopping", signal=number, again=stopping.is_set())
+            if stopping.is_set():
+                parts.desk.hurry()
+            parts.state = State.DRAINING
+            stopping.set()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop, number)
+        async with asyncio.TaskGroup() as tasks:
+            draining = tasks.create_task(_drain(stopping, parts, server))
+            await server.serve()
+            draining.cancel()
+
+
+async def _drain(stopping: asyncio.Event, parts: Parts, server: uvicorn.Server) -> None:
+    await stopping.wait()
+    try:
+        await parts.desk.drain(parts.settings.drain_seconds)
+    except TimeoutError:
+        log.error("drain_incomplete")
+    server.should_exit = True
+
+
+def server_config(app: Starlette, settings: Settings) -> uvicorn.Config:
+    """uvicorn with every limit it has, and the ones it lacks (`server/edge.py`)."""
+    proxies = frozenset(settings.trusted_proxies)
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http=protocol(per_address=settings.max_connections_per_ip, uncounted=proxies),
+        ws="websockets-sansio",
+        ws_max_size=SOCKET_BYTES,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=sorted(proxies),
+        limit_concurrency=settings.max_connections,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=STOP_S,
+    )

@@ -1,0 +1,119 @@
+"""What the demo puts on the screen: steps, a live transcript under a ticking cost line, and the books."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.status import Status
+from rich.table import Table
+
+from pipeline.journal_file import read_lines
+from pipeline.timeline import latencies
+
+if TYPE_CHECKING:
+    from server.demo import Outcome
+
+PLAIN_EVERY_S = 10
+"""Without a terminal the cost line is printed this often instead of ticking."""
+
+
+class Show:
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False)
+        self._status: Status | None = None
+        self._loading: Status | None = None
+        self._cost = "not answered yet"
+
+    def loading(self, name: str, done: bool) -> None:
+        if done:
+            if self._loading is not None:
+                self._loading.stop()
+            self._console.print(f"[green]✓[/] loaded {name}")
+        else:
+            self._loading = self._console.status(f"loading {name} …")
+            self._loading.start()
+
+    def step(self, what: str, detail: str) -> None:
+        self._console.print(f"[green]✓[/] {what}: {detail}")
+
+    def sms(self, to: str, body: str) -> None:
+        self._console.print(Panel(body, title=f"text message to {to}", expand=False, border_style="cyan"))
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        self._console.rule("the call, live")
+        with self._console.status(self._cost) as self._status:
+            yield
+        self._status = None
+
+    def news(self, kind: str, data: Mapping[str, Any]) -> None:
+        match kind:
+            case "status":
+                self._console.print(f"[dim]· {data['status']}[/]")
+            case "turn":
+                self._turn(data)
+            case "warning":
+                self._console.print(f"[yellow]! budget warning: {data['seconds_left']} s left[/]")
+            case "cost":
+                self._tick(int(data["second"]), str(data["total_usd"]))
+            case "ended":
+                self._console.print(f"[dim]· ended: {data['end_reason']}[/]")
+            case _:
+                pass
+
+    def _turn(self, data: Mapping[str, Any]) -> None:
+        who = "[bold magenta]Sarah [/]" if data["role"] == "agent" else "[bold cyan]Jordan[/]"
+        cut = " [dim](interrupted)[/]" if data["interrupted"] else ""
+        self._console.print(f"{who} {data['text']}{cut}")
+
+    def _tick(self, second: int, total: str) -> None:
+        self._cost = f"{second // 60}:{second % 60:02d}  cost ${total}"
+        if self._status is not None and self._console.is_terminal:
+            self._status.update(self._cost)
+        elif second % PLAIN_EVERY_S == 0:
+            self._console.print(f"[dim]  {self._cost}[/]")
+
+    # -- afterwards --------------------------------------------------------------------
+
+    def outcome(self, outcome: Outcome) -> None:
+        self._console.rule("what it cost")
+        self._console.print(self._costs(outcome))
+        self._console.rule("how fast it answered")
+        self._console.print(self._speed(outcome))
+        self._console.rule("the books")
+        report = outcome.report
+        self._console.print(
+            f"ledger check: {report.events} charges, {report.explained_share:.2%} explained, "
+            f"{len(report.breaches)} breaches"
+        )
+        self._console.print(f"recording (left the caller, right Sarah): {outcome.wav}", soft_wrap=True)
+        self._console.print(f"journal: {outcome.journal}", soft_wrap=True)
+        self._console.print(f"replay it: make replay FILE={outcome.journal}", soft_wrap=True)
+        for problem in outcome.problems:
+            self._console.print(f"[bold red]✗ {problem}[/]")
+        if not outcome.problems:
+            self._console.print("[bold green]✓ everything held[/]")
+
+    def _costs(self, outcome: Outcome) -> Table:
+        table = Table("service", "model", "quantity", "USD")
+        for line in outcome.costs["lines"]:
+            table.add_row(line["service"], line["model"], f"{line['quantity']} {line['unit']}", line["usd"])
+        table.add_row(
+            "[bold]total", "", f"{outcome.call['duration_seconds']} s", f"[bold]{outcome.costs['total_usd']}"
+        )
+        return table
+
+    def _speed(self, outcome: Outcome) -> Table:
+        table = Table(
+            "caller said", "end of turn", "first token", "first audio", caption="ms after the last sound"
+        )
+        for turn in latencies(read_lines(outcome.journal)):
+            table.add_row(turn.said[:48], str(turn.end_of_turn), str(turn.first_token), str(turn.first_audio))
+        if outcome.latencies_ms:
+            middle = sorted(outcome.latencies_ms)[len(outcome.latencies_ms) // 2]
+            table.caption = f"ms after the last sound; heard at the carrier: median {middle} ms"
+        return table

@@ -1,0 +1,69 @@
+"""Opens what live calls need: engines, the flush, the desk, and the tasks in which calls run."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import structlog
+
+from pipeline.engines.loading import Chosen, LocalModels
+from pipeline.ports import Engines
+from server.app import SIMULATED_SENDER
+from server.casting import pinned
+from server.desk import Desk
+from server.flush import Flush
+from server.parts import Parts, Placing
+from server.recovery import settle_orphans
+from server.settings import Settings
+from storage import pricing
+
+log = structlog.get_logger()
+
+OnProgress = Callable[[str, bool], None]
+
+
+def chosen(settings: Settings) -> Chosen:
+    return Chosen(settings.stt_engine, settings.llm_engine, settings.tts_engine, settings.data_dir)
+
+
+@asynccontextmanager
+async def open_desk(parts: Parts, engines: Engines | None) -> AsyncIterator[Placing]:
+    """The desk of a running server. Raises `Unpriced` or `EngineError` before any call is taken.
+
+    On the way out the last charges are written, however the calls ended.
+    """
+    async with AsyncExitStack() as stack:
+        if engines is None:
+            models = LocalModels(chosen(parts.settings), _log_progress)
+            engines = await stack.enter_async_context(models.open())
+        async with parts.database.read() as tx:
+            pinned(await pricing.current(tx, parts.clock.utc(), parts.settings.price_list), engines)
+        if parts.settings.sqlite:
+            found = await settle_orphans(parts.database, parts.carrier, parts.clock, parts.settings.calls_dir)
+            if found:
+                log.warning("orphans_settled", calls=found)
+        node = secrets.token_hex(8)
+        flush = Flush(parts.database, parts.clock, parts.news, node)
+        async with asyncio.TaskGroup() as tasks:
+            flushing = tasks.create_task(flush.run())
+            yield Desk(
+                settings=parts.settings,
+                clock=parts.clock,
+                database=parts.database,
+                carrier=parts.carrier,
+                news=parts.news,
+                engines=engines,
+                flush=flush,
+                tasks=tasks,
+                node=node,
+                sender=parts.settings.twilio_phone_number or SIMULATED_SENDER,
+            )
+            flushing.cancel()
+            await flush.once()
+
+
+def _log_progress(name: str, done: bool) -> None:
+    log.info("engine_loaded" if done else "engine_loading", engine=name)

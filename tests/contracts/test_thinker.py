@@ -1,0 +1,246 @@
+"""What every language model must do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import pytest
+
+from pipeline.clock import run_virtual
+from pipeline.core.effects import Message
+from pipeline.core.errors import EngineError
+from pipeline.engines.base import Reply, Thinker, Tokens
+from pipeline.engines.counting import text_tokens
+from pipeline.engines.local.companion import Companion
+from pipeline.engines.local.pool import Worker
+from pipeline.engines.local.smollm2 import Chunk, SmolThinker, compiled
+from pipeline.engines.scripted import Answer, ScriptedThinker
+
+MESSAGES = (
+    Message("system", "You are Sarah, a warm listener."),
+    Message("user", "I have a job interview on Tuesday and I'm really nervous."),
+)
+
+
+class FakeRuntime:
+    """xllamacpp's server as far as it is used: chunks from the calling thread, errors as dicts."""
+
+    def __init__(
+        self, text: str = "That is a big step. How do you feel? I once had one.", broken: bool = False
+    ) -> None:
+        self.text = text
+        self.broken = broken
+        self.requests: list[dict[str, object]] = []
+
+    def handle_chat_completions(
+        self, request: dict[str, object], on_chunk: Callable[[Chunk], bool]
+    ) -> object:
+        self.requests.append(request)
+        if self.broken:
+            return {"error": {"code": 400, "message": "no"}}
+        limit = request["max_tokens"]
+        assert isinstance(limit, int)
+        pieces = self.text.replace(" ", "| ").split("|")[:limit]
+        if on_chunk({"choices": [{"delta": {"role": "assistant", "content": None}}]}):
+            return None
+        for piece in pieces:
+            if on_chunk({"choices": [{"delta": {"content": piece}}]}):
+                return None
+        on_chunk({"choices": [{"finish_reason": "stop", "delta": {}}]})
+        on_chunk(
+            {
+                "choices": [],
+                "usage": {
+                    "prompt_tokens": 90,
+                    "completion_tokens": len(pieces),
+                    "prompt_tokens_details": {"cached_tokens": 30},
+                },
+            }
+        )
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    engine: Thinker
+    failing: Thinker
+
+
+@pytest.fixture(params=["scripted", "companion", "smollm2"])
+def case(request: pytest.FixtureRequest, worker: Worker) -> Case:
+    failing: Thinker = ScriptedThinker([Answer("One two three.", fails_after=1)], repeat=True)
+    match request.param:
+        case "scripted":
+            return Case(ScriptedThinker(["That sounds like a big day for you."], repeat=True), failing)
+        case "companion":
+            # The companion has nothing that can fail.
+            return Case(Companion(), failing)
+        case _:
+            return Case(SmolThinker(FakeRuntime(), worker), SmolThinker(FakeRuntime(broken=True), worker))
+
+
+async def written(reply: Reply, pieces: int | None = None) -> str:
+    text = ""
+    async with aclosing(reply.pieces()) as stream:
+        async for piece in stream:
+            assert piece
+            text += piece
+            if pieces is not None:
+                pieces -= 1
+                if not pieces:
+                    break
+    return text
+
+
+def test_a_reply_comes_in_pieces_and_is_counted(case: Case) -> None:
+    async def main() -> None:
+        async with case.engine.reply(MESSAGES, max_tokens=100, temperature=0.7) as reply:
+            before = reply.tokens
+            text = await written(reply)
+            assert len(text.split()) >= 3
+            assert text == text.strip()
+        assert before.out == 0
+        assert before.uncached + before.cached > 0
+        assert reply.tokens.out >= len(text.split()) / 2
+        assert reply.tokens.uncached + reply.tokens.cached > 0
+
+    run_virtual(main())
+
+
+def test_leaving_early_stops_the_counting(case: Case) -> None:
+    async def main() -> None:
+        async with case.engine.reply(MESSAGES, max_tokens=100, temperature=0.7) as reply:
+            whole = len((await written(reply)).split())
+        complete = reply.tokens
+        async with case.engine.reply(MESSAGES, max_tokens=100, temperature=0.7) as reply:
+            text = await written(reply, pieces=2)
+        cut = reply.tokens
+        assert len(text.split()) == 2 < whole
+        assert 0 < cut.out <= complete.out
+        assert reply.tokens == cut
+
+    run_virtual(main())
+
+
+def test_a_reply_never_asked_for_its_pieces_costs_no_output(case: Case) -> None:
+    async def main() -> None:
+        async with case.engine.reply(MESSAGES, max_tokens=100, temperature=0.7) as reply:
+            pass
+        assert reply.tokens.out == 0
+
+    run_virtual(main())
+
+
+def test_the_output_is_bounded(case: Case) -> None:
+    async def main() -> None:
+        async with case.engine.reply(MESSAGES, max_tokens=4, temperature=0.7) as reply:
+            text = await written(reply)
+        assert 0 < reply.tokens.out <= 4
+        assert text_tokens(text) <= 8
+
+    run_virtual(main())
+
+
+def test_a_failure_is_an_engine_error(case: Case) -> None:
+    async def main() -> None:
+        async with case.failing.reply(MESSAGES, max_tokens=100, temperature=0.7) as reply:
+            with pytest.raises(EngineError):
+                await written(reply)
+
+    run_virtual(main())
+
+
+def test_an_error_leaves_the_context_as_it_is(case: Case) -> None:
+    async def main() -> None:
+        with pytest.raises(EngineError):
+            async with case.failing.reply(MESSAGES, max_tokens=100, temperature=0.7) as reply:
+                await written(reply)
+        with pytest.raises(ZeroDivisionError):
+            async with case.engine.reply(MESSAGES, max_tokens=100, temperature=0.7):
+                raise ZeroDivisionError
+
+    run_virtual(main())
+
+
+def test_two_replies_at_once_do_not_mix(case: Case) -> None:
+    async def main() -> None:
+        async with (
+            case.engine.reply(MESSAGES, max_tokens=100, temperature=0.7) as one,
+            case.engine.reply(MESSAGES, max_tokens=100, temperature=0.7) as other,
+        ):
+            assert await written(one) == await written(other)
+
+    run_virtual(main())
+
+
+# -- scripted only ---------------------------------------------------------------------
+
+
+def test_the_script_is_followed_and_keeps_its_time() -> None:
+
+    async def main() -> None:
+        thinker = ScriptedThinker(["One two.", Answer("Three.", fails_after=0)], first_ms=200, piece_ms=50)
+        loop = asyncio.get_running_loop()
+        async with thinker.reply(MESSAGES, max_tokens=9, temperature=0) as reply:
+            assert await written(reply) == "One two."
+        assert loop.time() == pytest.approx(0.25)
+        async with thinker.reply(MESSAGES, max_tokens=9, temperature=0) as reply:
+            with pytest.raises(EngineError):
+                await written(reply)
+        async with thinker.reply(MESSAGES, max_tokens=9, temperature=0) as reply:
+            assert await written(reply) == "I see."
+        assert list(thinker.requests) == [MESSAGES] * 3
+
+    run_virtual(main())
+
+
+def test_a_script_may_be_a_function() -> None:
+    async def main() -> None:
+        thinker = ScriptedThinker(lambda messages: messages[-1].content.upper())
+        async with thinker.reply([Message("user", "hm")], max_tokens=9, temperature=0) as reply:
+            assert await written(reply) == "HM"
+
+    run_virtual(main())
+
+
+# -- SmolLM2's plumbing only -----------------------------------------------------------
+
+
+def test_the_runtimes_own_count_is_used(worker: Worker) -> None:
+    async def main() -> None:
+        thinker = SmolThinker(FakeRuntime("Fine, thanks."), worker)
+        async with thinker.reply(MESSAGES, max_tokens=50, temperature=0.4) as reply:
+            assert await written(reply) == "Fine, thanks."
+        assert reply.tokens == Tokens(60, 30, 2)
+
+    run_virtual(main())
+
+
+def test_small_models_are_cut_to_two_sentences_and_short_prompts(worker: Worker) -> None:
+    async def main() -> None:
+        thinker = SmolThinker(FakeRuntime("*One.* Two! 😀 Three. Four."), worker)
+        async with thinker.reply(MESSAGES, max_tokens=50, temperature=0.4) as reply:
+            assert await written(reply) == "One. Two!"
+
+    run_virtual(main())
+    prompt = compiled([Message("system", "word " * 300), Message("user", "Hello?")])
+    assert len(prompt[0]["content"].split()) == 90
+    assert prompt[-1] == {"role": "user", "content": "Hello?"}
+
+
+def test_a_runtime_that_raises_is_an_engine_error(worker: Worker) -> None:
+    class Raising:
+        def handle_chat_completions(
+            self, request: dict[str, object], on_chunk: Callable[[Chunk], bool]
+        ) -> object:
+            raise RuntimeError("out of memory")
+
+    async def main() -> None:
+        async with SmolThinker(Raising(), worker).reply(MESSAGES, max_tokens=5, temperature=0) as reply:
+            with pytest.raises(EngineError):
+                await written(reply)
+
+    run_virtual(main())

@@ -1,0 +1,398 @@
+"""A call told as a story: `Story` plays the shell, the engines and the carrier in virtual milliseconds.
+
+    story = Story(started())
+    story.answer().hear_out().say("What is new?").reply("Not much. And you?").run(20_000)
+
+It performs effects naively (60 ms of sound a character, chunks of 400 ms, marks as they
+would play), sends every `Tick` when it is due, and after every step checks what must
+hold in any call. What a story is about is asserted by the test that tells it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from pipeline.core import effects as fx
+from pipeline.core import events as ev
+from pipeline.core.call import Call, Phase
+from pipeline.core.events import Allowance, CallStarted, EndReason, Layer, Limits, Phrases
+from pipeline.core.money import START, Millis, Nanos
+from pipeline.core.tariff import Price
+
+MS_PER_CHAR = 60
+CHUNK_MS = 400
+ANSWERED = Millis(3_000)
+
+CARRIER = Price(1, "carrier", "voice", "second", 14_000_000, 60, increment=60)
+STREAM = Price(2, "stream", "media", "second", 4_000_000, 60, increment=60)
+AMD = Price(3, "amd", "detect", "call", 7_500_000, 1)
+STT = Price(4, "stt", "ear", "second", 6_500_000, 60)
+LLM_IN = Price(5, "llm", "mind", "token_in", 350_000_000, 1_000_000)
+LLM_OUT = Price(6, "llm", "mind", "token_out", 750_000_000, 1_000_000)
+TTS = Price(7, "tts", "voice", "char", 15_000_000, 1_000)
+PRICES = (CARRIER, STREAM, AMD, STT, LLM_IN, LLM_OUT, TTS)
+"""The demo's price list."""
+
+MINUTE = Nanos(18_000_000)
+"""One more carrier and stream minute."""
+
+PHRASES = Phrases(
+    disclosure="I am an artificial voice.",
+    greeting="Hello there, this is Nora speaking.",
+    warning="We have less than a minute left.",
+    goodbye="It was good to talk. Goodbye!",
+    out_of_time="Our time is up. Goodbye!",
+    still_there="Are you still there?",
+    apology="Sorry, could you say that again?",
+    voicemail="This is Nora. I will call again.",
+)
+
+
+def minutes_paid(minutes: int, *, slack: int = 9_000_000) -> Nanos:
+    """An allowance for exactly so many carrier minutes, with `slack` left for talking."""
+    stt = -(-6_500_000 * (60 * minutes + 12) // 60)
+    return Nanos(7_500_000 + minutes * MINUTE + stt + 15_000 * len(PHRASES.greeting) + slack)
+
+
+PLENTY = Nanos(5_000_000_000)
+
+
+def started(
+    allowed: Nanos = PLENTY,
+    *,
+    binds: EndReason = EndReason.CREDIT,
+    budget: Nanos = Nanos(0),
+    warn_percent: int = 80,
+    prices: tuple[Price, ...] = PRICES,
+    limits: Limits | None = None,
+    transcriber_ends_turns: bool = False,
+) -> CallStarted:
+    return CallStarted(
+        START,
+        call_id="call-1",
+        persona="nora",
+        layers=(Layer("identity", "You are Nora."), Layer("manners", "Be brief.")),
+        phrases=PHRASES,
+        prices=prices,
+        allowance=Allowance(allowed, binds, budget, warn_percent),
+        limits=Limits() if limits is None else limits,
+        temperature_pct=70,
+        transcriber_ends_turns=transcriber_ends_turns,
+        seed=1,
+        started_utc="2025-01-01T12:00:00+00:00",
+    )
+
+
+@dataclass(frozen=True)
+class Written:
+    """One reply as the model will write it; `fails` breaks it off, `hangs` never ends it."""
+
+    pieces: tuple[str, ...]
+    tokens: tuple[int, int, int] = (40, 0, 12)
+    first_ms: int = 300
+    fails: bool = False
+    hangs: bool = False
+
+
+@dataclass
+class Audit:
+    """What must hold in every call, checked effect by effect."""
+
+    call: Call
+    bounded: bool = True
+    """False once something outside the core's power let the total pass the allowance."""
+    seq: int = 0
+    total: int = 0
+    quantity: dict[str, int] = field(default_factory=dict)
+    unanswered: set[int] = field(default_factory=set)
+    turns: int = 0
+    utterance: int = 0
+    warned: int = 0
+    hung_up: bool = False
+    ended: fx.Ended | None = None
+
+    def check(self, event: ev.Event, effects: list[fx.Effect]) -> None:
+        match event:
+            case ev.ReplyFinished():
+                self.unanswered.discard(event.reply)
+            case ev.AllowanceChanged() | ev.EngineUsed():
+                self.bounded = self.bounded and self.call.spending.meter.nano <= self.call.spending.allowance.allowed
+            case _:
+                pass
+        for effect in effects:
+            assert self.ended is None, f"{effect} after the end"
+            if self.hung_up:
+                assert isinstance(effect, fx.DropReply | fx.Charge | fx.Ended | fx.TurnTaken), effect
+            self._note(effect)
+        spending = self.call.spending
+        assert spending.meter.nano == self.total
+        assert spending.purse.pending >= 0
+        if self.bounded and self.ended is None and not isinstance(event, ev.CarrierDone):
+            assert self.total <= spending.allowance.allowed, f"overspent at {event}"
+
+    def _note(self, effect: fx.Effect) -> None:
+        match effect:
+            case fx.Charge():
+                assert effect.seq == self.seq + 1
+                assert effect.from_qty == self.quantity.get(effect.line, 0) != effect.to_qty
+                self.seq, self.quantity[effect.line] = effect.seq, effect.to_qty
+                self.total += effect.nano
+            case fx.AskReply():
+                assert not self.unanswered or self.unanswered < {effect.reply}
+                self.unanswered.add(effect.reply)
+            case fx.DropReply():
+                self.unanswered.remove(effect.reply)
+            case fx.Say():
+                assert effect.utterance == self.utterance + 1
+                self.utterance += 1
+            case fx.TurnTaken():
+                assert effect.index == self.turns
+                assert effect.text.strip()
+                self.turns += 1
+            case fx.Warned():
+                self.warned += 1
+                assert self.warned == 1
+            case fx.HangUp():
+                self.hung_up = True
+            case fx.Ended():
+                assert effect.total == self.total
+                assert not self.unanswered, "a reply was neither finished nor dropped"
+                self.ended = effect
+            case _:
+                pass
+
+
+E = TypeVar("E", bound=fx.Effect)
+Make = Callable[[Millis], ev.Event]
+
+
+class Story:
+    """Nothing happens until `run` or something built on it lets the time pass."""
+
+    def __init__(self, start: CallStarted | None = None, *, lateness: Callable[[], int] = lambda: 0) -> None:
+        self.start = started() if start is None else start
+        self.call = Call(self.start)
+        self.audit = Audit(self.call)
+        self.now = START
+        self.log: list[tuple[Millis, fx.Effect]] = []
+        self.steps: list[tuple[ev.Event, list[fx.Effect]]] = []
+        self.replies: deque[Written] = deque()
+        self.carrier_seconds: int | None = None
+        self.carrier_speaks = True
+        self.mute = False
+        """Speech to be rendered fails instead."""
+        self.marks_come = True
+        self.tokens_come = True
+        self._lateness = lateness
+        self._queue: list[tuple[int, int, Make]] = []
+        self._order = 0
+        self._chunk = 0
+        self._plays_until = 0
+        self._unplayed: dict[int, int] = {}
+        self._writing: dict[int, Written] = {}
+        self._carrier_told = False
+        self._take(self.start)
+
+    # -- telling -----------------------------------------------------------------------
+
+    def post(self, make: Make, after: int = 0) -> Story:
+        """Have an event arrive in `after` milliseconds."""
+        self._order += 1
+        heapq.heappush(self._queue, (self.now + after, self._order, make))
+        return self
+
+    def answer(self, *, stream_ms: int = 200) -> Story:
+        """Let it ring until `ANSWERED`, then pick up; sound flows a little later."""
+        self.run(to=ANSWERED)
+        self.post(ev.Answered).post(ev.StreamStarted, stream_ms)
+        return self.run(stream_ms)
+
+    def voice(self, ms: int) -> Story:
+        """The caller's voice from now on for `ms`, as voice activity detection sees it."""
+        self.post(lambda at: ev.SpeechStarted(at, 96), 96)
+        if ms >= self.start.limits.barge_in_ms:
+            self.post(ev.SpeechHeld, self.start.limits.barge_in_ms)
+        return self.post(lambda at: ev.SpeechStopped(at, 200), ms + 200)
+
+    def say(self, text: str, *, at: int | None = None, ms: int | None = None) -> Story:
+        """The caller says something: voice, then its text."""
+        if at is not None:
+            self.run(to=ANSWERED + at)
+        length = MS_PER_CHAR * len(text) if ms is None else ms
+        self.voice(length)
+        if self.start.transcriber_ends_turns:
+            return self.post(lambda at: ev.TurnEnded(at, text), length + 300)
+        return self.post(lambda at: ev.SegmentHeard(at, text), length + 300)
+
+    def reply(self, *pieces: str, **how: object) -> Story:
+        """What the model will write when it is next asked."""
+        self.replies.append(replace(Written(pieces), **how))  # type: ignore[arg-type]
+        return self
+
+    def run(self, ms: int = 0, *, to: int | None = None) -> Story:
+        """Let time pass, up to and including the instant it ends at."""
+        end = Millis(self.now + ms if to is None else to)
+        while self.call.phase is not Phase.ENDED and (due := self._next()) <= end:
+            self._advance(due)
+        self.now = Millis(max(self.now, end))
+        return self
+
+    def hear_out(self) -> Story:
+        """Until the agent has said all it wants to say."""
+        while not self.call.playout.silent or self.call.replies.writing:
+            self._advance(self._next())
+        return self
+
+    def end(self) -> fx.Ended:
+        """Until the very end."""
+        while self.call.phase is not Phase.ENDED:
+            self._advance(self._next())
+        assert self.call.step(ev.Tick(self.now)) == []
+        assert self.call.next_deadline() is None
+        assert self.audit.ended is not None
+        return self.audit.ended
+
+    # -- asking ------------------------------------------------------------------------
+
+    def all(self, kind: type[E]) -> list[E]:
+        return [effect for _, effect in self.log if isinstance(effect, kind)]
+
+    def times(self, kind: type[fx.Effect]) -> list[int]:
+        """When, in milliseconds since the answer."""
+        return [at - ANSWERED for at, effect in self.log if isinstance(effect, kind)]
+
+    def said(self) -> list[str]:
+        return [say.text for say in self.all(fx.Say)]
+
+    def when_said(self, text: str) -> int:
+        """Milliseconds since the answer of the first time the agent was told to say it."""
+        return next(at - ANSWERED for at, say in self.log if isinstance(say, fx.Say) and say.text == text)
+
+    def heard(self) -> list[str]:
+        """The transcript: what was truly said and heard, a letter for who it was."""
+        return [f"{turn.role[0]}: {turn.text}" for turn in self.all(fx.TurnTaken)]
+
+    def charged(self, price: Price) -> int:
+        return sum(charge.nano for charge in self.all(fx.Charge) if charge.line == price.line)
+
+    # -- the world ---------------------------------------------------------------------
+
+    def _next(self) -> Millis:
+        arrival = self._queue[0][0] if self._queue else None
+        deadline = self.call.next_deadline()
+        assert deadline is not None or arrival is not None, f"stuck in {self.call.phase}"
+        if deadline is None or (arrival is not None and arrival <= deadline):
+            return Millis(max(self.now, arrival or 0))
+        return Millis(max(self.now, deadline))
+
+    def _advance(self, due: Millis) -> None:
+        if self._queue and self._queue[0][0] <= due:
+            self.now = due
+            _, _, make = heapq.heappop(self._queue)
+            self._take(make(self.now))
+            return
+        before = (self.call.phase, self.call.next_deadline())
+        late = Millis(due + self._lateness())
+        if self._queue:
+            late = Millis(max(due, min(late, self._queue[0][0])))
+        self.now = late
+        self._take(ev.Tick(self.now))
+        assert (self.call.phase, self.call.next_deadline()) != before, f"busy loop in {before}"
+
+    def _take(self, event: ev.Event) -> None:
+        if isinstance(event, ev.Answered) or (isinstance(event, ev.MarkReached)):
+            self._unplayed.pop(getattr(event, "chunk", 0), None)
+        effects = self.call.step(event)
+        self.steps.append((event, list(effects)))
+        self.audit.check(event, effects)
+        for effect in effects:
+            self.log.append((self.now, effect))
+            self._perform(effect)
+
+    def _perform(self, effect: fx.Effect) -> None:
+        match effect:
+            case fx.Say():
+                self._speak(effect)
+            case fx.Hush():
+                for chunk in self._unplayed:
+                    self.post(_mark(chunk), 20)
+                self._unplayed.clear()
+                self._plays_until = self.now
+            case fx.AskReply():
+                self._write(effect.reply)
+            case fx.DropReply():
+                self.finish(effect.reply, 20)
+            case fx.HangUp() if self.carrier_speaks:
+                self.carrier_done(after=150)
+            case _:
+                pass
+
+    def carrier_done(self, *, after: int = 0, status: str = "completed") -> Story:
+        """The carrier's last word, with the seconds it has counted by then unless told otherwise."""
+        seconds = self.carrier_seconds
+        if seconds is None:
+            answered = self.call.spending.answered
+            seconds = 0 if answered is None else -(-(self.now + after - answered) // 1000)
+        count = seconds
+        return self.post(lambda at: ev.CarrierDone(at, status, count), after)
+
+    def _speak(self, say: fx.Say) -> None:
+        number, left = say.utterance, MS_PER_CHAR * len(say.text)
+        if self.mute:
+            self.post(lambda at: ev.EngineFailed(at, "tts", number, "failed"), 50)
+            return
+        whole = left
+        self._plays_until = max(self._plays_until, self.now)
+        while left > 0:
+            ms = min(left, CHUNK_MS)
+            left -= ms
+            self._chunk += 1
+            self._plays_until += ms
+            self.post(_queued(number, self._chunk, ms))
+            if self.marks_come:
+                self.post(_played(self, self._chunk), self._plays_until - self.now)
+                self._unplayed[self._chunk] = ms
+        self.post(lambda at: ev.UtteranceQueued(at, number, whole))
+
+    def _write(self, number: int) -> None:
+        written = self.replies.popleft() if self.replies else Written(("All right then.",))
+        self._writing[number] = written
+        for place, piece in enumerate(written.pieces):
+            self.post(_piece(number, piece), written.first_ms + 40 * place)
+        over = written.first_ms + 40 * len(written.pieces)
+        if written.fails:
+            self.post(lambda at: ev.EngineFailed(at, "llm", number, "failed"), over)
+        if not written.hangs:
+            self.finish(number, over)
+
+    def finish(self, number: int, after: int = 0) -> None:
+        """The model is done; when it was dropped before, that came first and this finds nothing to tell."""
+
+        def finished(at: Millis) -> ev.Event:
+            written = self._writing.pop(number, None)
+            if written is None or not self.tokens_come:
+                return ev.Heard(at, "")
+            return ev.ReplyFinished(at, number, *written.tokens)
+
+        self.post(finished, after)
+
+
+def _mark(chunk: int) -> Make:
+    return lambda at: ev.MarkReached(at, chunk)
+
+
+def _played(story: Story, chunk: int) -> Make:
+    """A mark of sound that was cleared in the meantime has been echoed already."""
+    return lambda at: ev.MarkReached(at, chunk) if chunk in story._unplayed else ev.Heard(at, "")
+
+
+def _queued(utterance: int, chunk: int, ms: int) -> Make:
+    return lambda at: ev.AudioQueued(at, utterance, chunk, ms, f"{chunk:016x}")
+
+
+def _piece(reply: int, text: str) -> Make:
+    return lambda at: ev.ReplyPiece(at, reply, text)

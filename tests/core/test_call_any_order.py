@@ -1,0 +1,211 @@
+"""Any order of events keeps the promises that `story.Audit` checks after every step."""
+
+from collections.abc import Callable
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from pipeline.core import events as ev
+from pipeline.core.call import Call, Phase
+from pipeline.core.events import EndReason, Event, Limits
+from pipeline.core.money import Millis, Nanos
+from pipeline.core.tariff import STEP_SERVICES, Price, cost
+from tests.core.story import PHRASES, PRICES, STT, Audit, Story, minutes_paid, started
+
+number = st.integers(0, 12)
+text = st.sampled_from(["", "Yes.", "What is that thing?", "One. Two. ", "on and on, " * 9])
+reason = st.sampled_from(EndReason)
+
+EVENTS: dict[type[Event], dict[str, st.SearchStrategy[object]]] = {
+    ev.Answered: {},
+    ev.StreamStarted: {},
+    ev.SpeechStarted: {"onset_ms": st.integers(0, 300)},
+    ev.SpeechHeld: {},
+    ev.SpeechStopped: {"silence_ms": st.integers(0, 300)},
+    ev.Heard: {"text": text},
+    ev.SegmentHeard: {"text": text},
+    ev.TurnEnded: {"text": text},
+    ev.ReplyPiece: {"reply": number, "text": text},
+    ev.ReplyFinished: {
+        "reply": number,
+        "tokens_in": st.integers(0, 60),
+        "tokens_cached": st.just(0),
+        "tokens_out": st.integers(0, 160),
+    },
+    ev.AudioQueued: {
+        "utterance": number,
+        "chunk": st.integers(0, 30),
+        "ms": st.integers(0, 400),
+        "digest": st.just("0"),
+    },
+    ev.UtteranceQueued: {"utterance": number, "ms": st.integers(0, 4_000)},
+    ev.MarkReached: {"chunk": st.integers(0, 30)},
+    ev.DigitPressed: {"digit": st.just("1")},
+    ev.MachineDetected: {"kind": st.sampled_from(["human", "machine_start", "machine_end_beep", "fax"])},
+    ev.EngineUsed: {"line": st.sampled_from([STT.line, "stt:none:second"]), "total": st.integers(0, 90)},
+    ev.AllowanceChanged: {
+        "allowed": st.integers(0, 200_000_000).map(Nanos),
+        "binds": st.sampled_from([EndReason.BUDGET, EndReason.CREDIT]),
+    },
+    ev.EngineFailed: {
+        "service": st.sampled_from(["stt", "llm", "tts", "amd"]),
+        "ref": number,
+        "kind": st.just("failed"),
+    },
+    ev.HangUpAsked: {"reason": reason},
+    ev.LineDropped: {"reason": reason},
+    ev.CarrierDone: {"status": st.just("completed"), "seconds": st.integers(0, 200)},
+    ev.Tick: {},
+}
+LAST = (ev.HangUpAsked, ev.LineDropped, ev.CarrierDone, ev.MachineDetected)
+"""Drawn seldom, or no call would last."""
+
+
+def test_every_kind_of_event_takes_part() -> None:
+    kinds = {kind for kind in vars(ev).values() if isinstance(kind, type) and issubclass(kind, Event)}
+    assert kinds - set(EVENTS) == {Event, ev.CallStarted}
+
+
+def drawn(kinds: list[type[Event]]) -> st.SearchStrategy[Callable[[Millis], Event]]:
+    def make(kind: type[Event]) -> st.SearchStrategy[Callable[[Millis], Event]]:
+        return st.fixed_dictionaries(EVENTS[kind]).map(lambda fields: lambda at: kind(at, **fields))
+
+    return st.sampled_from(kinds).flatmap(make)
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Events at random, at random times, with no regard for what can really happen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        start = started(minutes_paid(2), limits=Limits(max_duration_ms=200_000))
+        self.call = Call(start)
+        self.audit = Audit(self.call)
+        self.now = Millis(0)
+        self._step(start)
+
+    def _step(self, event: Event) -> None:
+        self.audit.check(event, self.call.step(event))
+
+    def _tick(self, due: Millis) -> None:
+        before = (self.call.phase, self.call.next_deadline())
+        self.now = Millis(max(self.now, due))
+        self._step(ev.Tick(self.now))
+        assert (self.call.phase, self.call.next_deadline()) != before, "busy loop"
+
+    @rule(wait=st.integers(0, 3_000), make=drawn([kind for kind in EVENTS if kind not in LAST]))
+    def something_happens(self, wait: int, make: Callable[[Millis], Event]) -> None:
+        self.now = Millis(self.now + wait)
+        self._step(make(self.now))
+
+    @precondition(lambda self: self.call.phase is Phase.RINGING)
+    @rule(wait=st.integers(0, 3_000))
+    def it_is_answered(self, wait: int) -> None:
+        self.now = Millis(self.now + wait)
+        self._step(ev.StreamStarted(self.now))
+
+    @rule(wait=st.integers(0, 20_000), make=drawn([*LAST]))
+    def it_may_end(self, wait: int, make: Callable[[Millis], Event]) -> None:
+        if self.now > 30_000:
+            self.now = Millis(self.now + wait)
+            self._step(make(self.now))
+
+    @rule(ticks=st.integers(1, 30), late=st.integers(0, 200))
+    def time_passes(self, ticks: int, late: int) -> None:
+        for _ in range(ticks):
+            due = self.call.next_deadline()
+            if due is not None:
+                self._tick(Millis(due + late))
+
+    @invariant()
+    def a_deadline_is_there_until_the_end(self) -> None:
+        assert (self.call.next_deadline() is None) is (self.call.phase is Phase.ENDED)
+
+    def teardown(self) -> None:
+        for _ in range(2_000):
+            due = self.call.next_deadline()
+            if due is None:
+                break
+            self._tick(due)
+        assert self.audit.ended is not None, f"never ends, in {self.call.phase}"
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = settings(settings.default, max_examples=80, stateful_step_count=40)
+
+
+# -- plausible calls: the shell of `story.py` around a random conversation -----------------
+
+
+prices = st.builds(
+    lambda carrier, stream, ear, out, voice: tuple(
+        price if nano is None else Price(*_head(price), nano, price.block_units, price.increment)
+        for price, nano in zip(PRICES, (carrier, stream, None, ear, None, out, voice), strict=True)
+    ),
+    *[st.none() | st.integers(0, 40_000_000)] * 3,
+    *[st.none() | st.integers(0, 900_000_000)] * 1,
+    *[st.none() | st.integers(0, 40_000_000)] * 1,
+)
+
+
+def _head(price: Price) -> tuple[int, str, str, str]:
+    return (price.price_id, price.service, price.model, price.unit)
+
+
+def admission(listed: tuple[Price, ...]) -> int:
+    """The least a call is dialled with: the answer, the greeting, and the first minute's listening."""
+    quantity = {"second": 72, "char": len(PHRASES.greeting), "call": 1}
+    return sum(
+        cost(price, 60 if price.service in STEP_SERVICES else quantity.get(price.unit, 0)) for price in listed
+    )
+
+
+LINES = ["Yes.", "What is that thing?", "Tell me a long story about the sea.", "", "Mm."]
+
+
+def converse(story: Story, chance: Random) -> None:
+    """Two to four minutes of talk in which everything may go wrong."""
+    story.answer(stream_ms=chance.choice([0, 200, 3_000, 12_000]))
+    for _ in range(chance.randrange(40)):
+        if story.call.phase in (Phase.HUNG_UP, Phase.ENDED):
+            break
+        story.mute = chance.random() < 0.05
+        story.reply(
+            *["Some words of it, and more. "] * chance.randrange(12),
+            first_ms=chance.randrange(4_000),
+            tokens=(chance.randrange(60), 0, chance.randrange(160)),
+            fails=chance.random() < 0.1,
+            hangs=chance.random() < 0.1,
+        )
+        story.say(chance.choice(LINES), ms=chance.randrange(60, 5_000))
+        if chance.random() < 0.1:
+            grown = Nanos(story.call.spending.allowance.allowed + chance.randrange(30_000_000))
+            story.post(_allowed(grown), chance.randrange(2_000))
+        story.run(chance.randrange(9_000))
+    if chance.random() < 0.5:
+        story.carrier_done(after=chance.randrange(5_000))
+
+
+def _allowed(grown: Nanos) -> Callable[[Millis], Event]:
+    return lambda at: ev.AllowanceChanged(at, grown, EndReason.CREDIT)
+
+
+@settings(max_examples=120)
+@given(prices, st.integers(0, 150_000_000), st.integers(0, 2**32), st.booleans(), st.booleans())
+def test_no_conversation_spends_more_than_is_allowed(
+    listed: tuple[Price, ...], extra: int, seed: int, ends_turns: bool, late: bool
+) -> None:
+    chance = Random(seed)
+    start = started(
+        Nanos(admission(listed) + extra),
+        prices=listed,
+        limits=Limits(max_duration_ms=240_000),
+        transcriber_ends_turns=ends_turns,
+    )
+    story = Story(start, lateness=(lambda: chance.randrange(300)) if late else lambda: 0)
+    converse(story, chance)
+    end = story.end()
+    assert end.reason is not None
+    assert story.call.spending.purse.pending == 0 or story.call.replies.unpaid

@@ -1,0 +1,38 @@
+"""What is raised says what to do about it."""
+
+from pipeline.core.errors import (
+    BadStream,
+    CallMeBackError,
+    CarrierError,
+    EngineError,
+    JournalError,
+    Refused,
+    TheirFault,
+)
+
+
+def test_a_refusal_has_a_stable_code_and_a_sentence() -> None:
+    refused = Refused("rate_limited", "Try again later.", status=429, retry_after=9)
+    assert str(refused) == "rate_limited: Try again later."
+    assert (refused.code, refused.detail, refused.status, refused.retry_after) == (
+        "rate_limited",
+        "Try again later.",
+        429,
+        9,
+    )
+    assert Refused("not_found", "x").status == 422
+
+
+def test_a_fault_of_theirs_says_whether_to_try_again() -> None:
+    assert not EngineError("gone").retryable
+    assert BadStream("odd", retryable=True).retryable
+    carrier = CarrierError("timeout", retryable=True, unsure=True, code=20429)
+    assert (carrier.detail, carrier.retryable, carrier.unsure, carrier.code) == ("timeout", True, True, 20429)
+    assert not CarrierError("gone").unsure
+
+
+def test_they_are_one_tree() -> None:
+    for kind in (EngineError, CarrierError, BadStream):
+        assert issubclass(kind, TheirFault)
+    for branch in (Refused, TheirFault, JournalError):
+        assert issubclass(branch, CallMeBackError)

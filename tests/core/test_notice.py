@@ -1,0 +1,60 @@
+"""When the one warning is spoken."""
+
+from pipeline.core.events import Allowance, EndReason, Limits
+from pipeline.core.money import START, Millis, Nanos
+from pipeline.core.notice import Notice
+from pipeline.core.spending import Spending
+from tests.core.story import PRICES, minutes_paid
+
+DUE = Millis(60_000)
+
+
+def notice() -> tuple[Notice, Spending]:
+    spending = Spending(PRICES, Allowance(minutes_paid(2), EndReason.CREDIT), Limits())
+    spending.answer(START)
+    assert spending.warning == DUE
+    return Notice(spending, 5_000), spending
+
+
+def test_it_is_due_at_the_warning_when_nobody_has_the_floor() -> None:
+    warning, _ = notice()
+    assert warning.deadline(greeted=True) == DUE
+    assert not warning.due(Millis(DUE - 1), greeted=True, busy=False)
+    assert warning.due(DUE, greeted=True, busy=False)
+
+
+def test_it_waits_for_the_greeting() -> None:
+    warning, _ = notice()
+    assert warning.deadline(greeted=False) is None
+    assert not warning.due(DUE, greeted=False, busy=False)
+
+
+def test_it_waits_for_who_has_the_floor_but_not_for_long() -> None:
+    warning, _ = notice()
+    assert not warning.due(DUE, greeted=True, busy=True)
+    assert warning.deadline(greeted=True) == DUE + 5_000
+    assert not warning.due(Millis(DUE + 4_999), greeted=True, busy=True)
+    assert warning.due(Millis(DUE + 5_000), greeted=True, busy=True)
+
+
+def test_a_floor_that_falls_free_is_taken_at_once() -> None:
+    warning, _ = notice()
+    assert not warning.due(DUE, greeted=True, busy=True)
+    assert warning.due(Millis(DUE + 700), greeted=True, busy=False)
+
+
+def test_a_top_up_while_it_waits_puts_it_off() -> None:
+    warning, spending = notice()
+    assert not warning.due(DUE, greeted=True, busy=True)
+    spending.change(Nanos(minutes_paid(3)), EndReason.CREDIT)
+    assert not warning.due(Millis(DUE + 5_000), greeted=True, busy=True)
+    assert warning.deadline(greeted=True) == DUE + 60_000
+
+
+def test_it_is_given_once() -> None:
+    warning, _ = notice()
+    assert not warning.given
+    warning.announced = Millis(120_000)
+    assert warning.given
+    assert warning.deadline(greeted=True) is None
+    assert not warning.due(Millis(119_000), greeted=True, busy=False)

@@ -1,0 +1,19 @@
+"""The conversation, twice: for people and for the model."""
+
+from pipeline.core.effects import Message, TurnTaken
+from pipeline.core.money import Millis
+from pipeline.core.transcript import Transcript
+
+
+def test_turns_are_numbered_and_become_messages() -> None:
+    transcript = Transcript()
+    taken = [
+        transcript.agent("Hello.", Millis(1), Millis(2), interrupted=True),
+        transcript.caller("Hi.", Millis(3), Millis(4)),
+    ]
+    assert taken == [
+        TurnTaken(0, "agent", "Hello.", Millis(1), Millis(2), interrupted=True),
+        TurnTaken(1, "caller", "Hi.", Millis(3), Millis(4)),
+    ]
+    assert transcript.turns == 2
+    assert transcript.messages == [Message("assistant", "Hello."), Message("user", "Hi.")]

@@ -1,0 +1,79 @@
+"""When the caller is done."""
+
+from pipeline.core.events import Limits
+from pipeline.core.money import Millis
+from pipeline.core.turns import CallerTurn, Said
+
+
+def turn() -> CallerTurn:
+    return CallerTurn(Limits(end_of_turn_ms=500, thinking_ms=15_000))
+
+
+def test_a_turn_ends_after_a_silence_when_its_text_is_there() -> None:
+    caller = turn()
+    assert caller.due is None
+    caller.voice_on(Millis(1_000))
+    assert caller.due is None
+    caller.voice_off(Millis(2_000), text_follows=True)
+    assert caller.due == 17_000
+    caller.segment(" What is new? ", Millis(2_300))
+    assert caller.due == 2_500
+    assert caller.take() == Said("What is new?", Millis(1_000), Millis(2_000))
+    assert caller.due is None
+
+
+def test_stretches_of_speech_add_up() -> None:
+    caller = turn()
+    caller.voice_on(Millis(1_000))
+    caller.voice_off(Millis(2_000), text_follows=True)
+    caller.voice_on(Millis(2_200))
+    assert (caller.due, caller.held) == (None, False)
+    caller.voice_off(Millis(3_000), text_follows=True)
+    caller.segment("I was", Millis(3_100))
+    assert caller.due == 18_000
+    caller.segment("away.", Millis(3_300))
+    assert caller.due == 3_500
+    assert caller.take() == Said("I was away.", Millis(1_000), Millis(3_000))
+
+
+def test_a_cough_is_a_turn_without_words() -> None:
+    caller = turn()
+    caller.voice_on(Millis(1_000))
+    caller.voice_off(Millis(1_100), text_follows=True)
+    caller.segment("  ", Millis(1_300))
+    assert caller.due == 1_600
+    assert caller.take().text == ""
+
+
+def test_words_that_come_late_or_without_a_voice_are_a_turn_of_their_own() -> None:
+    """Else nobody would ever answer them."""
+    caller = turn()
+    caller.segment("Hello?", Millis(9_000))
+    assert caller.due == 9_500
+    assert caller.take() == Said("Hello?", Millis(9_000), Millis(9_000))
+
+
+def test_speech_whose_beginning_was_given_up_is_not_waited_for() -> None:
+    caller = turn()
+    caller.voice_on(Millis(1_000))
+    caller.take()
+    caller.voice_off(Millis(2_000), text_follows=True)
+    assert (caller.awaited, caller.due) == (0, None)
+
+
+def test_a_transcribers_own_end_of_turn_may_come_before_the_voice_is_seen_to_stop() -> None:
+    """Its answer would be taken for something muttered while the agent spoke."""
+    caller = turn()
+    caller.voice_on(Millis(5_000))
+    caller.whole(" Yes. ", Millis(5_600))
+    assert caller.take() == Said("Yes.", Millis(5_000), Millis(5_600))
+
+
+def test_a_transcribers_own_end_of_turn_after_the_voice_stopped() -> None:
+    caller = turn()
+    caller.voice_on(Millis(5_000))
+    caller.voice_off(Millis(5_500), text_follows=False)
+    caller.whole("Yes.", Millis(5_900))
+    assert caller.take() == Said("Yes.", Millis(5_000), Millis(5_500))
+    caller.whole("No voice was seen.", Millis(8_000))
+    assert caller.take() == Said("No voice was seen.", Millis(8_000), Millis(8_000))

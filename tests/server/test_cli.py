@@ -1,0 +1,146 @@
+"""The command line, against a real SQLite file."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from server.cli import app
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run a command with its data in a directory of its own."""
+
+    def command(*words: str, **environ: str) -> Result:
+        return CliRunner().invoke(
+            app, list(words), env={"DATA_DIR": str(tmp_path), "JWT_SECRET": None, **environ}
+        )
+
+    return command
+
+
+INSERT = (
+    "INSERT INTO users (id, email, password_hash, name, phone) VALUES (:id, :email, :hash, :name, :phone)"
+)
+
+
+def test_migrate_says_how_much_it_did(run: Run) -> None:
+    first, second = run("migrate"), run("migrate")
+    assert first.exit_code == 0
+    assert first.stdout.endswith("migrations applied\n")
+    assert not first.stdout.startswith("0 ")
+    assert second.stdout == "0 migrations applied\n"
+
+
+def test_sql_binds_parameters_and_prints_json_lines(run: Run) -> None:
+    name = "O'Hara; DROP TABLE users; --"
+    params = [
+        f"--param={pair}" for pair in ("id=u1", "email=a@example.com", "hash=x=y", f"name={name}", "phone=1")
+    ]
+    assert run("sql", INSERT, *params).exit_code == 0
+    rows = run(
+        "sql", "SELECT name, password_hash FROM users WHERE email = :e", "--param", "e=a@example.com"
+    ).stdout
+    assert [json.loads(line) for line in rows.splitlines()] == [{"name": name, "password_hash": "x=y"}]
+    assert json.loads(run("sql", "SELECT ? AS a, ? AS b", "--arg", "x", "--arg", "y").stdout) == {
+        "a": "x",
+        "b": "y",
+    }
+    typed = run(
+        "sql",
+        "SELECT :a + 1 AS a, :b AS b, :c AS c",
+        "--param=a:int=5",
+        "--param=b:float=0.5",
+        "--param=c:bool=true",
+    )
+    assert json.loads(typed.stdout)["a"] == 6
+    assert json.loads(typed.stdout)["b"] == 0.5
+
+
+def test_a_file_runs_whole_or_not_at_all(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "two.sql"
+    one = "INSERT INTO users (id, email, password_hash, name) VALUES ('u1', 'a@example.com', 'x', 'A');"
+    file.write_text(f"{one}\nINSERT INTO nowhere VALUES (1);")
+    failed = run("sql", "--file", str(file))
+    assert failed.exit_code == 1
+    assert "nowhere" in failed.stderr
+    assert run("sql", "SELECT id FROM users").stdout == ""
+    file.write_text(f"{one}\nSELECT email FROM users;")
+    assert json.loads(run("sql", "--file", str(file)).stdout) == {"email": "a@example.com"}
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["sql"], 2),
+        (["sql", "SELECT 1", "--file", "x"], 2),
+        (["sql", "SELECT 1", "--param", "x"], 2),
+        (["sql", "SELECT :x", "--param", "x:int=a"], 2),
+        (["sql", "SELECT :x", "--param", "x:date=a"], 2),
+        (["sql", "SELECT :x, ?", "--param", "x=1", "--arg", "2"], 2),
+        (["sql", "SELECT :x"], 1),
+        (["sql", "SELEC 1"], 1),
+        (["sql", "--file", "/nonexistent/file.sql"], 1),
+        (["credit", "nobody@example.com", "5"], 1),
+        (["credit", "nobody@example.com", "-5"], 2),
+        (["credit", "nobody@example.com", "0.00"], 2),
+        (["credit", "nobody@example.com", "1e3"], 2),
+        (["replay", "/nonexistent/file.journal"], 2),
+        (["nothing"], 2),
+    ],
+)
+def test_what_cannot_be_done_says_so_and_exits(run: Run, words: list[str], code: int) -> None:
+    result = run(*words)
+    assert result.exit_code == code
+    assert result.stderr.strip()
+    assert "Traceback" not in result.output
+
+
+def test_credit_is_granted_once_under_a_key_and_audited(run: Run) -> None:
+    params = [f"--param={pair}" for pair in ("id=u1", "email=a@example.com", "hash=x", "name=A", "phone=1")]
+    run("sql", INSERT, *params)
+    assert run("credit", "A@Example.com", "12.50").stdout == "granted: balance 12.50 USD\n"
+    assert run("credit", "a@example.com", "1", "--key", "june").stdout == "granted: balance 13.50 USD\n"
+    assert (
+        run("credit", "a@example.com", "1", "--key", "june").stdout == "granted before: balance 13.50 USD\n"
+    )
+    clean = run("audit")
+    assert clean.exit_code == 0
+    assert "100.00% explained, 0 breaches" in clean.stdout
+    run("sql", "UPDATE user_credits SET balance_nano = balance_nano + 1")
+    broken = run("audit")
+    assert broken.exit_code == 1
+    assert "I1" in broken.stdout
+    assert "u1" in broken.stdout
+
+
+@pytest.mark.parametrize("command", [["serve"], ["migrate"], ["sql", "SELECT 1"], ["audit"]])
+def test_a46_bad_settings_are_named_without_their_values(run: Run, command: list[str]) -> None:
+    result = run(*command, JWT_SECRET="short canary", PORT="canary")
+    assert result.exit_code == 1
+    assert "JWT_SECRET: " in result.stderr
+    assert "PORT: " in result.stderr
+    assert "canary" not in result.output
+
+
+def test_openapi_is_json(run: Run) -> None:
+    assert json.loads(run("openapi").stdout)["openapi"] == "3.1.0"
+
+
+def test_help_loads_no_engine_driver_or_server() -> None:
+    code = (
+        "import sys, server.cli\n"
+        "heavy = {'numpy', 'sqlalchemy', 'pydantic', 'starlette', 'uvicorn', 'rich', 'phonenumbers', 'twilio'}\n"
+        "sys.exit(', '.join(sorted(heavy & sys.modules.keys())) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,425 @@
+"""Attacks on the webhooks and the media socket: what is refused, when, and that nothing came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket as sockets
+from collections.abc import Coroutine
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from pipeline.carriers.callee import Answer, Script
+from pipeline.clock import Clock
+from pipeline.core.events import EndReason
+from pipeline.ports import Line
+from server.signatures import sign
+from tests.twilio.attacker import (
+    CALL_A,
+    CALL_B,
+    CONNECTED,
+    STREAM,
+    admitted,
+    close_code,
+    frame,
+    post,
+    signed_post,
+    socket,
+    socket_signature,
+    start,
+    status_form,
+    upgrade,
+)
+from tests.twilio.rig import ACCOUNT, AUTH_TOKEN, Conversation, FakeDesk, Site, run_scaled, site, tone
+
+PATHS = ("/twilio/voice?call=c1", "/twilio/status?call=c1", "/twilio/amd", "/twilio/stream")
+FORM = status_form(AnsweredBy="human", StreamEvent="stream-started")
+
+
+async def _refused(
+    place: Site, attack: Coroutine[object, object, tuple[int, str, str]], status: int = 403
+) -> None:
+    assert (await attack)[0] == status
+    assert not place.desk.touched
+
+
+def test_a1_a_webhook_without_a_valid_signature_changes_nothing() -> None:
+    async def main() -> None:
+        async with site() as place:
+            for path in PATHS:
+                good = sign(AUTH_TOKEN, place.url + path, FORM)
+                other = sign("another token", place.url + path, FORM)
+                for signature in (None, "", good[:-1], good.swapcase(), other):
+                    await _refused(place, post(place, path, FORM, signature))
+
+    run_scaled(main())
+
+
+def test_a1_our_signature_for_another_account_changes_nothing() -> None:
+    async def main() -> None:
+        async with site() as place:
+            for path in PATHS:
+                form = [("AccountSid", "AC" + "1" * 32), *FORM[1:]]
+                await _refused(place, signed_post(place, path, form))
+                await _refused(place, signed_post(place, path, FORM[1:]))
+
+    run_scaled(main())
+
+
+def test_a2_a_changed_form_is_refused() -> None:
+    async def main() -> None:
+        async with site() as place:
+            path = "/twilio/status?call=c1"
+            signature = sign(AUTH_TOKEN, place.url + path, FORM)
+            for changed in (
+                [*FORM, ("Extra", "1")],
+                FORM[:-1],
+                [field for field in FORM if field[0] != "ToCity"],
+                [*FORM, FORM[-1]],
+                [(name.swapcase(), value) for name, value in FORM],
+                status_form(CallStatus="completed", AnsweredBy="human", StreamEvent="stream-started"),
+            ):
+                await _refused(place, post(place, path, changed, signature))
+            doubled = [*FORM, FORM[-1]]
+            await _refused(place, signed_post(place, path, doubled))
+            assert (await post(place, path, FORM, signature))[0] == 204
+
+    run_scaled(main())
+
+
+def test_a3_only_the_public_url_counts() -> None:
+    async def main() -> None:
+        async with site(public_url="https://voice.example.com") as place:
+            path = "/twilio/status?call=c1"
+            forged = {
+                "Host": "evil.example.com",
+                "X-Forwarded-Host": "evil.example.com",
+                "X-Forwarded-Proto": "http",
+            }
+            for origin in (
+                "http://voice.example.com",
+                "https://evil.example.com",
+                "http://evil.example.com",
+                place.url,
+            ):
+                for headers in ({}, forged):
+                    await _refused(
+                        place, post(place, path, FORM, sign(AUTH_TOKEN, origin + path, FORM), headers)
+                    )
+            good = sign(AUTH_TOKEN, "https://voice.example.com" + path, FORM)
+            assert (await post(place, path, FORM, good, forged))[0] == 204
+            await _refused_socket(place, sign(AUTH_TOKEN, "https://voice.example.com/twilio/media"))
+            await _refused_socket(place, socket_signature(place))
+
+    run_scaled(main())
+
+
+async def _refused_socket(place: Site, signature: str | None) -> None:
+    assert await upgrade(place, signature) == 403
+    assert not place.desk.lives
+
+
+def test_a3_another_path_or_query_is_another_url() -> None:
+    async def main() -> None:
+        async with site() as place:
+            signature = sign(AUTH_TOKEN, place.url + "/twilio/status?call=c1", FORM)
+            for path in (
+                "/twilio/status?call=c2",
+                "/twilio/status",
+                "/twilio/status?call=%631",
+                "/twilio/amd?call=c1",
+            ):
+                await _refused(place, post(place, path, FORM, signature))
+
+    run_scaled(main())
+
+
+def test_a4_a5_repeated_and_disordered_callbacks_are_all_handed_on() -> None:
+    async def main() -> None:
+        async with site() as place:
+            path = "/twilio/status?call=c1"
+            for status, sequence in (("completed", "3"), ("ringing", "1"), ("ringing", "1")):
+                form = status_form(CallStatus=status, SequenceNumber=sequence)
+                assert (await signed_post(place, path, form))[0] == 204
+            assert place.desk.statuses == [
+                (CALL_A, "c1", "completed", None, 3),
+                (CALL_A, "c1", "ringing", None, 1),
+                (CALL_A, "c1", "ringing", None, 1),
+            ]
+
+    run_scaled(main())
+
+
+def test_a6_an_upgrade_without_signature_is_no_socket() -> None:
+    async def main() -> None:
+        async with site() as place:
+            for signature in (None, "", "A" * 28, sign("another token", "ws://x/twilio/media")):
+                await _refused_socket(place, signature)
+
+    run_scaled(main())
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        (CONNECTED, start(None)),
+        (CONNECTED, start("")),
+        (CONNECTED, start("guessed")),
+        (start("guessed"),),
+        (CONNECTED, frame(1)),
+        (CONNECTED, CONNECTED, CONNECTED, CONNECTED),
+        (b"\x00",),
+        ("{}",),
+    ],
+)
+def test_a6_a_signed_socket_without_a_token_is_closed(messages: tuple[str | bytes, ...]) -> None:
+    async def main() -> None:
+        async with site() as place:
+            connection = await socket(place)
+            for message in messages:
+                await connection.send(message)
+            assert await close_code(connection) == 1008
+            assert not place.desk.touched
+
+    run_scaled(main())
+
+
+def test_a6_a_silent_socket_is_closed_within_five_seconds() -> None:
+    async def main() -> None:
+        async with site() as place:
+            connection = await socket(place)
+            await connection.send(CONNECTED)
+            began = Clock().seconds()
+            assert await close_code(connection) == 1008
+            assert Clock().seconds() - began < 6.0
+            assert not place.desk.touched
+
+    run_scaled(main())
+
+
+def test_a7_a_token_works_once() -> None:
+    async def main() -> None:
+        desk = FakeDesk()
+        async with site(desk=desk) as place:
+            token = desk.token(CALL_A)
+            connections = [await socket(place) for _ in range(20)]
+            async with asyncio.TaskGroup() as tasks:
+                for connection in connections:
+                    tasks.create_task(connection.send(start(token)))
+            await desk.until(lambda known: bool(known.lives))
+            async with asyncio.TaskGroup() as tasks:
+                ended = [tasks.create_task(_ended(connection, desk)) for connection in connections]
+            assert sorted(str(task.result()) for task in ended) == ["1000"] + ["1008"] * 19
+            assert len(desk.lives) == 1
+
+    run_scaled(main(), speed=2)
+
+
+async def _ended(connection: ClientConnection, desk: FakeDesk) -> int | None:
+    """The refused are closed; the one that was let in hears its greeting and says goodbye itself."""
+    try:
+        async with asyncio.timeout(20):
+            await connection.recv()
+    except ConnectionClosed:
+        return connection.close_code
+    await connection.close()
+    await desk.lives[0].over.wait()
+    return connection.close_code
+
+
+@pytest.mark.parametrize(("call", "account"), [(CALL_B, ACCOUNT), (CALL_A, "AC" + "1" * 32)])
+def test_a8_a_token_is_bound_to_its_call_and_account(call: str, account: str) -> None:
+    async def main() -> None:
+        desk = FakeDesk()
+        async with site(desk=desk) as place:
+            connection = await socket(place)
+            await connection.send(start(desk.token(CALL_A), call, account))
+            assert await close_code(connection) == 1008
+            assert desk.lives == []
+
+    run_scaled(main())
+
+
+@pytest.mark.parametrize("first", [None, CONNECTED, "x" * 5_000_000])
+def test_a9_fifty_strangers_leave_a_live_call_unharmed(first: str | None) -> None:
+    async def main() -> None:
+        desk = FakeDesk()
+        async with site(Script(Answer(50)), desk=desk) as place:
+            await place.carrier.dial(place.order())
+            await desk.until(lambda known: bool(known.lives))
+            began = Clock().seconds()
+            async with asyncio.TaskGroup() as tasks:
+                crowd = [tasks.create_task(_stranger(place, first)) for _ in range(50)]
+            assert Clock().seconds() - began < 12.0
+            codes = [task.result() for task in crowd]
+            assert set(codes) <= {503, 1008, 1009, 1006}
+            if first != "x" * 5_000_000:
+                assert codes.count(503) >= 30
+            live = desk.lives[0]
+            assert (len(desk.lives), live.ended) == (1, [])
+            async with asyncio.timeout(5):
+                await live.hears(len(live.heard) + 50 * 160)
+            place.carrier.exchange.end(next(iter(place.carrier.calls)))
+            await live.over.wait()
+
+    run_scaled(main(), speed=2)
+
+
+async def _stranger(place: Site, first: str | None) -> int | None:
+    opened = await upgrade(place, socket_signature(place))
+    if isinstance(opened, int):
+        return opened
+    try:
+        if first is not None:
+            await opened.send(first)
+    except ConnectionClosed:
+        return opened.close_code
+    return await close_code(opened)
+
+
+BAD: tuple[str | bytes, ...] = (
+    "{",
+    "[" * 30_000,
+    '{"event":"media","sequenceNumber":"1e999"}',
+    '{"event":"media","sequenceNumber":NaN}',
+    frame(3).replace("/////", "*****"),
+    frame(3).replace(STREAM, "MZ" + "1" * 32),
+    frame(-1),
+    frame(0),
+    b"\xff" * 160,
+    start("again"),
+    CONNECTED,
+    '{"event":"nonsense"}',
+)
+
+
+def test_a10_the_hundredth_malformed_message_ends_the_call_and_no_other() -> None:
+    async def main() -> None:
+        desk = FakeDesk()
+        async with site(desk=desk) as place:
+            other = await admitted(place, desk)
+            hostile = await socket(place)
+            await hostile.send(start(desk.token(CALL_B), CALL_B))
+            await desk.until(lambda known: len(known.lives) == 2)
+            innocent, victim = desk.lives
+            for number in range(99):
+                await hostile.send(BAD[number % len(BAD)])
+            await hostile.send(frame(2, tone(20)))
+            await hostile.send(frame(900, b"\x01\x02\x03"))  # a jump and an odd length are forgiven
+            await hostile.send(BAD[0])
+            assert await close_code(hostile) == 1008
+            assert victim.ended == [EndReason.BAD_STREAM]
+            assert bytes(victim.heard) == tone(20) + b"\x01\x02\x03"
+            assert innocent.ended == []
+            await other.close()
+            await innocent.over.wait()
+
+    run_scaled(main())
+
+
+def test_a11_frames_at_ten_times_the_pace_end_the_call() -> None:
+    async def main() -> None:
+        desk = FakeDesk()
+        async with site(desk=desk) as place:
+            connection = await admitted(place, desk)
+            sent = await _flood(connection, frames=600)
+            assert await close_code(connection) == 1008
+            assert desk.lives[0].ended == [EndReason.BAD_STREAM]
+            assert len(desk.lives[0].heard) < 600 * 160
+            assert sent > 250
+
+    run_scaled(main(), speed=1)
+
+
+async def _flood(connection: ClientConnection, frames: int) -> int:
+    sent = 0
+    try:
+        for sent in range(1, frames + 1):
+            await connection.send(frame(sent + 1))
+    except ConnectionClosed:
+        pass
+    return sent
+
+
+def test_a11_a_peer_that_does_not_read_is_dropped() -> None:
+    class Talkative(Conversation):
+        def hear(self, mulaw: bytes) -> None:
+            self.say(tone(2_000))
+
+    async def main() -> None:
+        desk = FakeDesk(converse=Talkative)
+        async with site(desk=desk) as place:
+            host, port = place.url.removeprefix("http://").split(":")
+            small = sockets.socket()
+            small.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+            small.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(small, (host, int(port)))
+            connection = await connect(
+                f"ws://{host}:{port}/twilio/media",
+                sock=small,
+                additional_headers={"x-twilio-signature": socket_signature(place)},
+                compression=None,
+                proxy=None,
+                ping_interval=None,
+                max_queue=1,
+            )
+            await connection.send(start(desk.token(CALL_A)))
+            await desk.until(lambda known: bool(known.lives))
+            live = desk.lives[0]
+            for number in range(2, 20_000):
+                if live.over.is_set():
+                    break
+                await connection.send(frame(number))
+                await asyncio.sleep(0.02)
+            assert live.ended == [EndReason.BAD_STREAM]
+            connection.transport.abort()
+
+    run_scaled(main())
+
+
+def test_a_callers_hang_up_in_mid_frame_ends_the_call_once() -> None:
+    async def main() -> None:
+        desk = FakeDesk()
+        async with site(desk=desk) as place:
+            connection = await admitted(place, desk)
+            connection.transport.abort()
+            await desk.lives[0].over.wait()
+            assert desk.lives[0].ended == [EndReason.CALLER_HUNG_UP]
+
+    run_scaled(main())
+
+
+def test_an_error_inside_a_call_ends_that_call_alone() -> None:
+    class Fragile(Conversation):
+        def __init__(self, line: Line) -> None:
+            super().__init__(line, greeting_ms=0)
+
+        def hear(self, mulaw: bytes) -> None:
+            raise RuntimeError("broken")
+
+    async def main() -> None:
+        desk = FakeDesk(converse=Fragile)
+        async with site(desk=desk) as place:
+            connection = await admitted(place, desk)
+            await connection.send(frame(2))
+            assert await close_code(connection) == 1000
+            assert desk.lives[0].ended == [EndReason.ENGINE_FAILURE]
+
+    run_scaled(main())
+
+
+def test_a_desk_that_fails_lets_nobody_in() -> None:
+    class Failing(FakeDesk):
+        async def attach(self, token: str, call_sid: str, line: Line) -> Conversation:
+            raise OSError("the database is down")
+
+    async def main() -> None:
+        desk = Failing()
+        async with site(desk=desk) as place:
+            connection = await socket(place)
+            await connection.send(start(desk.token(CALL_A)))
+            assert await close_code(connection) == 1011
+            assert desk.lives == []
+
+    run_scaled(main())

@@ -1,0 +1,207 @@
+"""The SDK's failures, one by one: what is tried again, what never is, what is known afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from pipeline.carriers.callee import NoAnswer, Script
+from pipeline.carriers.exchange import Exchange
+from pipeline.carriers.twilio import TwilioCarrier, pointed
+from pipeline.clock import Clock
+from pipeline.core.errors import CarrierError
+from tests.twilio.emulator import Emulator, Mishap
+from tests.twilio.rig import (
+    ACCOUNT,
+    AUTH_TOKEN,
+    CALLEE,
+    CALLER,
+    FakeDesk,
+    Site,
+    free_socket,
+    run_scaled,
+    serving,
+)
+
+ORDER = Site("http://127.0.0.1:9", FakeDesk(), None).order()  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def emulated(auth_token: str = AUTH_TOKEN) -> AsyncIterator[tuple[TwilioCarrier, Emulator]]:
+    listening, api = free_socket()
+    exchange = Exchange(
+        clock=Clock(), account_sid=ACCOUNT, auth_token=AUTH_TOKEN, phones=lambda _number: Script(NoAnswer())
+    )
+    emulator = Emulator(exchange, AUTH_TOKEN)
+    async with serving(emulator.app, listening), exchange:
+        carrier = TwilioCarrier(account_sid=ACCOUNT, auth_token=auth_token, sender=CALLER, api_url=api)
+        try:
+            yield carrier, emulator
+        finally:
+            await carrier.aclose()
+
+
+def test_the_request_says_what_the_order_says_in_the_carriers_spelling() -> None:
+    async def main() -> None:
+        async with emulated() as (carrier, emulator):
+            await carrier.dial(replace(ORDER, detect_machine=True))
+            _, path, form = emulator.requests[0]
+            assert path == f"/2010-04-01/Accounts/{ACCOUNT}/Calls.json"
+            assert sorted(form) == sorted(
+                [
+                    ("To", CALLEE),
+                    ("From", CALLER),
+                    ("Url", ORDER.answer_url),
+                    ("StatusCallback", ORDER.status_url),
+                    ("StatusCallbackEvent", "initiated"),
+                    ("StatusCallbackEvent", "ringing"),
+                    ("StatusCallbackEvent", "answered"),
+                    ("StatusCallbackEvent", "completed"),
+                    ("Timeout", "25"),
+                    ("TimeLimit", "600"),
+                    ("MachineDetection", "DetectMessageEnd"),
+                    ("AsyncAmd", "true"),
+                    ("AsyncAmdStatusCallback", ORDER.amd_url),
+                ]
+            )
+
+    run_scaled(main())
+
+
+def test_without_detection_nothing_is_paid_for_it() -> None:
+    async def main() -> None:
+        async with emulated() as (carrier, emulator):
+            await carrier.dial(ORDER)
+            assert not [name for name, _ in emulator.requests[0][2] if "Machine" in name or "Amd" in name]
+
+    run_scaled(main())
+
+
+@pytest.mark.parametrize("mishap", [Mishap.LOST, Mishap.BROKEN, Mishap.GARBAGE])
+def test_a_dial_with_a_lost_answer_is_unsure_never_repeated_and_can_be_found(mishap: Mishap) -> None:
+    async def main() -> None:
+        async with emulated() as (carrier, emulator):
+            since = Clock().utc()
+            emulator.mishaps.append(mishap)
+            with pytest.raises(CarrierError) as caught:
+                await carrier.dial(ORDER)
+            assert (caught.value.unsure, caught.value.retryable) == (True, False)
+            assert len(emulator.requests) == 1
+            found = await carrier.find(ORDER, since)
+            assert found is not None
+            assert [found.sid] == list(emulator.exchange.calls)
+
+    run_scaled(main())
+
+
+def test_a_dial_the_carrier_did_not_process_is_repeated() -> None:
+    async def main() -> None:
+        async with emulated() as (carrier, emulator):
+            emulator.mishaps += [Mishap.TOO_MANY, Mishap.TOO_MANY]
+            leg = await carrier.dial(ORDER)
+            assert list(emulator.exchange.calls) == [leg.sid]
+            emulator.mishaps += [Mishap.TOO_MANY] * 3
+            with pytest.raises(CarrierError) as caught:
+                await carrier.dial(ORDER)
+            assert (caught.value.code, caught.value.retryable, caught.value.unsure) == (429, True, False)
+            assert len(emulator.exchange.calls) == 1
+
+    run_scaled(main())
+
+
+def test_a_dial_that_reached_nobody_is_no_doubt() -> None:
+    async def main() -> None:
+        listening, api = free_socket()
+        listening.close()
+        carrier = TwilioCarrier(account_sid=ACCOUNT, auth_token=AUTH_TOKEN, sender=CALLER, api_url=api)
+        try:
+            with pytest.raises(CarrierError) as caught:
+                await carrier.dial(ORDER)
+        finally:
+            await carrier.aclose()
+        assert (caught.value.unsure, caught.value.retryable) == (False, True)
+
+    run_scaled(main())
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "text"),
+    [
+        (400, 21211, "not valid"),
+        (400, 21215, "geo permission"),
+        (401, 20003, "Authenticate"),
+        (403, 10001, "closed"),
+    ],
+)
+def test_a_refusal_keeps_its_code_and_tells_no_number(status: int, code: int, text: str) -> None:
+    async def main() -> None:
+        async with emulated() as (carrier, emulator):
+            emulator.verdict = (status, code, f"{text} {CALLEE}")
+            for request in (carrier.dial(ORDER), carrier.send_sms(CALLEE, "hello")):
+                with pytest.raises(CarrierError) as caught:
+                    await request
+                assert (caught.value.code, caught.value.unsure) == (code, False)
+                assert CALLEE not in str(caught.value)
+            assert len(emulator.requests) == 2
+
+    run_scaled(main())
+
+
+def test_wrong_credentials_are_refused() -> None:
+    async def main() -> None:
+        async with emulated("another token") as (carrier, emulator):
+            with pytest.raises(CarrierError) as caught:
+                await carrier.dial(ORDER)
+            assert (caught.value.code, emulator.exchange.calls) == (20003, {})
+
+    run_scaled(main())
+
+
+@pytest.mark.parametrize("mishap", [Mishap.LOST, Mishap.BROKEN, Mishap.TOO_MANY])
+def test_reading_and_hanging_up_are_tried_twice(mishap: Mishap) -> None:
+    async def main() -> None:
+        async with emulated() as (carrier, emulator):
+            leg = await carrier.dial(ORDER)
+            emulator.mishaps.append(mishap)
+            assert (await carrier.fetch(leg.sid)).sid == leg.sid
+            emulator.mishaps.append(mishap)
+            await carrier.hang_up(leg.sid)
+            await emulator.exchange.calls[leg.sid].over.wait()
+            assert emulator.exchange.calls[leg.sid].status == "canceled"
+            emulator.mishaps.append(mishap)
+            assert await carrier.find(ORDER, emulator.exchange.calls[leg.sid].created) is not None
+            assert len(emulator.requests) == 7
+
+    run_scaled(main())
+
+
+def test_two_failures_in_a_row_are_told() -> None:
+    async def main() -> None:
+        async with emulated() as (carrier, emulator):
+            emulator.mishaps += [Mishap.BROKEN, Mishap.BROKEN]
+            with pytest.raises(CarrierError) as caught:
+                await carrier.hang_up("CA" + "1" * 32)
+            assert (caught.value.retryable, len(emulator.requests)) == (True, 2)
+
+    run_scaled(main())
+
+
+@pytest.mark.parametrize(
+    ("api_url", "url", "meant"),
+    [
+        (
+            "http://127.0.0.1:9",
+            "https://api.twilio.com/2010-04-01/x?y=1",
+            "http://127.0.0.1:9/2010-04-01/x?y=1",
+        ),
+        ("http://127.0.0.1:9", "https://verify.twilio.com/v2/x", "http://127.0.0.1:9/v2/x"),
+        ("http://127.0.0.1:9", "https://nottwilio.com/x", "https://nottwilio.com/x"),
+        ("https://api.twilio.com", "https://verify.twilio.com/v2/x", "https://verify.twilio.com/v2/x"),
+        ("https://api.twilio.com/", "https://api.twilio.com/x", "https://api.twilio.com/x"),
+    ],
+)
+def test_every_twilio_host_is_at_the_configured_address(api_url: str, url: str, meant: str) -> None:
+    assert pointed(api_url, url) == meant
