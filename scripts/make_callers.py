@@ -35,6 +35,8 @@ LINES = {
     "hobbies": "Do you have any hobbies?",
     "idea": "That's a good idea.",
     "thanks": "Thank you, that helps a lot.",
+    "joke": "Can you tell me a joke?",
+    "day": "I had a really long day at work.",
     "okay": "Okay.",
     "bye": "I have to go now. Goodbye!",
 }

@@ -80,7 +80,7 @@ def phrases(part: Part, settings: Settings) -> Phrases:
     opening = part.scenario.opening if part.scenario is not None else ""
     greeting = (opening or part.persona.greeting).replace("{name}", first)
     return Phrases(
-        disclosure=f"This is an automated A I call from {settings.operator_name}, which you asked for.{recorded}",
+        disclosure=f"This is an automated AI call from {settings.operator_name}, which you asked for.{recorded}",
         greeting=greeting[:200],
         warning="Just so you know, we have about a minute left on this call.",
         goodbye="I have to let you go now. Take care, goodbye!",

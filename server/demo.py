@@ -53,13 +53,14 @@ TALK_NANO = 17_500_000
 CONVERSATION: tuple[tuple[str, int], ...] = (
     ("hello", 1_200),
     ("interview", 1_500),
-    ("bakery", 1_500),
-    ("weaknesses", 1_500),
+    ("bakery", 2_000),
+    ("weaknesses", 2_500),
     ("interrupt", -900),
-    ("sister", 1_800),
-    ("hobbies", 1_800),
-    ("thanks", 2_200),
-    ("idea", 2_500),
+    ("sister", 2_500),
+    ("joke", 3_000),
+    ("hobbies", 3_000),
+    ("day", 3_000),
+    ("thanks", 3_500),
 )
 """Recorded line, and how long the agent has been quiet before it; negative: said so long into the agent's voice."""
 

@@ -36,7 +36,7 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for quiet in ("uvicorn.access", "httpx", "httpcore"):
+    for quiet in ("uvicorn.access", "alembic"):
         logging.getLogger(quiet).setLevel(logging.WARNING)
 
 

@@ -195,7 +195,10 @@ class Settings(BaseModel):
     barge_in_ms: int = Field(250, ge=60, le=2_000, description="Voiced sound that stops the agent.")
     idle_prompt_ms: int = Field(9_000, ge=2_000, le=60_000, description="Silence before “still there?”.")
     drain_seconds: int = Field(
-        900, ge=0, le=86_400, description="How long a stopping server lets calls go on before they say goodbye."
+        900,
+        ge=0,
+        le=86_400,
+        description="How long a stopping server lets calls go on before they say goodbye.",
     )
 
     @model_validator(mode="before")

@@ -73,8 +73,6 @@ async def advance(
         answered_at = answered_at or at
     if rank == OVER:
         ended_at = ended_at or at
-    upward = update(calls).where(calls.c.id == call_id, calls.c.status_rank < rank)
-    moved = (await tx.execute(upward.values(status=status, status_rank=rank))).rowcount == 1
     facts: dict[str, ColumnElement[Any]] = {}
     if sid is not None:
         facts["sid"] = func.coalesce(calls.c.sid, sid)
@@ -88,9 +86,13 @@ async def advance(
         known = calls.c.carrier_seconds
         more = or_(known.is_(None), known < carrier_seconds)
         facts["carrier_seconds"] = case((more, carrier_seconds), else_=known)
+    this = update(calls).where(calls.c.id == call_id)
+    upward = this.where(calls.c.status_rank < rank).values({"status": status, "status_rank": rank, **facts})
+    if (await tx.execute(upward)).rowcount == 1:
+        return True
     if facts:
-        await tx.execute(update(calls).where(calls.c.id == call_id).values(facts))
-    return moved
+        await tx.execute(this.values(facts))
+    return False
 
 
 async def live(tx: Tx, owner: str | None = None) -> list[CallRow]:

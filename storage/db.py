@@ -76,6 +76,7 @@ class Database:
 
     def __init__(self, url: URL, *, checkpoint: bool) -> None:
         self._file = url.database if url.get_backend_name() == "sqlite" else None
+        # Waiting for the one writer takes no timer, as waiting for the pool would: tests run on virtual time.
         self._lock = asyncio.Lock()
         if self._file is not None:
             self._writer = _sqlite_engine(

@@ -18,7 +18,6 @@ from pipeline.core.errors import Refused
 from pipeline.core.money import usd
 from server.auth import authenticate
 from server.news import Listening
-from server.parts import State
 from server.routes.calls import duration, is_over, mine, turn_view
 from server.routing import AnyOp, Ask, Op
 from storage import turns
@@ -70,7 +69,7 @@ async def _live(ask: Ask[None, None], listening: Listening, call_id: str, after:
         if clock.seconds() >= check_at:
             check_at = clock.seconds() + CHECK_S
             call = await _checked(ask, call_id)
-            if call is None or ask.parts.state is State.DRAINING:
+            if call is None:
                 return
             if is_over(call) and not ask.parts.news.knows(call_id):
                 # It ended on another node, or before this one started.

@@ -120,7 +120,8 @@ class Audit:
             case ev.ReplyFinished():
                 self.unanswered.discard(event.reply)
             case ev.AllowanceChanged() | ev.EngineUsed():
-                self.bounded = self.bounded and self.call.spending.meter.nano <= self.call.spending.allowance.allowed
+                spending = self.call.spending
+                self.bounded = self.bounded and spending.answered is not None and spending.purse.rest >= 0
             case _:
                 pass
         for effect in effects:

@@ -98,6 +98,11 @@ def test_personas_sound_different() -> None:
     assert sum("!" in line for line in brad) > sum("!" in line for line in alex)
 
 
+def test_catchphrases_are_said_where_they_fit_and_once() -> None:
+    lines = talk(f"{BRAD}\nCatchphrase: Let's go, champ!", ["I passed my exam!", "I won the race!"])
+    assert [("Let's go, champ!" in line) for line in lines] == [True, False]
+
+
 def test_asked_to_repeat_it_repeats() -> None:
     replies = talk(SARAH, ["I'm tired.", "Sorry, what did you say?"])
     assert replies[0] in replies[1]

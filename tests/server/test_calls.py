@@ -214,6 +214,10 @@ class OneCallDesk:
             raise Refused("not_found", "There is nothing here.", status=404)
         return replace(self.call, end_reason="user_hung_up")
 
+    async def drain(self, patience_s: float) -> None: ...
+
+    def hurry(self) -> None: ...
+
 
 async def test_placing_a_call_hands_the_desk_a_checked_order(tmp_path: Path) -> None:
     desk = OneCallDesk()

@@ -132,6 +132,16 @@ def test_a46_bad_settings_are_named_without_their_values(run: Run, command: list
     assert "canary" not in result.output
 
 
+def test_replay_tells_exact_from_different_and_from_no_journal(run: Run, tmp_path: Path) -> None:
+    journal = tmp_path / "call.journal"
+    journal.write_bytes(b"00000000 {}\n")
+    damaged = run("replay", str(journal))
+    assert damaged.exit_code == 1
+    assert "line 1 is damaged" in damaged.stderr
+    journal.write_bytes(b"")
+    assert run("replay", str(journal)).exit_code == 1
+
+
 def test_openapi_is_json(run: Run) -> None:
     assert json.loads(run("openapi").stdout)["openapi"] == "3.1.0"
 

@@ -161,6 +161,7 @@ def _slots(me: Self, now: Words, said: Sequence[str], turns: Sequence[str]) -> d
         "day": now.day,
         "echo": now.echo,
         "Echo": _capital(now.echo),
+        "catch": me.catchphrase,
         "like": like,
         "Like": _capital(like),
         "memory": me.memories[recalls - 1] if 0 < recalls <= len(me.memories) else "",

@@ -3,7 +3,7 @@
 Which line is said is decided in `companion.py`. `SAYS` here and `MOODS` (feelings, topics,
 the rest) answer, `ASKS` leads on; a reply is one of each. Each is looked up by intent, feeling
 or topic, then by manner, "any" standing for all of them. A line whose slots ({name}, {noun}, {earlier},
-{day}, {echo}, {like}, {me}, {memory}, {last}) are not all known is passed over. Nothing here
+{day}, {echo}, {like}, {me}, {memory}, {catch}, {last}) are not all known is passed over. Nothing here
 claims to be a person, to have a body, or to have lived through anything.
 """
 

@@ -35,7 +35,11 @@ MOODS: Mapping[str, Lines] = {
         "dry": ("Sounds like too many tabs open.", "Your to-do list needs an editor."),
     },
     "sad": {
-        "warm": ("I'm so sorry, that sounds heavy.", "That hurts, and it's all right that it does."),
+        "warm": (
+            "{catch}",
+            "I'm so sorry, that sounds heavy.",
+            "That hurts, and it's all right that it does.",
+        ),
         "upbeat": (
             "I'm sorry, that's a rough one. You don't have to fake a smile here.",
             "Tough days count too. I'm here for it.",
@@ -44,6 +48,7 @@ MOODS: Mapping[str, Lines] = {
     },
     "lonely": {
         "warm": (
+            "{catch}",
             "I'm glad you're talking to me right now.",
             "Feeling alone is hard, thank you for saying it.",
         ),
@@ -76,12 +81,12 @@ MOODS: Mapping[str, Lines] = {
     },
     "proud": {
         "warm": ("You can be really proud of that.", "How wonderful, you earned it."),
-        "upbeat": ("Yes! That's huge!", "I knew it, what a win!"),
-        "dry": ("Well, look at you. Genuinely impressive.", "I'd clap, if I had hands."),
+        "upbeat": ("{catch}", "Yes! That's huge!", "I knew it, what a win!"),
+        "dry": ("{catch}", "Well, look at you. Genuinely impressive.", "I'd clap, if I had hands."),
     },
     "happy": {
         "warm": ("It makes me glad to hear that.", "You can hear the smile in that."),
-        "upbeat": ("That's what I like to hear!", "Love that energy!"),
+        "upbeat": ("{catch}", "That's what I like to hear!", "Love that energy!"),
         "dry": ("Good news, on a phone. Who would have thought.", "Happiness noted. Carry on."),
     },
     # -- what it is about --------------------------------------------------------------
@@ -101,7 +106,11 @@ MOODS: Mapping[str, Lines] = {
     "wedding": {
         "warm": ("{Echo}, how lovely!", "A wedding, what a happy thing to look forward to."),
         "upbeat": ("{Echo}, that's fantastic!", "A wedding! Get those dancing shoes ready!"),
-        "dry": ("{Echo}. Cake is involved, so I approve.", "A wedding. Free cake and strong opinions."),
+        "dry": (
+            "{catch}",
+            "{Echo}. Cake is involved, so I approve.",
+            "A wedding. Free cake and strong opinions.",
+        ),
     },
     "bakery": {
         "warm": (

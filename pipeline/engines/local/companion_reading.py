@@ -8,7 +8,7 @@ searched for the manner, the scenario and names only:
 
     Name: Sarah              Person: Jordan             (whom it talks to)
     Manner: warm             (warm, upbeat or dry)
-    Likes: baking, long walks                           (also Dislikes:)
+    Likes: baking, long walks
     Catchphrase: One step at a time.
     Remember: your sister is getting married in June    (any number)
 """
@@ -44,7 +44,6 @@ class Self:
     name: str = ""
     manner: Manner = "warm"
     likes: tuple[str, ...] = ()
-    dislikes: tuple[str, ...] = ()
     catchphrase: str = ""
     person: str = ""
     memories: tuple[str, ...] = ()
@@ -77,7 +76,6 @@ def read_self(system: str) -> Self:
         name=name,
         manner=_manner(first("manner"), name, system),
         likes=_listed(first("likes")),
-        dislikes=_listed(first("dislikes")),
         catchphrase=first("catchphrase"),
         person=person,
         memories=tuple(memory.rstrip(".") for memory in facts.get("remember", [])),

@@ -1,0 +1,440 @@
+"""One whole call without a network, on virtual time: the real shell between a telephone and scripted engines.
+
+    call = act(Stage(hears=["What is new?"], answers=["Not much."]), line(3.0, speech(1.0)))
+    assert call.said()[:3] == [...]
+
+`Stage` holds what the call is made of, `act` lives through it, `Played` is what came of it. Every
+call played is also checked for what must hold in all of them: its journal replays exactly, its
+stamps never go backwards, its charges are its total, no task and no engine is left open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from pipeline.clips import Clips
+from pipeline.clock import Clock, run_virtual
+from pipeline.core import effects as fx
+from pipeline.core import events as ev
+from pipeline.core import journal
+from pipeline.core.effects import Effect, Message
+from pipeline.core.errors import CarrierError, EngineError
+from pipeline.core.events import CallStarted, EndReason, Event
+from pipeline.core.money import Millis
+from pipeline.engines.base import Ear, Reply, Speaker, Thinker, Transcriber, Voice, VoiceActivity, VoiceTrack
+from pipeline.engines.scripted import (
+    Answer,
+    LoudnessActivity,
+    ScriptedSpeaker,
+    ScriptedThinker,
+    ScriptedTranscriber,
+    Stretch,
+)
+from pipeline.offline import Handset
+from pipeline.ports import Engines, JournalSink
+from pipeline.recorder import Recorder
+from pipeline.replay import replay
+from pipeline.runner import LiveCall
+from tests.core.story import started as core_started
+
+BYTES_A_MS = 8
+LOUD = b"\x10\x90" * 4
+QUIET = b"\xff" * 8
+RING_MS = 2_000
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Effect)
+V = TypeVar("V", bound=Event)
+
+
+# -- the caller's sound ------------------------------------------------------------------
+
+
+def speech(seconds: float) -> bytes:
+    """Loud enough to be voice."""
+    return LOUD * round(seconds * 1000)
+
+
+def line(*parts: float | bytes) -> bytes:
+    """A caller's sound; a number is so many seconds of silence."""
+    return b"".join(part if isinstance(part, bytes) else QUIET * round(part * 1000) for part in parts)
+
+
+# -- the telephone -----------------------------------------------------------------------
+
+
+class Phone(Handset):
+    """A handset that remembers what reached it, and when."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._time = clock
+        self.arrived: list[tuple[Millis, int, bytes]] = []
+        self.clears: list[Millis] = []
+
+    def play(self, chunk: int, mulaw: bytes) -> None:
+        self.arrived.append((self._time.millis(), chunk, mulaw))
+        super().play(chunk, mulaw)
+
+    def clear(self) -> None:
+        self.clears.append(self._time.millis())
+        super().clear()
+
+
+# -- what a call writes to ---------------------------------------------------------------
+
+
+@dataclass
+class Pages:
+    """A journal in memory. With `room`, appending beyond so many steps fails as a full disk does."""
+
+    room: int | None = None
+    lines: list[str] = field(default_factory=list)
+    steps: int = 0
+    closed: bool = False
+
+    def append(self, event: Event, effects: Sequence[Effect]) -> None:
+        assert not self.closed
+        if self.room is not None and self.steps >= self.room:
+            raise OSError(28, "No space left on device")
+        self.steps += 1
+        self.lines += [journal.event_line(event), *map(journal.effect_line, effects)]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class Around:
+    """The surroundings: keeps every step; the carrier hangs up at once unless it `refuses`."""
+
+    phone: Phone
+    refuses: bool = False
+    steps: list[tuple[Event, tuple[Effect, ...]]] = field(default_factory=list)
+    hang_ups: int = 0
+
+    def happened(self, event: Event, effects: Sequence[Effect]) -> None:
+        self.steps.append((event, tuple(effects)))
+
+    async def hang_up(self) -> None:
+        self.hang_ups += 1
+        if self.refuses:
+            raise CarrierError("not now", retryable=True)
+        self.phone.closed.set()
+
+
+# -- engines that are watched --------------------------------------------------------------
+
+
+@dataclass
+class Doors:
+    """How many engine contexts are open, and how many ever were."""
+
+    open: int = 0
+    ever: int = 0
+
+    @contextmanager
+    def track(self, inside: AbstractContextManager[T]) -> Iterator[T]:
+        with inside as thing, self._ajar():
+            yield thing
+
+    @asynccontextmanager
+    async def through(self, inside: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
+        async with inside as thing:
+            with self._ajar():
+                yield thing
+
+    @contextmanager
+    def _ajar(self) -> Iterator[None]:
+        self.open += 1
+        self.ever += 1
+        try:
+            yield
+        finally:
+            self.open -= 1
+
+
+@dataclass(frozen=True)
+class WatchedActivity:
+    inner: VoiceActivity
+    doors: Doors
+
+    def open(self, on_window: Callable[[float], None]) -> AbstractContextManager[VoiceTrack]:
+        return self.doors.track(self.inner.open(on_window))
+
+
+@dataclass(frozen=True)
+class WatchedTranscriber:
+    inner: Transcriber
+    doors: Doors
+
+    @property
+    def model(self) -> str:
+        return self.inner.model
+
+    @property
+    def ends_turns(self) -> bool:
+        return self.inner.ends_turns
+
+    def open(self) -> AbstractAsyncContextManager[Ear]:
+        return self.doors.through(self.inner.open())
+
+
+@dataclass(frozen=True)
+class WatchedThinker:
+    inner: Thinker
+    doors: Doors
+
+    @property
+    def model(self) -> str:
+        return self.inner.model
+
+    def reply(
+        self, messages: Sequence[Message], *, max_tokens: int, temperature: float
+    ) -> AbstractAsyncContextManager[Reply]:
+        return self.doors.through(
+            self.inner.reply(messages, max_tokens=max_tokens, temperature=temperature)
+        )
+
+
+@dataclass(frozen=True)
+class WatchedSpeaker:
+    inner: Speaker
+    doors: Doors
+
+    @property
+    def model(self) -> str:
+        return self.inner.model
+
+    def open(self, voice: str) -> AbstractAsyncContextManager[Voice]:
+        return self.doors.through(self.inner.open(voice))
+
+
+def watched(engines: Engines, doors: Doors) -> Engines:
+    return Engines(
+        WatchedActivity(engines.voice_activity, doors),
+        WatchedTranscriber(engines.transcriber, doors),
+        WatchedThinker(engines.thinker, doors),
+        WatchedSpeaker(engines.speaker, doors),
+    )
+
+
+# -- engines that are down -----------------------------------------------------------------
+
+
+@dataclass
+class DeadTranscriber:
+    """Cannot be opened, the first `times` times; then it opens as the script does."""
+
+    script: ScriptedTranscriber = field(default_factory=lambda: ScriptedTranscriber([]))
+    times: int = 1_000_000
+    tried: int = 0
+    model: str = "ear"
+    ends_turns: bool = False
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Ear]:
+        self.tried += 1
+        if self.tried <= self.times:
+            raise EngineError("refused", retryable=True)
+        async with self.script.open() as ear:
+            yield ear
+
+
+@dataclass
+class DeadThinker:
+    """Fails before it has written anything."""
+
+    model: str = "mind"
+    asked: int = 0
+
+    @asynccontextmanager
+    async def reply(
+        self, messages: Sequence[Message], *, max_tokens: int, temperature: float
+    ) -> AsyncIterator[Reply]:
+        self.asked += 1
+        raise EngineError("refused")
+        yield  # type: ignore[unreachable]  # makes it a generator
+
+
+@dataclass
+class DeadSpeaker:
+    """Cannot be opened, the first `times` times."""
+
+    script: ScriptedSpeaker = field(default_factory=ScriptedSpeaker)
+    times: int = 1_000_000
+    tried: int = 0
+
+    @property
+    def model(self) -> str:
+        return self.script.model
+
+    @asynccontextmanager
+    async def open(self, voice: str) -> AsyncIterator[Voice]:
+        self.tried += 1
+        if self.tried <= self.times:
+            raise EngineError("refused", retryable=True)
+        async with self.script.open(voice) as opened:
+            yield opened
+
+
+# -- the call --------------------------------------------------------------------------
+
+
+@dataclass
+class Stage:
+    """What a call is made of. `asides` are done at so many seconds after the answer."""
+
+    start: CallStarted = field(default_factory=core_started)
+    hears: Sequence[str | Stretch] = ()
+    answers: Sequence[str | Answer] | Callable[[Sequence[Message]], str | Answer] = ()
+    transcriber: Transcriber | None = None
+    thinker: Thinker | None = None
+    speaker: Speaker | None = None
+    clips: Clips = field(default_factory=Clips)
+    pages: JournalSink = field(default_factory=Pages)
+    recorder: Recorder | None = None
+    stays: float = 600.0
+    """Seconds the caller stays on the line after the sound given, in silence."""
+    frame_ms: int = 20
+    refuses: bool = False
+    asides: Mapping[float, Callable[[LiveCall], None]] = field(default_factory=dict)
+
+    def engines(self) -> Engines:
+        return Engines(
+            LoudnessActivity(),
+            self.transcriber or ScriptedTranscriber(self.hears, delay_ms=100, model="ear"),
+            self.thinker or ScriptedThinker(self.answers, first_ms=200, piece_ms=20, model="mind"),
+            self.speaker or ScriptedSpeaker(first_ms=80, model="voice"),
+        )
+
+
+@dataclass
+class Played:
+    """What came of a call. All times are milliseconds since the answer."""
+
+    around: Around
+    phone: Phone
+    lines: list[str]
+    doors: Doors
+    left: int
+    """Tasks on the loop beyond those before the call."""
+    zero: Millis
+    """The loop's milliseconds at the answer."""
+
+    @property
+    def answered(self) -> int:
+        return next(event.at for event, _ in self.around.steps if isinstance(event, ev.Answered))
+
+    @property
+    def effects(self) -> list[tuple[int, Effect]]:
+        zero = self.answered
+        return [(event.at - zero, effect) for event, made in self.around.steps for effect in made]
+
+    def all(self, kind: type[E]) -> list[E]:
+        return [effect for _, effect in self.effects if isinstance(effect, kind)]
+
+    def events(self, kind: type[V]) -> list[V]:
+        return [event for event, _ in self.around.steps if isinstance(event, kind)]
+
+    def times(self, kind: type[Effect]) -> list[int]:
+        return [at for at, effect in self.effects if isinstance(effect, kind)]
+
+    def said(self) -> list[str]:
+        return [say.text for say in self.all(fx.Say)]
+
+    def when_said(self, text: str) -> int:
+        return next(at for at, say in self.effects if isinstance(say, fx.Say) and say.text == text)
+
+    def heard(self) -> list[str]:
+        """The transcript, a letter for who it was."""
+        return [f"{turn.role[0]}: {turn.text}" for turn in self.all(fx.TurnTaken)]
+
+    def when(self, kind: type[Event]) -> list[int]:
+        zero = self.answered
+        return [event.at - zero for event in self.events(kind)]
+
+    @property
+    def arrived(self) -> list[int]:
+        """When each chunk of sound reached the telephone."""
+        return [at - self.zero for at, _, _ in self.phone.arrived]
+
+    @property
+    def clears(self) -> list[int]:
+        return [at - self.zero for at in self.phone.clears]
+
+    @property
+    def ended(self) -> fx.Ended:
+        (ended,) = self.all(fx.Ended)
+        return ended
+
+    def audit(self) -> None:
+        """What must hold in every call."""
+        stamps = [event.at for event, _ in self.around.steps]
+        assert stamps == sorted(stamps), "stamps went backwards"
+        assert self.ended.total == sum(charge.nano for charge in self.all(fx.Charge))
+        assert self.left == 0, "tasks left behind"
+        assert self.doors.open == 0, "engines left open"
+        assert self.doors.ever > 0
+        if self.lines:
+            result = replay(self.lines)
+            assert result.exact, result.difference
+
+
+async def play(stage: Stage, caller: bytes = b"", *, alone: bool = True) -> Played:
+    """Live through one call: it rings for `RING_MS`, is answered, and ends when somebody hangs up."""
+    clock, doors = Clock(), Doors()
+    before = len(asyncio.all_tasks())
+    phone = Phone(clock)
+    around = Around(phone, stage.refuses)
+    call = LiveCall(
+        stage.start,
+        voice="nora",
+        engines=watched(stage.engines(), doors),
+        clips=stage.clips,
+        clock=clock,
+        journal=stage.pages,
+        outside=around,
+        recorder=stage.recorder,
+    )
+    phone.call = call
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(call.run())
+        zero = await _hold(stage, call, phone, caller, clock)
+    left = len(asyncio.all_tasks()) - before if alone else 0
+    lines = stage.pages.lines if isinstance(stage.pages, Pages) else []
+    return Played(around, phone, lines, doors, left, zero)
+
+
+async def _hold(stage: Stage, call: LiveCall, phone: Phone, caller: bytes, clock: Clock) -> Millis:
+    """The person: picks up, makes their sound, listens on; the carrier's word follows the end."""
+    await asyncio.sleep(RING_MS / 1000)
+    zero, begun = clock.millis(), clock.seconds()
+    call.answered()
+    call.attach(phone)
+    asides = sorted(stage.asides.items())
+    size = stage.frame_ms * BYTES_A_MS
+    for number in range(-(-len(caller) // size) + int(stage.stays * 1000) // stage.frame_ms):
+        if phone.closed.is_set():
+            break
+        while asides and asides[0][0] <= clock.seconds() - begun:
+            asides.pop(0)[1](call)
+        phone.tick()
+        await asyncio.sleep(max(0.0, begun + (number + 1) * stage.frame_ms / 1000 - clock.seconds()))
+        # A frame arrives when its last sample was spoken.
+        call.hear(caller[number * size : (number + 1) * size].ljust(size, b"\xff"))
+    else:
+        call.dropped(EndReason.CALLER_HUNG_UP)
+    call.carrier_done("completed", -int(-(clock.seconds() - begun) // 1))
+    return zero
+
+
+def act(stage: Stage, caller: bytes = b"") -> Played:
+    """`play` on a virtual loop of its own, and audited."""
+    played = run_virtual(play(stage, caller))
+    played.audit()
+    return played

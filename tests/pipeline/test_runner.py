@@ -1,0 +1,1 @@
+"""Whole calls through the shell: who speaks when, what it costs, how each of them ends."""
