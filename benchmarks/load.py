@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -217,39 +216,3 @@ class Exchange:
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.create_task(work)
-
-
-class EchoCaller:
-    """The same frames for the yardstick: recorded lines and silence by turns. Counts what comes back."""
-
-    def __init__(self, number: int, lines: list[Any]) -> None:
-        self._stream = f"MZ{secrets.token_hex(16)}".encode()
-        self._lines = lines
-        self._payloads = [frame for line in lines for frame in (*line.frames, *([_silence()] * 150))]
-        self._number = 0
-        self._start = number * 977
-        self.back = 0
-        self.wire: Wire | None = None
-
-    def frame(self, now: float, due: float) -> None:
-        if self.wire is None:
-            return
-        self._number += 1
-        payload = self._payloads[(self._start + self._number) % len(self._payloads)]
-        self.wire.send(
-            b'{"event":"media","sequenceNumber":"%d","media":{"track":"inbound","chunk":"%d","timestamp":"%d",'
-            b'"payload":"%s"},"streamSid":"%s"}'
-            % (self._number, self._number, 20 * self._number, payload, self._stream)
-        )
-
-    def hear(self, text: bytes) -> None:
-        self.back += 1
-
-
-def _silence() -> bytes:
-    from benchmarks.callers import SILENCE
-
-    return SILENCE
-
-
-Connect = Callable[[], Wire]

@@ -35,7 +35,8 @@ class Clock:
         return asyncio.get_running_loop().time()
 
     def millis(self) -> Millis:
-        return Millis(int(self.seconds() * 1000))
+        # 1.001 s is 1001 ms, though 1.001 * 1000 is a hair less.
+        return Millis(int(self.seconds() * 1000 + 1e-6))
 
     def utc(self) -> datetime:
         if self._starts_at is None:
@@ -80,7 +81,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _jump(self, timeout: float | None) -> float | None:
         if timeout is None or timeout <= 0 or self._jobs:
             return None if self._jobs and timeout != 0 else timeout
-        self._virtual += timeout
+        # On a grid, or the sum would depend on which other timers the time passed by.
+        self._virtual = round(self._virtual + timeout, 9)
         return 0.0
 
     def run_in_executor(  # type: ignore[override]  # the stub spells its variadics in a way no override can

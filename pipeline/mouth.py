@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 
 import structlog
 
@@ -33,6 +34,18 @@ PATIENCE_S = 6.0
 """Longest wait for the next piece of an engine's sound."""
 
 Post = Callable[[Callable[[Millis], Event]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Unopened:
+    """The voice of an engine that cannot be opened."""
+
+    error: EngineError
+
+    async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
+        for _ in text:
+            raise self.error
+        yield b""
 
 
 class Mouth:
@@ -77,34 +90,39 @@ class Mouth:
             self._line.clear()
 
     async def run(self) -> None:
-        """Speak until cancelled. While the engine cannot be opened, each utterance asked for fails."""
+        """Speak until cancelled. While the engine cannot be opened, all but rendered phrases fails."""
         while True:
             try:
                 async with self._speaker.open(self._voice) as voice:
                     await self._speak(voice)
             except EngineError as error:
-                await self._refuse(error)
+                await self._next_order(Unopened(error))
+            except Exception as error:  # edge: the engine's opening must not take the call down
+                log.exception("voice_not_opened", engine=self._speaker.model)
+                await self._next_order(Unopened(EngineError(type(error).__name__)))
 
     async def _speak(self, voice: Voice) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                if self._orders and self._line is not None:
-                    utterance, text = self._orders.popleft()
-                    self._uttering = tasks.create_task(self._utter(voice, self._line, utterance, text))
-                    await asyncio.wait({self._uttering})
-                    self._uttering = None
-                elif self._unrendered:
-                    await self._render(voice, self._unrendered.popleft())
-                else:
-                    self._wake.clear()
-                    await self._wake.wait()
+        while True:
+            if self._unrendered and not self._wanted:
+                await self._render(voice, self._unrendered.popleft())
+            else:
+                await self._next_order(voice, or_rendering=True)
 
-    async def _refuse(self, error: EngineError) -> None:
-        while not self._orders:
+    @property
+    def _wanted(self) -> bool:
+        return bool(self._orders) and self._line is not None
+
+    async def _next_order(self, voice: Voice, *, or_rendering: bool = False) -> None:
+        """Wait for an utterance and speak it; with `or_rendering`, return also when there is a phrase to render."""
+        while not self._wanted or self._line is None:
+            if or_rendering and self._unrendered:
+                return
             self._wake.clear()
             await self._wake.wait()
-        utterance, _ = self._orders.popleft()
-        self._failed(utterance, error)
+        utterance, text = self._orders.popleft()
+        async with asyncio.TaskGroup() as tasks:
+            self._uttering = tasks.create_task(self._utter(voice, self._line, utterance, text))
+        self._uttering = None
 
     async def _render(self, voice: Voice, text: str) -> None:
         """Render a phrase for later; an utterance that is wanted now goes first."""

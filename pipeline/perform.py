@@ -19,6 +19,10 @@ from pipeline.ports import Engines, Line, Surroundings
 
 log = structlog.get_logger()
 
+REOPEN_S = 0.5
+"""How much longer each further opening of a transcriber that understands nothing is put off."""
+LONGEST_REOPEN_S = 5.0
+
 Post = Callable[[Callable[[Millis], ev.Event]], None]
 
 
@@ -36,6 +40,7 @@ class Performer:
         self._replies: dict[int, asyncio.Task[None]] = {}
         self._tokens: dict[int, Callable[[], Tokens]] = {}
         self._hearing: asyncio.Task[None] | None = None
+        self._fruitless = 0
         self.ear: Ear | None = None
         self.line: Line | None = None
 
@@ -68,15 +73,19 @@ class Performer:
     def _listen(self) -> None:
         if self._hearing is not None:
             self._hearing.cancel()
-        self._hearing = self._tasks.create_task(self._hear())
+        pause = min(self._fruitless * REOPEN_S, LONGEST_REOPEN_S)
+        self._fruitless += 1
+        self._hearing = self._tasks.create_task(self._hear(pause))
 
-    async def _hear(self) -> None:
+    async def _hear(self, pause: float) -> None:
         transcriber = self._engines.transcriber
         try:
+            await asyncio.sleep(pause)
             async with transcriber.open() as ear:
                 self.ear = ear
                 async for hearing in ear.heard():
                     self._understood(hearing)
+            raise EngineError("stopped listening", retryable=True)
         except EngineError as error:
             self._failed("stt", 0, transcriber.model, error)
         except Exception as error:  # edge: the transcriber must not take the call down
@@ -84,6 +93,8 @@ class Performer:
             self._failed("stt", 0, transcriber.model, EngineError(type(error).__name__))
 
     def _understood(self, hearing: Hearing) -> None:
+        if not isinstance(hearing, Used):
+            self._fruitless = 0
         match hearing:
             case Partial(text):
                 self._post(lambda at: ev.Heard(at, text))

@@ -33,6 +33,9 @@ log = structlog.get_logger()
 INBOX_EVENTS = 2_000
 """More than this waiting means that the process cannot keep up; the call is then ended."""
 
+KEPT = (ev.ReplyFinished, ev.EngineUsed, ev.CarrierDone)
+"""Events that come once a reply, a second or a call, and are never thrown away."""
+
 
 class LiveCall:
     """One call in this process. All methods but `run` return at once and may be called at any time."""
@@ -61,6 +64,7 @@ class LiveCall:
         self._latest = Millis(0)
         self._mouth = Mouth(engines.speaker, voice, clips, clock, self._post)
         self._hands: Performer | None = None
+        self._line: Line | None = None
         self._track: VoiceTrack | None = None
         self._detector = Detector(started.limits.barge_in_ms)
 
@@ -73,6 +77,7 @@ class LiveCall:
         """The media socket proved itself: sound may flow both ways."""
         if self._recorder is not None:
             line = RecordedLine(line, self._recorder)
+        self._line = line
         if self._hands is not None:
             self._hands.line = line
         self._mouth.attach(line)
@@ -111,13 +116,14 @@ class LiveCall:
         """Live through the call. Returns when the carrier has ended it and all is accounted for."""
         call = Call(self._started)
         with ExitStack() as opened:
-            opened.callback(self._journal.close)
+            opened.callback(self._close_journal)
             if self._recorder is not None:
                 opened.callback(self._recorder.close)
             self._track = opened.enter_context(self._engines.voice_activity.open(self._window))
             async with asyncio.TaskGroup() as tasks:
                 mouth = tasks.create_task(self._mouth.run())
                 self._hands = Performer(self._engines, self._mouth, self._outside, tasks, self._post)
+                self._hands.line = self._line
                 self._step(call, self._hands, self._started)
                 while call.phase is not Phase.ENDED:
                     self._step(call, self._hands, await self._next(call.next_deadline()))
@@ -143,7 +149,8 @@ class LiveCall:
             async with asyncio.timeout_at((self._zero + deadline) / 1000):
                 return await self._inbox.get()
         except TimeoutError:
-            return ev.Tick(self._stamp(deadline))
+            # What arrived as the time ran out was stamped before this tick would be.
+            return ev.Tick(self._stamp(deadline)) if self._inbox.empty() else self._inbox.get_nowait()
 
     def _stamp(self, at_least: int = 0) -> Millis:
         self._latest = Millis(max(self._latest, self._clock.millis() - self._zero, at_least))
@@ -156,18 +163,26 @@ class LiveCall:
             self._overrun()
 
     def _overrun(self) -> None:
-        """The oldest news make room for the order to hang up, which must not be lost."""
-        while not self._inbox.empty():
-            self._inbox.get_nowait()
+        """News make room for the order to hang up; what costs money and the carrier's last word stay."""
+        waiting = [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]
+        for event in waiting:
+            if isinstance(event, KEPT):
+                self._inbox.put_nowait(event)
         self._inbox.put_nowait(ev.HangUpAsked(self._stamp(), EndReason.ENGINE_FAILURE))
         log.error("inbox_overrun", call=self.id)
 
     def _journal_lost(self, error: OSError) -> None:
         """Without a journal nothing more is bought: what was charged stands, and the call ends."""
         log.error("journal_lost", call=self.id, error=error.strerror)
-        self._journal.close()
+        self._close_journal()
         self._journal = NoJournal()
         self.ask_hang_up(EndReason.ENGINE_FAILURE)
+
+    def _close_journal(self) -> None:
+        try:
+            self._journal.close()
+        except OSError as error:
+            log.error("journal_not_closed", call=self.id, error=error.strerror)
 
     def _window(self, probability: float) -> None:
         """Voice activity's opinion of the latest 32 ms; facts go to the core, boundaries to the ear."""

@@ -269,12 +269,19 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(work)
-    except BadSettings as error:
-        _fail(*error.problems)
-    except CallMeBackError as error:
-        _fail(str(error))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    except (BadSettings, CallMeBackError, ExceptionGroup) as error:
+        # What stops a start comes out of the task groups it was in.
+        cause: Exception = error
+        while isinstance(cause, ExceptionGroup) and len(cause.exceptions) == 1:
+            cause = cause.exceptions[0]
+        match cause:
+            case BadSettings():
+                _fail(*cause.problems)
+            case CallMeBackError():
+                _fail(str(cause))
+        raise
 
 
 def _fail(*problems: str, code: int = 1) -> NoReturn:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from sqlalchemy import URL, Connection, Table, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
@@ -203,8 +203,3 @@ def _may_pass(error: DBAPIError) -> bool | None:
 def insert(tx: Tx, table: Table) -> sqlite.Insert | postgresql.Insert:
     """An insert that knows ON CONFLICT."""
     return sqlite.insert(table) if tx.dialect.name == "sqlite" else postgresql.insert(table)
-
-
-def is_database_error(error: Exception) -> bool:
-    """For the one place that shows a person the database's own words (`storage.shell`)."""
-    return isinstance(error, SQLAlchemyError)

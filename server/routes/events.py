@@ -95,15 +95,9 @@ async def _told(ask: Ask[None, None], call: CallRow, after: int) -> AsyncIterato
     for line in lines:
         ident += 1
         yield _event(ident, "turn", turn_view(line).model_dump())
-    seconds = duration(call)
-    yield _event(ident + 1, "cost", {"second": seconds or 0, "total_usd": usd(call.total_nano)})
-    ended = {
-        "status": call.status,
-        "end_reason": call.end_reason,
-        "duration_seconds": seconds,
-        "total_usd": usd(call.total_nano),
-    }
-    yield _event(ident + 2, "ended", ended)
+    cost = {"second": duration(call) or 0, "total_usd": usd(call.total_nano)}
+    yield _event(ident + 1, "cost", cost)
+    yield _event(ident + 2, "ended", {"status": call.status, "end_reason": call.end_reason})
 
 
 OPS: tuple[AnyOp, ...] = (

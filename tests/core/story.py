@@ -20,7 +20,7 @@ from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.call import Call, Phase
 from pipeline.core.events import Allowance, CallStarted, EndReason, Layer, Limits, Phrases
-from pipeline.core.money import START, Millis, Nanos
+from pipeline.core.money import START, ZERO, Millis, Nanos
 from pipeline.core.tariff import Price
 
 MS_PER_CHAR = 60
@@ -65,7 +65,7 @@ def started(
     allowed: Nanos = PLENTY,
     *,
     binds: EndReason = EndReason.CREDIT,
-    budget: Nanos = Nanos(0),
+    budget: Nanos = ZERO,
     warn_percent: int = 80,
     prices: tuple[Price, ...] = PRICES,
     limits: Limits | None = None,
@@ -119,6 +119,8 @@ class Audit:
         match event:
             case ev.ReplyFinished():
                 self.unanswered.discard(event.reply)
+            case ev.EngineFailed() if event.service == "llm":
+                self.unanswered.discard(event.ref)  # its tokens are still to come
             case ev.AllowanceChanged() | ev.EngineUsed():
                 spending = self.call.spending
                 self.bounded = self.bounded and spending.answered is not None and spending.purse.rest >= 0
@@ -305,8 +307,8 @@ class Story:
         assert (self.call.phase, self.call.next_deadline()) != before, f"busy loop in {before}"
 
     def _take(self, event: ev.Event) -> None:
-        if isinstance(event, ev.Answered) or (isinstance(event, ev.MarkReached)):
-            self._unplayed.pop(getattr(event, "chunk", 0), None)
+        if isinstance(event, ev.MarkReached):
+            self._unplayed.pop(event.chunk, None)
         effects = self.call.step(event)
         self.steps.append((event, list(effects)))
         self.audit.check(event, effects)

@@ -82,7 +82,8 @@ def test_free_lines_last_to_the_horizon() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cutoff_s", "warn_s"), [(900, 840), (180, 120), (120, 60), (100, 50), (80, 40), (60, 20), (40, 0), (10, 0)]
+    ("cutoff_s", "warn_s"),
+    [(900, 840), (180, 120), (120, 60), (100, 50), (80, 40), (60, 20), (40, 0), (10, 0)],
 )
 def test_the_warning_comes_half_the_paid_time_ahead_within_bounds(cutoff_s: int, warn_s: int) -> None:
     assert warn_at(Millis(cutoff_s * 1000)) == warn_s * 1000
@@ -136,9 +137,7 @@ def purses(draw: st.DrawFn) -> Purse:
     clock_s = draw(st.integers(0, 200))
     bought_s = (clock_s // STEP_S + 1) * STEP_S
     used = sum(cost(p, bought_s) for p in steps) + sum(cost(p, clock_s) for p in clocks)
-    return Purse(
-        Nanos(used + draw(money)), Nanos(used), Nanos(0), steps, clocks, bought_s, clock_s, 12, 900
-    )
+    return Purse(Nanos(used + draw(money)), Nanos(used), Nanos(0), steps, clocks, bought_s, clock_s, 12, 900)
 
 
 def spent_at(moment: Purse, end_s: int) -> int:

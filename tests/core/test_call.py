@@ -150,7 +150,9 @@ def test_the_warning_is_not_interrupted() -> None:
 # -- speaking at the same time ---------------------------------------------------------
 
 
-@pytest.mark.parametrize(("text", "answered"), [("Mm-hm.", False), ("Oh really?", False), ("What is that?", True)])
+@pytest.mark.parametrize(
+    ("text", "answered"), [("Mm-hm.", False), ("Oh really?", False), ("What is that?", True)]
+)
 def test_what_is_said_while_the_agent_speaks(text: str, answered: bool) -> None:
     story = talking()
     story.say(text, ms=200).run(8_000)

@@ -1,6 +1,7 @@
 """Any order of events keeps the promises that `story.Audit` checks after every step."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 from hypothesis import given, settings
@@ -141,17 +142,13 @@ TestAnyOrder.settings = settings(settings.default, max_examples=80, stateful_ste
 
 prices = st.builds(
     lambda carrier, stream, ear, out, voice: tuple(
-        price if nano is None else Price(*_head(price), nano, price.block_units, price.increment)
+        price if nano is None else replace(price, price_nano=nano)
         for price, nano in zip(PRICES, (carrier, stream, None, ear, None, out, voice), strict=True)
     ),
     *[st.none() | st.integers(0, 40_000_000)] * 3,
     *[st.none() | st.integers(0, 900_000_000)] * 1,
     *[st.none() | st.integers(0, 40_000_000)] * 1,
 )
-
-
-def _head(price: Price) -> tuple[int, str, str, str]:
-    return (price.price_id, price.service, price.model, price.unit)
 
 
 def admission(listed: tuple[Price, ...]) -> int:

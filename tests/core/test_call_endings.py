@@ -29,7 +29,7 @@ def asked(story: Story, reason: EndReason) -> Story:
 def test_a_call_never_answered_costs_nothing_and_has_no_reason(status: str) -> None:
     story = Story(started()).run(to=20_000).carrier_done(status=status)
     assert story.end() == fx.Ended(None, status, 0, Nanos(0))
-    assert story.all(fx.HangUp) == story.all(fx.Charge) == []
+    assert [*story.all(fx.HangUp), *story.all(fx.Charge)] == []
 
 
 def test_a_carrier_that_never_says_whether_anybody_answered() -> None:
@@ -139,7 +139,9 @@ def test_the_line_drops() -> None:
 
 
 def test_the_caller_hangs_up_while_the_agent_speaks() -> None:
-    story = told().reply("One two three four five six seven eight nine ten. ").say("Count, please.").run(3_500)
+    story = (
+        told().reply("One two three four five six seven eight nine ten. ").say("Count, please.").run(3_500)
+    )
     end = story.carrier_done().carrier_done(after=5).end()
     assert end.reason is EndReason.CALLER_HUNG_UP
     assert story.all(fx.HangUp) == []
@@ -243,7 +245,6 @@ def test_a_model_that_hangs_over_a_question_beside_the_agents_speech_is_given_up
 
 def test_a_slow_last_word_of_the_model_ends_the_agents_turn() -> None:
     story = told().reply("Let me think. ", hangs=True).say("Hello there.").run(4_000)
-    assert story.call.phase is Phase.THINKING
     story.finish(1)
     story.run()
     assert story.call.phase is Phase.LISTENING

@@ -53,7 +53,6 @@ def test_a_top_up_while_it_waits_puts_it_off() -> None:
 
 def test_it_is_given_once() -> None:
     warning, _ = notice()
-    assert not warning.given
     warning.announced = Millis(120_000)
     assert warning.given
     assert warning.deadline(greeted=True) is None

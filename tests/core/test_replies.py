@@ -38,9 +38,7 @@ def test_the_worst_case_is_drawn_before_and_given_back_after() -> None:
     assert spending.purse.pending == worst - 180_000
     assert writer.spoken
 
-    assert writer.writing
-    assert writer.finish(1) == []
-    assert not writer.writing
+    assert (writer.writing, writer.finish(1), writer.writing) == (True, [], False)
     charges = writer.count(ReplyFinished(NOW, 1, 40, 10, 12), NOW)
     assert [charge.line for charge in charges if isinstance(charge, Charge)] == [LLM_IN.line, LLM_OUT.line]
     assert spending.purse.pending == 0

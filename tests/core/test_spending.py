@@ -22,9 +22,7 @@ def spending(
     limits: Limits | None = None,
     answered: bool = True,
 ) -> Spending:
-    made = Spending(
-        prices, Allowance(allowed, EndReason.BUDGET, Nanos(budget), percent), limits or Limits()
-    )
+    made = Spending(prices, Allowance(allowed, EndReason.BUDGET, Nanos(budget), percent), limits or Limits())
     if answered:
         made.answer(ANSWER)
     return made

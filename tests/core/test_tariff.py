@@ -12,7 +12,12 @@ from tests.core.story import AMD, CARRIER, LLM_IN, LLM_OUT, PRICES, STT
 
 
 def price(
-    nano: int, block: int, increment: int = 1, minimum: int = 0, service: Service = "stt", unit: Unit = "second"
+    nano: int,
+    block: int,
+    increment: int = 1,
+    minimum: int = 0,
+    service: Service = "stt",
+    unit: Unit = "second",
 ) -> Price:
     return Price(1, service, "m", unit, nano, block, increment, minimum)
 

@@ -9,17 +9,21 @@ def turn() -> CallerTurn:
     return CallerTurn(Limits(end_of_turn_ms=500, thinking_ms=15_000))
 
 
+def due(caller: CallerTurn) -> Millis | None:
+    return caller.due
+
+
 def test_a_turn_ends_after_a_silence_when_its_text_is_there() -> None:
     caller = turn()
-    assert caller.due is None
+    assert due(caller) is None
     caller.voice_on(Millis(1_000))
-    assert caller.due is None
+    assert due(caller) is None
     caller.voice_off(Millis(2_000), text_follows=True)
-    assert caller.due == 17_000
+    assert due(caller) == 17_000
     caller.segment(" What is new? ", Millis(2_300))
-    assert caller.due == 2_500
+    assert due(caller) == 2_500
     assert caller.take() == Said("What is new?", Millis(1_000), Millis(2_000))
-    assert caller.due is None
+    assert due(caller) is None
 
 
 def test_stretches_of_speech_add_up() -> None:

@@ -12,7 +12,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -196,9 +201,7 @@ class WatchedThinker:
     def reply(
         self, messages: Sequence[Message], *, max_tokens: int, temperature: float
     ) -> AbstractAsyncContextManager[Reply]:
-        return self.doors.through(
-            self.inner.reply(messages, max_tokens=max_tokens, temperature=temperature)
-        )
+        return self.doors.through(self.inner.reply(messages, max_tokens=max_tokens, temperature=temperature))
 
 
 @dataclass(frozen=True)

@@ -57,15 +57,15 @@ def test_a_file_opened_again_is_continued(tmp_path: Path) -> None:
 
 def test_only_money_asks_for_the_disk(tmp_path: Path) -> None:
     journal = JournalFile(tmp_path / "1.journal")
-    journal.append(TICK, [SAY])
-    assert not journal.owes_sync
-    journal.append(TICK, [CHARGE])
-    journal.append(TICK, [])
-    assert journal.owes_sync
-    journal.sync()
-    assert not journal.owes_sync
-    journal.sync()
+    owed = []
+    for effects in ([SAY], [CHARGE], []):
+        journal.append(TICK, [*effects])
+        owed.append(journal.owes_sync)
+    for _ in range(2):
+        journal.sync()
+        owed.append(journal.owes_sync)
     journal.close()
+    assert owed == [False, True, True, False, False]
 
 
 def test_a_closed_journal_takes_no_more(tmp_path: Path) -> None:

@@ -155,7 +155,8 @@ async def test_the_events_of_a_call_that_is_over_come_from_its_rows(rig: Rig, an
     assert [(event["id"], event["event"]) for event in events] == [
         ("1", "turn"), ("2", "turn"), ("3", "cost"), ("4", "ended"),
     ]  # fmt: skip
-    assert '"total_usd":"0.023"' in events[-1]["data"]
+    assert events[2]["data"] == '{"second":20,"total_usd":"0.023"}'
+    assert events[3]["data"] == '{"status":"completed","end_reason":"caller_hung_up"}'
     resumed = await ann.ask("GET", f"/api/calls/{call.id}/events", headers={"last-event-id": "40"})
     assert [event["id"] for event in parsed(resumed.text)] == ["41", "42", "43", "44"], "ids never go back"
 

@@ -142,6 +142,25 @@ def test_replay_tells_exact_from_different_and_from_no_journal(run: Run, tmp_pat
     assert run("replay", str(journal)).exit_code == 1
 
 
+def test_a46_a_secret_file_that_others_can_read_stops_serve(tmp_path: Path) -> None:
+    """In a process of its own: serving sets up the log of the whole process."""
+    file = tmp_path / "jwt_secret"
+    file.write_text("canary" * 10)
+    file.chmod(0o644)
+    scripted = {f"{name}_ENGINE": "scripted" for name in ("STT", "LLM", "TTS")}
+    done = subprocess.run(
+        [sys.executable, "-m", "server.cli", "serve"],
+        env={"DATA_DIR": str(tmp_path), **scripted},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "callmeback: JWT_SECRET: " in done.stderr
+    assert "canary" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_openapi_is_json(run: Run) -> None:
     assert json.loads(run("openapi").stdout)["openapi"] == "3.1.0"
 

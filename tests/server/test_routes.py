@@ -341,6 +341,20 @@ TEXTS = [
 
 
 async def test_a34_any_text_is_kept_as_it_is(ann: Person) -> None:
+    await keeps_texts(ann)
+
+
+async def test_a34_any_text_is_kept_as_it_is_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
+    async with running(settings(tmp_path, database_url=postgres_url)) as rig:
+        ann = await rig.register()
+        await keeps_texts(ann)
+        await ann.verify_phone()
+        assert (await ann.get("/api/scenarios/%00")).status_code == 404
+        assert (await ann.post("/api/auth/logout")).status_code == 204
+        assert (await ann.get("/api/me")).status_code == 401
+
+
+async def keeps_texts(ann: Person) -> None:
     for text in TEXTS:
         assert (await ann.ask("PATCH", "/api/me", {"name": text})).json()["name"] == text
         assert (await ann.get("/api/me")).json()["name"] == text

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import socket as sockets
 from collections.abc import Coroutine
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from pipeline.carriers.callee import Answer, Script
 from pipeline.clock import Clock
-from pipeline.core.events import EndReason
-from pipeline.ports import Line
 from server.signatures import sign
 from tests.twilio.attacker import (
     CALL_A,
     CALL_B,
     CONNECTED,
-    STREAM,
-    admitted,
     close_code,
     frame,
     post,
@@ -31,7 +26,7 @@ from tests.twilio.attacker import (
     status_form,
     upgrade,
 )
-from tests.twilio.rig import ACCOUNT, AUTH_TOKEN, Conversation, FakeDesk, Site, run_scaled, site, tone
+from tests.twilio.rig import ACCOUNT, AUTH_TOKEN, FakeDesk, Site, run_scaled, site
 
 PATHS = ("/twilio/voice?call=c1", "/twilio/status?call=c1", "/twilio/amd", "/twilio/stream")
 FORM = status_form(AnsweredBy="human", StreamEvent="stream-started")
@@ -276,150 +271,3 @@ async def _stranger(place: Site, first: str | None) -> int | None:
     except ConnectionClosed:
         return opened.close_code
     return await close_code(opened)
-
-
-BAD: tuple[str | bytes, ...] = (
-    "{",
-    "[" * 30_000,
-    '{"event":"media","sequenceNumber":"1e999"}',
-    '{"event":"media","sequenceNumber":NaN}',
-    frame(3).replace("/////", "*****"),
-    frame(3).replace(STREAM, "MZ" + "1" * 32),
-    frame(-1),
-    frame(0),
-    b"\xff" * 160,
-    start("again"),
-    CONNECTED,
-    '{"event":"nonsense"}',
-)
-
-
-def test_a10_the_hundredth_malformed_message_ends_the_call_and_no_other() -> None:
-    async def main() -> None:
-        desk = FakeDesk()
-        async with site(desk=desk) as place:
-            other = await admitted(place, desk)
-            hostile = await socket(place)
-            await hostile.send(start(desk.token(CALL_B), CALL_B))
-            await desk.until(lambda known: len(known.lives) == 2)
-            innocent, victim = desk.lives
-            for number in range(99):
-                await hostile.send(BAD[number % len(BAD)])
-            await hostile.send(frame(2, tone(20)))
-            await hostile.send(frame(900, b"\x01\x02\x03"))  # a jump and an odd length are forgiven
-            await hostile.send(BAD[0])
-            assert await close_code(hostile) == 1008
-            assert victim.ended == [EndReason.BAD_STREAM]
-            assert bytes(victim.heard) == tone(20) + b"\x01\x02\x03"
-            assert innocent.ended == []
-            await other.close()
-            await innocent.over.wait()
-
-    run_scaled(main())
-
-
-def test_a11_frames_at_ten_times_the_pace_end_the_call() -> None:
-    async def main() -> None:
-        desk = FakeDesk()
-        async with site(desk=desk) as place:
-            connection = await admitted(place, desk)
-            sent = await _flood(connection, frames=600)
-            assert await close_code(connection) == 1008
-            assert desk.lives[0].ended == [EndReason.BAD_STREAM]
-            assert len(desk.lives[0].heard) < 600 * 160
-            assert sent > 250
-
-    run_scaled(main(), speed=1)
-
-
-async def _flood(connection: ClientConnection, frames: int) -> int:
-    sent = 0
-    try:
-        for sent in range(1, frames + 1):
-            await connection.send(frame(sent + 1))
-    except ConnectionClosed:
-        pass
-    return sent
-
-
-def test_a11_a_peer_that_does_not_read_is_dropped() -> None:
-    class Talkative(Conversation):
-        def hear(self, mulaw: bytes) -> None:
-            self.say(tone(2_000))
-
-    async def main() -> None:
-        desk = FakeDesk(converse=Talkative)
-        async with site(desk=desk) as place:
-            host, port = place.url.removeprefix("http://").split(":")
-            small = sockets.socket()
-            small.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
-            small.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(small, (host, int(port)))
-            connection = await connect(
-                f"ws://{host}:{port}/twilio/media",
-                sock=small,
-                additional_headers={"x-twilio-signature": socket_signature(place)},
-                compression=None,
-                proxy=None,
-                ping_interval=None,
-                max_queue=1,
-            )
-            await connection.send(start(desk.token(CALL_A)))
-            await desk.until(lambda known: bool(known.lives))
-            live = desk.lives[0]
-            for number in range(2, 20_000):
-                if live.over.is_set():
-                    break
-                await connection.send(frame(number))
-                await asyncio.sleep(0.02)
-            assert live.ended == [EndReason.BAD_STREAM]
-            connection.transport.abort()
-
-    run_scaled(main())
-
-
-def test_a_callers_hang_up_in_mid_frame_ends_the_call_once() -> None:
-    async def main() -> None:
-        desk = FakeDesk()
-        async with site(desk=desk) as place:
-            connection = await admitted(place, desk)
-            connection.transport.abort()
-            await desk.lives[0].over.wait()
-            assert desk.lives[0].ended == [EndReason.CALLER_HUNG_UP]
-
-    run_scaled(main())
-
-
-def test_an_error_inside_a_call_ends_that_call_alone() -> None:
-    class Fragile(Conversation):
-        def __init__(self, line: Line) -> None:
-            super().__init__(line, greeting_ms=0)
-
-        def hear(self, mulaw: bytes) -> None:
-            raise RuntimeError("broken")
-
-    async def main() -> None:
-        desk = FakeDesk(converse=Fragile)
-        async with site(desk=desk) as place:
-            connection = await admitted(place, desk)
-            await connection.send(frame(2))
-            assert await close_code(connection) == 1000
-            assert desk.lives[0].ended == [EndReason.ENGINE_FAILURE]
-
-    run_scaled(main())
-
-
-def test_a_desk_that_fails_lets_nobody_in() -> None:
-    class Failing(FakeDesk):
-        async def attach(self, token: str, call_sid: str, line: Line) -> Conversation:
-            raise OSError("the database is down")
-
-    async def main() -> None:
-        desk = Failing()
-        async with site(desk=desk) as place:
-            connection = await socket(place)
-            await connection.send(start(desk.token(CALL_A)))
-            assert await close_code(connection) == 1011
-            assert desk.lives == []
-
-    run_scaled(main())

@@ -1,0 +1,145 @@
+"""Placing calls over HTTP with the real desk and a carrier that does not get through."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from pipeline.carriers.base import DialOrder, Leg
+from pipeline.core.errors import CarrierError
+from pipeline.core.money import Nanos, parse_usd
+from server.live import open_desk
+from storage import ledger
+from storage.audit import audit
+from storage.ids import new_id
+from tests.server.rig import Person, RecordingCarrier, Rig, running, settings
+
+SCRIPTED = {"stt_engine": "scripted", "llm_engine": "scripted", "tts_engine": "scripted"}
+
+
+@dataclass
+class NoRoute(RecordingCarrier):
+    """Takes its time over each dial, then cannot place the call."""
+
+    decided: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def dial(self, order: DialOrder) -> Leg:
+        self.dialled.append(order)
+        await self.decided.wait()
+        raise CarrierError("no route")
+
+
+@asynccontextmanager
+async def ringing(data_dir: Path) -> AsyncIterator[tuple[Rig, NoRoute]]:
+    """A server whose calls all hang in dialling until the end of the test."""
+    carrier = NoRoute()
+    async with running(settings(data_dir, **SCRIPTED), open_desk, carrier) as rig:
+        yield rig, carrier
+        carrier.decided.set()
+        await rig.parts.desk.drain(5)
+
+
+async def ready(
+    rig: Rig, credit: str = "5", email: str = "ann@example.com", phone: str = "+12025550142"
+) -> Person:
+    """Somebody with a proved phone and this much credit."""
+    person = await rig.register(email)
+    await person.verify_phone(phone)
+    await grant(rig, person, parse_usd(credit))
+    return person
+
+
+async def grant(rig: Rig, person: Person, amount: Nanos) -> None:
+    async with rig.parts.database.write() as tx:
+        now = rig.clock.utc()
+        await ledger.grant(
+            tx, user_id=person.id, amount=amount, kind="grant", idem_key=new_id(), note="", now=now
+        )
+
+
+async def test_a42_the_same_key_twenty_times_at_once_is_one_call(tmp_path: Path) -> None:
+    async with ringing(tmp_path) as (rig, carrier):
+        ann = await ready(rig)
+        answers = await asyncio.gather(
+            *(ann.post("/api/calls", {"persona_id": "brad"}, {"idempotency-key": "k"}) for _ in range(20))
+        )
+        assert {answer.status_code for answer in answers} == {202}
+        assert len({answer.json()["id"] for answer in answers}) == 1
+        other = await ann.post("/api/calls", {"persona_id": "sarah"}, {"idempotency-key": "k"})
+        assert (other.status_code, other.json()["code"]) == (409, "idempotency_conflict")
+        assert len((await ann.get("/api/calls")).json()["items"]) == 1
+    assert len(carrier.dialled) == 1
+
+
+async def test_a42_credit_for_one_call_dials_once(tmp_path: Path) -> None:
+    async with ringing(tmp_path) as (rig, carrier):
+        ann = await ready(rig, credit="0.10")
+        answers = await asyncio.gather(*(ann.post("/api/calls", {"persona_id": "brad"}) for _ in range(20)))
+        codes = sorted(answer.json().get("code", "placed") for answer in answers)
+        assert codes.count("placed") == 1
+        assert set(codes) <= {"placed", "insufficient_credit", "call_in_progress"}
+    assert len(carrier.dialled) == 1
+
+
+async def test_a_call_that_could_not_be_dialled_costs_nothing(tmp_path: Path) -> None:
+    async with ringing(tmp_path) as (rig, carrier):
+        ann = await ready(rig)
+        placed = (await ann.post("/api/calls", {"persona_id": "brad", "max_minutes": 2})).json()
+        assert placed["status"] == "queued"
+        assert float((await ann.get("/api/credits")).json()["held_usd"]) > 0
+        carrier.decided.set()
+        await rig.parts.desk.drain(5)
+        shown = (await ann.get(f"/api/calls/{placed['id']}")).json()
+        assert (shown["status"], shown["end_reason"], shown["total_usd"]) == ("failed", None, "0.00")
+        assert (await ann.get("/api/credits")).json()["available_usd"] == "5.00"
+        async with rig.parts.database.read() as tx:
+            assert (await audit(tx)).breaches == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"persona_id": "nobody"}, 404, "not_found"),
+        ({"persona_id": "brad", "scenario_id": "0" * 32}, 404, "not_found"),
+        ({"persona_id": "brad", "channel": "browser"}, 422, "invalid_request"),
+    ],
+)
+async def test_orders_the_desk_refuses(
+    tmp_path: Path, body: dict[str, object], status: int, code: str
+) -> None:
+    async with ringing(tmp_path) as (rig, carrier):
+        ann = await ready(rig)
+        answer = await ann.post("/api/calls", body)
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+        assert (await ann.get("/api/credits")).json()["held_usd"] == "0.00"
+    assert carrier.dialled == []
+
+
+async def test_a23_no_proof_no_credit_no_call_and_nothing_is_dialled(tmp_path: Path) -> None:
+    async with ringing(tmp_path) as (rig, carrier):
+        ann = await rig.register(phone="+12025550142")
+        answer = await ann.post("/api/calls", {"persona_id": "brad"})
+        assert (answer.status_code, answer.json()["code"]) == (403, "phone_not_verified")
+        await ann.verify_phone()
+        answer = await ann.post("/api/calls", {"persona_id": "brad"})
+        assert (answer.status_code, answer.json()["code"]) == (402, "insufficient_credit")
+        await grant(rig, ann, parse_usd("5"))
+        await ann.ask("PUT", "/api/budget", {"per_call_usd": "0.000001"})
+        answer = await ann.post("/api/calls", {"persona_id": "brad"})
+        assert (answer.status_code, answer.json()["code"]) == (402, "budget_exhausted")
+        bob = await ready(rig, email="bob@example.com", phone="+12025550142")
+        answer = await ann.post("/api/calls", {"persona_id": "brad"})
+        assert (answer.status_code, answer.json()["code"]) == (403, "phone_not_verified"), (
+            "the number is Bob's now"
+        )
+        foreign = (await bob.get("/api/scenarios")).json()["items"][0]["id"]
+        await ann.verify_phone("+12025550143")
+        await ann.ask("PUT", "/api/budget", {})
+        answer = await ann.post("/api/calls", {"persona_id": "brad", "scenario_id": foreign})
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert carrier.dialled == []
