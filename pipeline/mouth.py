@@ -125,17 +125,22 @@ class Mouth:
         self._uttering = None
 
     async def _render(self, voice: Voice, text: str) -> None:
-        """Render a phrase for later; an utterance that is wanted now goes first."""
+        """Render a phrase for later, unless another call has; an utterance that is wanted now goes first."""
+        if self._clip(text) is not None:
+            return
         sound = bytearray()
         try:
-            async with aclosing(voice.speak(text)) as pieces:
+            async with aclosing(_pieces(voice, text)) as pieces:
                 async for piece in pieces:
                     sound += piece
-                    if self._orders and self._line is not None:
+                    if self._wanted:
                         self._unrendered.append(text)
                         return
         except EngineError as error:
             log.warning("phrase_not_rendered", engine=self._speaker.model, error=error.detail)
+            return
+        except Exception:  # edge: one phrase must not take the call down
+            log.exception("phrase_not_rendered", engine=self._speaker.model)
             return
         self._clips.put(self._speaker.model, self._voice, text, bytes(sound))
 
@@ -149,8 +154,6 @@ class Mouth:
             )
         except EngineError as error:
             self._failed(utterance, error)
-        except TimeoutError:
-            self._failed(utterance, EngineError("no sound in time", retryable=True))
         except asyncio.CancelledError:
             raise
         except Exception as error:  # edge: one utterance must not take the call down
@@ -162,13 +165,8 @@ class Mouth:
     async def _stream(self, voice: Voice, line: Line, utterance: int, text: str) -> int:
         """Send sound as it is rendered; how many bytes that came to."""
         sent, sound = 0, bytearray()
-        async with aclosing(voice.speak(text)) as pieces:
-            while True:
-                try:
-                    async with asyncio.timeout(PATIENCE_S):
-                        piece = await anext(pieces)
-                except StopAsyncIteration:
-                    break
+        async with aclosing(_pieces(voice, text)) as pieces:
+            async for piece in pieces:
                 sound += piece
                 sent += await self._send(line, utterance, piece)
         if text in self._keep:
@@ -199,3 +197,17 @@ class Mouth:
         log.warning("speech_failed", engine=self._speaker.model, error=error.detail)
         kind = "retryable" if error.retryable else "failed"
         self._post(lambda at: EngineFailed(at, "tts", utterance, kind))
+
+
+async def _pieces(voice: Voice, text: str) -> AsyncGenerator[bytes, None]:
+    """The sound of a text. Raises `EngineError` also when its next piece does not come in time."""
+    async with aclosing(voice.speak(text)) as pieces:
+        while True:
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    piece = await anext(pieces)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise EngineError("no sound in time", retryable=True) from None
+            yield piece

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from pipeline.core import prompt
 from pipeline.core.effects import Message
+from pipeline.core.errors import CallMeBackError
 from pipeline.core.events import Allowance, CallStarted, EndReason, Layer, Limits, Phrases
 from pipeline.core.money import START, Nanos
 from pipeline.core.tariff import STEP_SERVICES, Price, PriceBook, cost
@@ -27,7 +28,7 @@ TALKED_CHARS_A_MINUTE = 600
 REPLIES_A_MINUTE = 6
 
 
-class Unpriced(Exception):
+class Unpriced(CallMeBackError):
     """A service a call would use has no price; a missing price is never nothing."""
 
 

@@ -30,6 +30,7 @@ from pipeline.carriers.phonecall import Sms
 from pipeline.carriers.simulated import SimulatedCarrier
 from pipeline.clock import Clock
 from pipeline.core.money import NANOS_PER_USD, Nanos, parse_usd, usd
+from pipeline.core.tariff import Service
 from pipeline.engines.loading import LocalModels
 from pipeline.journal_file import SUFFIX, read_lines
 from pipeline.replay import replay
@@ -39,6 +40,7 @@ from server.demo_show import Show
 from server.live import chosen, open_desk
 from server.logs import configure
 from server.parts import Account, Parts
+from server.prices import models
 from server.settings import Settings, load
 from storage import ledger, users
 from storage.audit import AuditReport, audit
@@ -214,7 +216,7 @@ class Person:
     async def limit(self, settings: Settings) -> None:
         """A budget of exactly two carrier minutes, by the price list the server shows."""
         prices = (await self.ask("GET", "/api/prices"))["items"]
-        budget = two_minutes(prices, _models(settings))
+        budget = two_minutes(prices, models(settings))
         await self.ask("PUT", "/api/budget", {"per_call_usd": usd(budget)})
         self._show.step("budget per call", f"${usd(budget)}: {MINUTES} carrier minutes, and some talk")
 
@@ -240,22 +242,16 @@ class Person:
                         self._show.news(kind, json.loads(value))
 
 
-def _models(settings: Settings) -> dict[str, str]:
-    local = {"stt": "whisper-tiny.en", "tts": "hibari"}
-    chosen_names = {"stt": settings.stt_engine, "tts": settings.tts_engine}
-    return {service: local[service] if name == "local" else name for service, name in chosen_names.items()}
-
-
-def two_minutes(prices: list[dict[str, Any]], models: dict[str, str]) -> Nanos:
+def two_minutes(prices: list[dict[str, Any]], used: dict[Service, str]) -> Nanos:
     """Two carrier and stream minutes and their margin, the machine check, 132 s of listening, and the talk."""
 
-    def of(service: str, model: str | None = None) -> int:
-        row = next(p for p in prices if p["service"] == service and model in (None, p["model"]))
+    def of(service: Service) -> int:
+        row = next(p for p in prices if (p["service"], p["model"]) == (service, used[service]))
         return parse_usd(row["price_usd"])
 
-    minute = of("carrier", "twilio") + of("stream", "twilio-media")
-    listening = -(-of("stt", models["stt"]) * (MINUTES * 60 + 12) // 60)
-    return Nanos((MINUTES + 1) * minute + of("amd", "twilio") + listening + TALK_NANO)
+    minute = of("carrier") + of("stream")
+    listening = -(-of("stt") * (MINUTES * 60 + 12) // 60)
+    return Nanos((MINUTES + 1) * minute + of("amd") + listening + TALK_NANO)
 
 
 async def _outcome(

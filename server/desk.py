@@ -132,7 +132,9 @@ class Desk:
         if user.phone_e164 is None or user.phone_verified_at is None:
             raise Refused("phone_not_verified", "Verify your phone first: POST /api/me/phone.", status=403)
         number = numbers.facts(user.phone_e164)
-        numbers.check_allowed(number, self._settings.operator_country, simulated=self._settings.simulated)
+        numbers.check_allowed(
+            number, self._settings.operator_country, simulated=not self._settings.rings_real_phones
+        )
         return number
 
     # -- the life of a call --------------------------------------------------------------

@@ -5,7 +5,7 @@ premium rate. It knows neither users nor calls; who verified a number is the dat
 business and when it may ring is `server/desk.py`'s.
 
 +1 NXX 555 01xx numbers are set aside for fiction and belong to nobody. The simulated
-carrier, which rings no real phone, treats them as any other number; the real carrier rings none.
+carrier and an emulator, which ring no real phone, treat them as any other number; the real carrier rings none.
 """
 
 from __future__ import annotations

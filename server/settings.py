@@ -242,18 +242,17 @@ class Settings(BaseModel):
     @property
     def public_is_loopback(self) -> bool:
         """Whether only this machine can be meant by `PUBLIC_URL`."""
-        host = urlsplit(self.public_url).hostname or ""
-        if host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
+        return _is_loopback(self.public_url)
 
     @property
     def simulated(self) -> bool:
         """No Twilio credentials: the built-in carrier rings."""
         return self.twilio_account_sid is None
+
+    @property
+    def rings_real_phones(self) -> bool:
+        """False with the simulated carrier, and where `TWILIO_API_URL` names an emulator on this machine."""
+        return not self.simulated and not _is_loopback(self.twilio_api_url)
 
     @property
     def price_list(self) -> Literal["list", "free"]:
@@ -268,6 +267,16 @@ class Settings(BaseModel):
     @property
     def sqlite(self) -> bool:
         return self.database_url.startswith("sqlite")
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 _OPTIONAL_TEXT = frozenset(

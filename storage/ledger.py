@@ -155,9 +155,16 @@ async def transactions(tx: Tx, user_id: str, cursor: str | None, limit: int) -> 
     """Newest first. Raises `Refused` for a cursor this function did not make."""
     query = select(*columns(credit_transactions, Transaction)).where(credit_transactions.c.user_id == user_id)
     if cursor is not None:
-        query = query.where(credit_transactions.c.id < decode_cursor(cursor, int))
+        query = query.where(credit_transactions.c.id < decode_cursor(cursor, _row_id))
     found = (await tx.execute(query.order_by(credit_transactions.c.id.desc()).limit(limit + 1))).all()
     return cut(found, limit, Transaction, lambda row: str(row.id))
+
+
+def _row_id(place: str) -> int:
+    number = int(place)
+    if not 0 <= number < 1 << 63:
+        raise ValueError(place)
+    return number
 
 
 async def budget(tx: Tx, user_id: str) -> Budget:

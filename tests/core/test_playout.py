@@ -41,7 +41,7 @@ def test_a_cut_keeps_the_words_that_marks_have_proven() -> None:
     playout = speaking("One two three four.", 400, 400)
     playout.reached(1)
     playout.cut()
-    assert playout.silent
+    assert (playout.silent, playout.remaining_ms) == (True, 0)
     playout.reached(2)  # the carrier echoes the marks of what it dropped
     assert playout.take() == "One two"
 

@@ -61,6 +61,7 @@ def test_speech_beyond_what_was_drawn_is_drawn_sentence_by_sentence() -> None:
     assert spending.purse.pending == first - 15 * 15_000
     spending.change(Nanos(spending.meter.nano + spending.purse.pending + 10**6), spending.reason)
     assert writer.pay("x" * 200, NOW, announced=None) is None
+    assert writer.pay("x" * 5, NOW, announced=None) is not None  # drawn at the beginning and not yet spoken
 
 
 def test_without_a_reply_there_is_nothing_to_pay_write_or_drop() -> None:

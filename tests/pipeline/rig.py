@@ -50,6 +50,9 @@ BYTES_A_MS = 8
 LOUD = b"\x10\x90" * 4
 QUIET = b"\xff" * 8
 RING_MS = 2_000
+PHASE_MS = 7
+"""Frames come beside the whole seconds, and engines take odd times: two timers due at the very same
+instant run in no order that may be counted on."""
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Effect)
@@ -311,8 +314,8 @@ class Stage:
         return Engines(
             LoudnessActivity(),
             self.transcriber or ScriptedTranscriber(self.hears, delay_ms=100, model="ear"),
-            self.thinker or ScriptedThinker(self.answers, first_ms=200, piece_ms=20, model="mind"),
-            self.speaker or ScriptedSpeaker(first_ms=80, model="voice"),
+            self.thinker or ScriptedThinker(self.answers, first_ms=203, piece_ms=23, model="mind"),
+            self.speaker or ScriptedSpeaker(first_ms=81, model="voice"),
         )
 
 
@@ -416,7 +419,7 @@ async def play(stage: Stage, caller: bytes = b"", *, alone: bool = True) -> Play
 async def _hold(stage: Stage, call: LiveCall, phone: Phone, caller: bytes, clock: Clock) -> Millis:
     """The person: picks up, makes their sound, listens on; the carrier's word follows the end."""
     await asyncio.sleep(RING_MS / 1000)
-    zero, begun = clock.millis(), clock.seconds()
+    zero, begun = clock.millis(), clock.seconds() + PHASE_MS / 1000
     call.answered()
     call.attach(phone)
     asides = sorted(stage.asides.items())

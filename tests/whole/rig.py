@@ -36,6 +36,7 @@ from server.passwords import Passwords
 from server.settings import Settings
 from storage import ledger
 from storage.audit import audit
+from tests.twilio.emulator import Emulator
 
 SPEED = 12.0
 SECRET = "0123456789abcdef0123456789abcdef-testing"
@@ -163,6 +164,20 @@ class Person:
         return seen
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
+def listen(stack: AsyncExitStack, tasks: asyncio.TaskGroup, config: uvicorn.Config) -> None:
+    """Serve until the stack is left."""
+    server = uvicorn.Server(config)
+    tasks.create_task(server.serve())
+    stack.callback(setattr, server, "should_exit", True)
+
+
 async def _ready(http: aiohttp.ClientSession) -> None:
     """Connections are refused until the server listens; it is a task of this very loop."""
     while True:
@@ -176,13 +191,30 @@ async def _ready(http: aiohttp.ClientSession) -> None:
 
 @asynccontextmanager
 async def serving(
-    data_dir: Path, *, engines: Engines | None = None, delivery: Delivery = prompt, **more: Any
+    data_dir: Path,
+    *,
+    engines: Engines | None = None,
+    delivery: Delivery = prompt,
+    through_twilio: bool = False,
+    **more: Any,
 ) -> AsyncIterator[World]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = Settings.model_validate({"data_dir": data_dir, "port": port, "jwt_secret": SECRET, **more})
+    """With `through_twilio` the server is configured for Twilio, by its settings alone, and meets an emulator."""
     account = Account("AC" + secrets.token_hex(16), secrets.token_hex(16), SIMULATED_SENDER)
+    port, api_port = free_port(), free_port()
+    twilio = {
+        "twilio_account_sid": account.sid,
+        "twilio_auth_token": account.auth_token,
+        "twilio_phone_number": account.sender,
+        "twilio_api_url": f"http://127.0.0.1:{api_port}",
+    }
+    given = {
+        "data_dir": data_dir,
+        "port": port,
+        "jwt_secret": SECRET,
+        **(twilio if through_twilio else {}),
+        **more,
+    }
+    settings = Settings.model_validate(given)
     clock, phones = Clock(), dict[str, Script]()
     async with AsyncExitStack() as stack:
         carrier = await stack.enter_async_context(
@@ -197,20 +229,21 @@ async def serving(
         )
         passwords = Passwords(cost=4)
         stack.callback(passwords.close)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        if through_twilio:
+            emulator = Emulator(carrier.exchange, account.auth_token)
+            listen(stack, tasks, uvicorn.Config(emulator.app, port=api_port, log_config=None, lifespan="off"))
         app = build(
             settings,
             clock=clock,
-            account=account,
-            carrier=carrier,
+            account=None if through_twilio else account,
+            carrier=None if through_twilio else carrier,
             engines=engines or scripted(),
             passwords=passwords,
             open_desk=open_desk,
         )
         await stack.enter_async_context(app.router.lifespan_context(app))
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        server = uvicorn.Server(server_config(app, settings))
-        tasks.create_task(server.serve())
-        stack.callback(setattr, server, "should_exit", True)
+        listen(stack, tasks, server_config(app, settings))
         patient = aiohttp.ClientTimeout(total=900)
         http = await stack.enter_async_context(aiohttp.ClientSession(settings.public_url, timeout=patient))
         await _ready(http)

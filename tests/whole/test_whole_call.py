@@ -51,7 +51,10 @@ def play(
     run(main())
 
 
-def test_a_budget_of_two_minutes_warns_says_goodbye_and_ends_with_exact_books(tmp_path: Path) -> None:
+@pytest.mark.parametrize("through_twilio", [False, True], ids=["simulated", "twilio"])
+def test_a_budget_of_two_minutes_warns_says_goodbye_and_ends_with_exact_books(
+    tmp_path: Path, through_twilio: bool
+) -> None:
     async def story(world: World) -> None:
         person = await world.person(TALK)
         budget = await person.ask("PUT", "/api/budget", {"per_call_usd": "0.0900"})
@@ -88,10 +91,11 @@ def test_a_budget_of_two_minutes_warns_says_goodbye_and_ends_with_exact_books(tm
         warned = next(data for _, kind, data in events if kind == "warning")
         assert 55 <= warned["seconds_left"] <= 60
 
-    play(tmp_path, story, idle_prompt_ms=60_000)
+    play(tmp_path, story, idle_prompt_ms=60_000, through_twilio=through_twilio, local_prices="list")
 
 
-def test_hanging_up_by_rest_ends_the_leg_at_the_carrier(tmp_path: Path) -> None:
+@pytest.mark.parametrize("through_twilio", [False, True], ids=["simulated", "twilio"])
+def test_hanging_up_by_rest_ends_the_leg_at_the_carrier(tmp_path: Path, through_twilio: bool) -> None:
     async def story(world: World) -> None:
         person = await world.person(TALK)
         call_id = await person.call()
@@ -102,7 +106,7 @@ def test_hanging_up_by_rest_ends_the_leg_at_the_carrier(tmp_path: Path) -> None:
         assert (call["status"], call["end_reason"]) == ("completed", "user_hung_up")
         assert world.phone_call().status == "completed"
 
-    play(tmp_path, story)
+    play(tmp_path, story, through_twilio=through_twilio)
 
 
 @pytest.mark.parametrize(
