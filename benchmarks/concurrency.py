@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from benchmarks.callers import LINES, SILENCE, Tally, spoken
+from benchmarks.callers import FRAME_S, LINES, SILENCE, Tally, spoken
 from benchmarks.child import Child, child
 from benchmarks.figures import Figure, percentile
 from benchmarks.load import Exchange, Pacer
@@ -72,14 +72,14 @@ class _EchoCaller:
         self._payloads = payloads
         self._start = start
         self._stream = b"MZ" + secrets.token_hex(16).encode()
-        self._number = 0
+        self.sent = 0
         self.back = 0
         self.wire: Wire | None = None
 
     def frame(self, now: float, due: float) -> None:
         if self.wire is None:
             return
-        self._number = number = self._number + 1
+        self.sent = number = self.sent + 1
         payload = self._payloads[(self._start + number) % len(self._payloads)]
         self.wire.send(
             b'{"event":"media","sequenceNumber":"%d","media":{"track":"inbound","chunk":"%d","timestamp":"%d",'
@@ -109,9 +109,13 @@ async def echo(levels: Sequence[int], window_s: float) -> dict[int, Spent]:
                     callers.append(caller)
                     pacer.add(caller)
                 await asyncio.sleep(1.0)
+                sent, back = _counted(callers)
                 meter = Meter(server.pid)
                 await asyncio.sleep(window_s)
                 found[level] = meter.read()
+                sent, back = _counted(callers)[0] - sent, _counted(callers)[1] - back
+                if back < 0.98 * sent or sent < 0.98 * level * window_s / FRAME_S:
+                    raise RuntimeError(f"the echo returned {back} of {sent} frames")
         finally:
             pacer.stop()
             for caller in callers:
@@ -120,10 +124,13 @@ async def echo(levels: Sequence[int], window_s: float) -> dict[int, Spent]:
     return found
 
 
+def _counted(callers: Sequence[_EchoCaller]) -> tuple[int, int]:
+    return sum(caller.sent for caller in callers), sum(caller.back for caller in callers)
+
+
 async def _connect(caller: _EchoCaller, port: int) -> Wire:
     wire = Wire("/", f"127.0.0.1:{port}", {}, caller.hear)
-    await asyncio.get_running_loop().create_connection(lambda: wire, "127.0.0.1", port)
-    await wire.opened
+    await wire.connect("127.0.0.1", port)
     return wire
 
 

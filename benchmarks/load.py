@@ -158,8 +158,7 @@ class Exchange:
         place = urlsplit(socket_url)
         headers = {HEADER: sign(self._hello["auth"], socket_url)}
         wire = Wire(place.path, place.netloc, headers, call.caller.hear, lambda: self._gone(call))
-        await asyncio.get_running_loop().create_connection(lambda: wire, place.hostname, place.port)
-        await wire.opened
+        await wire.connect(place.hostname or "", place.port or 80)
         call.caller.greeted_at = (answered, cpu_seconds())
         wire.send(b'{"event":"connected","protocol":"Call","version":"1.0.0"}')
         stream = "MZ" + call.sid[2:]

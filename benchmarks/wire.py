@@ -9,8 +9,10 @@ import asyncio
 import base64
 import os
 from collections.abc import Callable, Mapping
+from typing import cast
 
 _TEXT, _CLOSE, _PING, _PONG = 0x1, 0x8, 0x9, 0xA
+PATIENCE_S = 15.0
 _MASK = b"\0\0\0\0"
 
 
@@ -46,10 +48,15 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    async def connect(self, host: str, port: int) -> None:
+        """Raises `Refused`, `OSError` or `TimeoutError`."""
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.get_running_loop().create_connection(lambda: self, host, port)
+            await self.opened
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._request)
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(self._request)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

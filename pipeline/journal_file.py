@@ -60,10 +60,13 @@ class JournalFile:
             os.fdatasync(self._fd)
 
     def close(self) -> None:
+        """Raises `OSError` when what was written could not be carried to the disk; closed it is all the same."""
         if self._fd is not None:
-            self.sync()
-            os.close(self._fd)
-            self._fd = None
+            try:
+                self.sync()
+            finally:
+                os.close(self._fd)
+                self._fd = None
 
 
 class NoJournal:

@@ -96,32 +96,39 @@ class Mouth:
                 async with self._speaker.open(self._voice) as voice:
                     await self._speak(voice)
             except EngineError as error:
-                await self._next_order(Unopened(error))
+                await self._speak_without(error)
             except Exception as error:  # edge: the engine's opening must not take the call down
                 log.exception("voice_not_opened", engine=self._speaker.model)
-                await self._next_order(Unopened(EngineError(type(error).__name__)))
+                await self._speak_without(EngineError(type(error).__name__))
 
     async def _speak(self, voice: Voice) -> None:
         while True:
-            if self._unrendered and not self._wanted:
+            if (line := self._wanted_on) is not None:
+                await self._next(voice, line)
+            elif self._unrendered:
                 await self._render(voice, self._unrendered.popleft())
             else:
-                await self._next_order(voice, or_rendering=True)
+                await self._news()
+
+    async def _speak_without(self, error: EngineError) -> None:
+        """One utterance; then opening the engine is tried again."""
+        while (line := self._wanted_on) is None:
+            await self._news()
+        await self._next(Unopened(error), line)
 
     @property
-    def _wanted(self) -> bool:
-        return bool(self._orders) and self._line is not None
+    def _wanted_on(self) -> Line | None:
+        """The line, if there is one and an utterance waits for it."""
+        return self._line if self._orders else None
 
-    async def _next_order(self, voice: Voice, *, or_rendering: bool = False) -> None:
-        """Wait for an utterance and speak it; with `or_rendering`, return also when there is a phrase to render."""
-        while not self._wanted or self._line is None:
-            if or_rendering and self._unrendered:
-                return
-            self._wake.clear()
-            await self._wake.wait()
+    async def _news(self) -> None:
+        self._wake.clear()
+        await self._wake.wait()
+
+    async def _next(self, voice: Voice, line: Line) -> None:
         utterance, text = self._orders.popleft()
         async with asyncio.TaskGroup() as tasks:
-            self._uttering = tasks.create_task(self._utter(voice, self._line, utterance, text))
+            self._uttering = tasks.create_task(self._utter(voice, line, utterance, text))
         self._uttering = None
 
     async def _render(self, voice: Voice, text: str) -> None:
@@ -133,7 +140,7 @@ class Mouth:
             async with aclosing(_pieces(voice, text)) as pieces:
                 async for piece in pieces:
                     sound += piece
-                    if self._wanted:
+                    if self._wanted_on is not None:
                         self._unrendered.append(text)
                         return
         except EngineError as error:

@@ -7,30 +7,40 @@ what was not played.
 
 from __future__ import annotations
 
-import wave
+import os
+import struct
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import structlog
 
 from pipeline.audio import mulaw as codec
 from pipeline.ports import Line
+
+log = structlog.get_logger()
 
 RATE = 8000
 FLUSH_BYTES = 5 * RATE
 SILENCE = b"\xff"
 """Silence in mu-law; zero bytes would be full scale."""
 
+CHANNELS = 2
+FRAME_BYTES = 2 * CHANNELS
+HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
+
 
 class Recorder:
-    """Writes as it goes, so that a killed process leaves all but the last seconds behind."""
+    """Writes as it goes, so that a killed process leaves all but the last seconds behind.
+
+    A disk that fails ends the recording and not the call. Raises `OSError` only when it is made.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._file = wave.open(str(path), "wb")  # noqa: SIM115  # closed by `close`, open for the whole call
-        self._file.setnchannels(2)
-        self._file.setsampwidth(2)
-        self._file.setframerate(RATE)
+        self._file = open(path, "wb", opener=_private)  # noqa: SIM115  # closed by `close`, open for the whole call
+        self._written = 0
         self._left = bytearray()
         self._right = bytearray()
 
@@ -54,10 +64,38 @@ class Recorder:
     def _write(self, length: int) -> None:
         left, right = bytes(self._left[:length]), bytes(self._right[:length])
         right += SILENCE * (length - len(right))
-        both = np.stack([codec.decode(left), codec.decode(right)], axis=1)
-        self._file.writeframes(both.astype("<i2").tobytes())
         del self._left[:length]
         del self._right[:length]
+        if self._file.closed:
+            return
+        both = np.stack([codec.decode(left), codec.decode(right)], axis=1)
+        try:
+            self._append(both.astype("<i2").tobytes())
+        except OSError as error:
+            log.error("recording_lost", error=error.strerror)
+            with suppress(OSError):
+                self._file.close()
+
+    def _append(self, sound: bytes) -> None:
+        """Sound first, then the header that counts it: whenever it is cut off, the file is a WAV."""
+        file = self._file
+        if not self._written:
+            file.write(_header(0))
+        file.write(sound)
+        file.flush()
+        self._written += len(sound)
+        file.seek(0)
+        file.write(_header(self._written))
+        file.seek(0, os.SEEK_END)
+
+
+def _header(size: int) -> bytes:
+    form = (b"fmt ", 16, 1, CHANNELS, RATE, RATE * FRAME_BYTES, FRAME_BYTES, 16)
+    return HEADER.pack(b"RIFF", HEADER.size - 8 + size, b"WAVE", *form, b"data", size)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 class RecordedLine:

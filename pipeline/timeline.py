@@ -25,7 +25,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class TurnLatency:
-    """One answered turn, in milliseconds after the caller's last voiced sound; -1 where it did not happen."""
+    """One answered turn, in milliseconds after the caller's last voiced sound."""
 
     said: str
     end_of_turn: int

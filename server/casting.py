@@ -104,7 +104,7 @@ def layers(part: Part) -> tuple[Layer, ...]:
         relationship=told,
         scenario=part.scenario.prompt if part.scenario is not None else "",
         context=part.context,
-        caller=prompt.quoted(part.caller),
+        caller=prompt.quoted(part.caller) if part.caller else "",
     )
 
 

@@ -65,25 +65,18 @@ class EngineSet(StrEnum):
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="The journal of a call.", exists=True, dir_okay=False)],
+    file: Annotated[Path, typer.Argument(help="The journal of a call, or a WAV.", exists=True, dir_okay=False)],
+    timeline: Annotated[bool, typer.Option(help="Show what happened when, first.")] = False,
+    persona: Annotated[str, typer.Option(help="Who answers a WAV.")] = "sarah",
+    engines: Annotated[EngineSet, typer.Option(help="What hears a WAV.")] = EngineSet.LOCAL,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the journal and recording of a WAV go; default beside it.")
+    ] = None,
 ) -> None:
-    """Run a recorded call again. Prints `exact`, or the first line that differs and exits 1."""
-    from pipeline.core.errors import JournalError
-    from pipeline.journal_file import read_lines
-    from pipeline.replay import replay as run_replay
+    """Run a recorded call again. A journal: prints `exact`, or the first line that differs and exits 1."""
+    from server.replaying import main as run_replay
 
-    try:
-        outcome = run_replay(read_lines(file))
-    except JournalError as error:
-        _fail(str(error))
-    if outcome.difference is None:
-        typer.echo(f"exact: {outcome.steps} steps, {outcome.millis / 1000:.1f} s of call")
-        return
-    difference = outcome.difference
-    typer.echo(f"differs at line {difference.line}; what follows it is stale")
-    typer.echo(f"  recorded: {difference.recorded or 'nothing'}")
-    typer.echo(f"  replayed: {difference.replayed or 'nothing'}")
-    raise typer.Exit(1)
+    raise typer.Exit(run_replay(file, timeline=timeline, persona=persona, engines=engines.value, out=out))
 
 
 @app.command()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.audio.intake import caller_sound
@@ -45,7 +46,7 @@ def main(file: Path, *, timeline: bool, persona: str, engines: EngineSet, out: P
             return _journal(console, file, timeline=timeline)
         return _wav(console, file, persona, engines, out or file.parent)
     except (JournalError, EngineError, ValueError, OSError) as error:
-        console.print(f"[red]{error}[/]")
+        console.print(f"[red]{escape(str(error))}[/]")
         return 1
 
 
@@ -75,16 +76,16 @@ def show_timeline(console: Console, lines: list[str]) -> None:
     for entry in entries(lines):
         minutes, millis = divmod(entry.at, 60_000)
         colour = colours.get(entry.actor, "")
-        table.add_row(f"{minutes}:{millis / 1000:06.3f}", f"[{colour}]{entry.actor}[/]", entry.text)
+        table.add_row(f"{minutes}:{millis / 1000:06.3f}", f"[{colour}]{entry.actor}[/]", escape(entry.text))
     console.print(table)
 
 
 def _wav(console: Console, file: Path, persona: str, engines: EngineSet, out: Path) -> int:
     caller = caller_sound(file)
-    stem = out / f"{file.stem}-replayed"
-    journal, wav = stem.with_suffix(SUFFIX), stem.with_suffix(".wav")
-    journal.unlink(missing_ok=True)
     who, prices = asyncio.run(_seeded(persona))
+    stem = f"{file.stem}-replayed"
+    journal, wav = out / f"{stem}{SUFFIX}", out / f"{stem}.wav"
+    journal.unlink(missing_ok=True)
     begun = cpu_seconds()
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         aside = runner.run(_hear_again(console, caller, who, prices, engines, journal, wav))
@@ -125,7 +126,7 @@ async def _hear_again(
 def _offline_call(persona: Persona, rows: list[PriceRow], engines: Engines) -> CallStarted:
     """A call of nobody's money: allowed as much as it could ever use."""
     settings = Settings(record_calls=True)
-    part = casting.Part(persona, "friend")
+    part = casting.Part(persona, "")
     book = casting.pinned(rows, engines)
     bounds = casting.limits(settings, persona, MINUTES)
     admitted = casting.admission(book, bounds, casting.layers(part), casting.phrases(part, settings).greeting)

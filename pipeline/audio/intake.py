@@ -1,7 +1,7 @@
 """Any ordinary WAV as telephone sound: 8 kHz mu-law of the caller.
 
-Takes what recorders write: mu-law or 16-bit PCM, any rate, one channel or several. Of
-several the left is the caller, as in our own recordings.
+Takes what recorders write: telephone mu-law, or 16-bit PCM of any rate, one channel or
+several. Of several the left is the caller, as in our own recordings.
 """
 
 from __future__ import annotations

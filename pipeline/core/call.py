@@ -21,6 +21,7 @@ from enum import StrEnum
 
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
+from pipeline.core.budget import LONGEST_NOTICE
 from pipeline.core.events import EndReason
 from pipeline.core.money import Millis
 from pipeline.core.notice import Notice
@@ -117,12 +118,8 @@ class Call:
                 self._speak(self.replies.piece(event.reply, event.text))
             case ev.ReplyFinished():
                 self._reply_finished(event)
-            case ev.AudioQueued():
-                self.playout.queued(event.utterance, event.chunk, event.ms, self._now)
-            case ev.UtteranceQueued():
-                self.playout.complete(event.utterance)
-            case ev.MarkReached():
-                self.playout.reached(event.chunk)
+            case ev.AudioQueued() | ev.UtteranceQueued() | ev.MarkReached():
+                self._played(event)
             case ev.MachineDetected():
                 self._machine(event.kind)
             case ev.EngineUsed():
@@ -166,6 +163,16 @@ class Call:
                 ended = Millis(max(0, self._now - event.silence_ms))
                 self.turn.voice_off(ended, text_follows=not self.start.transcriber_ends_turns)
 
+    def _played(self, event: ev.AudioQueued | ev.UtteranceQueued | ev.MarkReached) -> None:
+        match event:
+            case ev.AudioQueued():
+                self.playout.queued(event.utterance, event.chunk, event.ms, self._now)
+            case ev.UtteranceQueued():
+                self.playout.complete(event.utterance)
+            case ev.MarkReached():
+                self.playout.reached(event.chunk)
+        self.playout.moved = self._now
+
     def _machine(self, kind: str) -> None:
         if kind == "fax":
             self._hang_up(EndReason.FAX)
@@ -180,6 +187,8 @@ class Call:
                 return
             case "tts":
                 self.playout.drop(event.ref)
+            case "stt" if self.phase in (Phase.RINGING, Phase.CONNECTING) and self._deaf():
+                return
             case "stt" if self.phase is not Phase.HUNG_UP:
                 self.turn.take()
                 self._out.append(fx.Listen())
@@ -187,6 +196,14 @@ class Call:
                 pass
         if self.phase in TALKING:
             self._fail()
+
+    def _deaf(self) -> bool:
+        """A call that could not hear anybody is given up before anybody speaks."""
+        self._count.failures += 1
+        if self._count.failures < self.limits.engine_failures:
+            return False
+        self._hang_up(EndReason.ENGINE_FAILURE)
+        return True
 
     def _fail(self) -> None:
         """Something the caller waits for will not come: apologise, or give up after too many."""
@@ -260,6 +277,7 @@ class Call:
     def _say(self, text: str, *, protected: bool = False) -> None:
         self._count.utterances += 1
         self.playout.say(self._count.utterances, text, protected=protected)
+        self.playout.moved = self._now
         self._out.append(fx.Say(self._count.utterances, text))
 
     def _hush(self) -> None:
@@ -280,7 +298,7 @@ class Call:
 
     def _warn(self) -> None:
         cutoff = self.spending.cutoff or self._now
-        self._notice.announced = cutoff
+        self._notice.announced = Millis(min(cutoff, self._now + LONGEST_NOTICE))
         self._out.append(fx.Warned(cutoff, self.spending.purse.rest))
         self._say(self.start.phrases.warning, protected=True)
         self._enter(Phase.SPEAKING)
@@ -345,7 +363,7 @@ class Call:
             case Phase.LISTENING:
                 own = [self._turn_due or self._idle_due]
             case _:
-                own = []  # speaking: what ends it is an event
+                own = [self._marks_lost_at]
         notice = self._notice.deadline(greeted=self._greeted)
         return [*own, self.spending.next_second, self._goodbye_due, notice]
 
@@ -356,6 +374,10 @@ class Call:
     @property
     def _turn_due(self) -> Millis | None:
         return None if self.start.transcriber_ends_turns else self.turn.due
+
+    @property
+    def _marks_lost_at(self) -> Millis:
+        return Millis(self.playout.due + self.limits.lost_mark_ms)
 
     @property
     def _idle_due(self) -> Millis | None:
@@ -428,6 +450,9 @@ class Call:
         """Who speaks next: barge-in, end of the agent's turn, end of the caller's, silence."""
         if self.phase in (Phase.SPEAKING, Phase.THINKING) and self.playout.silent:
             self._agent_silent()
+        if self.phase is Phase.SPEAKING and now >= self._marks_lost_at:
+            self._hush()
+            self._enter(Phase.LISTENING)
         if self.phase in (Phase.SPEAKING, Phase.THINKING) and self.turn.held and not self.playout.protected:
             self._hush()
             self._enter(Phase.LISTENING)

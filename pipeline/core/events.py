@@ -61,6 +61,8 @@ class Limits:
     """Longest wait for the carrier to say whether anybody answered."""
     connect_ms: int = 10_000
     """Longest wait for the media socket after the answer."""
+    lost_mark_ms: int = 10_000
+    """How long after sound should have been played its mark is waited for."""
     carrier_ms: int = 10_000
     """Longest wait for the carrier's word that the call is over."""
     engine_failures: int = 3

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from pipeline.core.money import Millis
+from pipeline.core.money import START, Millis
 
 MS_PER_CHAR = 60
 """Ordinary speech, for an utterance cut before its length is known."""
@@ -47,6 +47,8 @@ class Playout:
         self._chunks: deque[tuple[int, int, int]] = deque()
         self._heard: list[str] = []
         self.started: Millis | None = None
+        self.moved = START
+        """When something was last asked for, queued or heard."""
 
     @property
     def silent(self) -> bool:
@@ -59,9 +61,9 @@ class Playout:
         return any(utterance.protected for utterance in self._utterances.values())
 
     @property
-    def remaining_ms(self) -> int:
-        """Sound at the carrier that no mark has proven yet."""
-        return sum(ms for _, _, ms in self._chunks)
+    def due(self) -> Millis:
+        """When the last mark would be back, if the carrier loses none."""
+        return Millis(self.moved + sum(ms for _, _, ms in self._chunks))
 
     def say(self, number: int, text: str, *, protected: bool) -> None:
         self._utterances[number] = Utterance(number, text, protected)

@@ -26,6 +26,7 @@ class Spending:
         self._clocks = tuple(price for price in prices if price.service == "stt")
         self._limits = limits
         self._pending: dict[str, int] = {}
+        self._paid: tuple[Purse, Millis] | None = None
         self.meter = Meter(self._book)
         self.allowance = allowance
         self.answered: Millis | None = None
@@ -87,12 +88,12 @@ class Spending:
         """The call's last paid or permitted millisecond, in call time; None before the answer."""
         if self.answered is None:
             return None
-        return Millis(self.answered + budget.cutoff_at(self.purse))
+        return Millis(self.answered + self._paid_until)
 
     @property
     def reason(self) -> EndReason:
         """Which limit the cutoff comes from."""
-        if self.answered is not None and budget.cutoff_at(self.purse) >= self.purse.horizon_s * 1000:
+        if self.answered is not None and self._paid_until >= self.purse.horizon_s * 1000:
             return EndReason.MAX_DURATION
         return self.allowance.binds
 
@@ -161,6 +162,14 @@ class Spending:
             for price in self._steps
             for charge in self.meter.correct_to(price.line, minutes, self.second(now))
         ]
+
+    @property
+    def _paid_until(self) -> Millis:
+        """The cutoff since the answer, worked out once for a state of the purse: every step asks several times."""
+        purse = self.purse
+        if self._paid is None or self._paid[0] != purse:
+            self._paid = (purse, budget.cutoff_at(purse))
+        return self._paid[1]
 
     @property
     def _bought_s(self) -> int:

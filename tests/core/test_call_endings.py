@@ -294,3 +294,22 @@ def test_a_text_that_comes_after_the_apology_is_answered() -> None:
 def test_an_engine_of_no_consequence_is_let_go() -> None:
     story = told().post(lambda at: ev.EngineFailed(at, "llm", 9, "failed")).run(100)
     assert PHRASES.apology not in story.said()
+
+
+def test_marks_the_carrier_lost_do_not_keep_the_floor() -> None:
+    story = Story()
+    story.marks_come = False
+    story.answer().run(30_000)
+    assert story.times(fx.Hush)
+    story.marks_come = True
+    story.say("Is anybody there?").reply("I am here.").run(10_000)
+    assert "I am here." in story.said()
+
+
+def test_a_transcriber_that_fails_for_good_while_it_rings_ends_the_call_before_it_is_answered() -> None:
+    story = Story()
+    for _ in range(3):
+        story.post(lambda at: ev.EngineFailed(at, "stt", 0, "failed"), 100).run(200)
+    ended = story.end()
+    assert (ended.reason, ended.total) == (None, 0)
+    assert len(story.all(fx.Listen)) == 3

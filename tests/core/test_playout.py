@@ -21,9 +21,9 @@ def speaking(text: str, *chunks: int, complete: bool = True) -> Playout:
 
 def test_an_utterance_is_heard_when_its_last_mark_comes_back() -> None:
     playout = speaking("One two three.", 400, 400)
-    assert (playout.silent, playout.started, playout.remaining_ms) == (False, NOW, 800)
+    assert (playout.silent, playout.started, playout.due) == (False, NOW, 800)
     playout.reached(1)
-    assert (playout.silent, playout.remaining_ms) == (False, 400)
+    assert (playout.silent, playout.due) == (False, 400)
     playout.reached(2)
     assert playout.silent
     assert playout.take() == "One two three."
@@ -41,7 +41,7 @@ def test_a_cut_keeps_the_words_that_marks_have_proven() -> None:
     playout = speaking("One two three four.", 400, 400)
     playout.reached(1)
     playout.cut()
-    assert (playout.silent, playout.remaining_ms) == (True, 0)
+    assert (playout.silent, playout.due) == (True, 0)
     playout.reached(2)  # the carrier echoes the marks of what it dropped
     assert playout.take() == "One two"
 
@@ -85,7 +85,7 @@ def test_an_utterance_that_failed_halfway_ends_with_the_sound_that_was_sent() ->
     playout = speaking("One two three four.", 400, 400, complete=False)
     playout.reached(1)
     playout.drop(1)
-    assert playout.remaining_ms == 400
+    assert playout.due == 400
     playout.reached(2)
     assert playout.silent
     assert playout.take() == "One two"

@@ -78,6 +78,7 @@ class World:
     http: aiohttp.ClientSession
     clock: Clock
     phones: dict[str, Script] = field(default_factory=dict)
+    emulator: Emulator | None = None
     _people: int = 0
 
     @property
@@ -230,9 +231,17 @@ async def serving(
         passwords = Passwords(cost=4)
         stack.callback(passwords.close)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        emulator = None
         if through_twilio:
             emulator = Emulator(carrier.exchange, account.auth_token)
-            listen(stack, tasks, uvicorn.Config(emulator.app, port=api_port, log_config=None, lifespan="off"))
+            listen(
+                stack,
+                tasks,
+                # A request whose answer is "lost" is still open at the end; nobody waits for it.
+                uvicorn.Config(
+                    emulator.app, port=api_port, log_config=None, lifespan="off", timeout_graceful_shutdown=1
+                ),
+            )
         app = build(
             settings,
             clock=clock,
@@ -247,4 +256,4 @@ async def serving(
         patient = aiohttp.ClientTimeout(total=900)
         http = await stack.enter_async_context(aiohttp.ClientSession(settings.public_url, timeout=patient))
         await _ready(http)
-        yield World(app, settings, carrier, http, clock, phones)
+        yield World(app, settings, carrier, http, clock, phones, emulator)

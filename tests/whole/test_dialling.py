@@ -1,0 +1,68 @@
+"""What becomes of a call when the carrier's REST interface misbehaves. Nobody is ever dialled twice."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.audio.wav import read_wav
+from pipeline.carriers.callee import Answer, HangUp, Script, Speak
+from tests.twilio.emulator import Emulator, Mishap
+from tests.whole.rig import World, run, serving
+
+HELLO = read_wav(Path("server/callers/hello.wav"))
+TALK = Script(Answer(500), (Speak(HELLO, 700), HangUp()))
+
+
+def play(data_dir: Path, story: Callable[[World, Emulator], Awaitable[None]]) -> None:
+    async def main() -> None:
+        # Half as fast as elsewhere: a lost answer is waited for as long as the carrier's time-out.
+        async with serving(data_dir, through_twilio=True) as world:
+            assert world.emulator is not None
+            await story(world, world.emulator)
+            assert await world.breaches() == []
+
+    run(main(), speed=6.0)
+
+
+@pytest.mark.parametrize("mishap", [Mishap.TOO_MANY, Mishap.LOST, Mishap.BROKEN, Mishap.GARBAGE])
+def test_a_dial_whose_answer_goes_wrong_still_becomes_one_call(tmp_path: Path, mishap: Mishap) -> None:
+    async def story(world: World, emulator: Emulator) -> None:
+        person = await world.person(TALK)
+        emulator.mishaps.append(mishap)
+        call_id = await person.call()
+        await person.follow(call_id)
+        call = (await person.ask("GET", f"/api/calls/{call_id}")).body
+        assert (call["status"], call["end_reason"]) == ("completed", "caller_hung_up")
+        assert len(world.carrier.calls) == 1
+
+    play(tmp_path, story)
+
+
+def test_a_number_the_carrier_refuses_is_a_failed_call_that_costs_nothing(tmp_path: Path) -> None:
+    async def story(world: World, emulator: Emulator) -> None:
+        person = await world.person(TALK)
+        emulator.verdict = (400, 21211, "The 'To' number is not a valid phone number.")
+        call_id = await person.call()
+        await person.follow(call_id)
+        call = (await person.ask("GET", f"/api/calls/{call_id}")).body
+        assert (call["status"], call["end_reason"], call["total_usd"]) == ("failed", None, "0.00")
+        assert (await person.ask("GET", "/api/credits")).body["held_usd"] == "0.00"
+        assert not world.carrier.calls
+
+    play(tmp_path, story)
+
+
+def test_a_hang_up_the_carrier_loses_once_is_asked_again(tmp_path: Path) -> None:
+    async def story(world: World, emulator: Emulator) -> None:
+        person = await world.person(Script(Answer(500)))
+        call_id = await person.call()
+        await person.follow(call_id, until=lambda kind, _: kind == "turn")
+        emulator.mishaps.append(Mishap.TOO_MANY)
+        await person.ask("POST", f"/api/calls/{call_id}/hangup")
+        await person.follow(call_id)
+        assert world.phone_call().status == "completed"
+
+    play(tmp_path, story)
