@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, aclosing
+from functools import partial
 
 import structlog
 
@@ -12,6 +13,7 @@ from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.errors import CarrierError, EngineError
 from pipeline.core.money import Millis
+from pipeline.core.sentences import speakable
 from pipeline.core.tariff import Service
 from pipeline.engines.base import Ear, Hearing, Partial, Reply, Segment, Tokens, Turn, Used
 from pipeline.mouth import Mouth
@@ -97,11 +99,11 @@ class Performer:
             self._fruitless = 0
         match hearing:
             case Partial(text):
-                self._post(lambda at: ev.Heard(at, text))
+                self._post(partial(ev.Heard, text=speakable(text)))
             case Segment(text):
-                self._post(lambda at: ev.SegmentHeard(at, text))
+                self._post(partial(ev.SegmentHeard, text=speakable(text)))
             case Turn(text):
-                self._post(lambda at: ev.TurnEnded(at, text))
+                self._post(partial(ev.TurnEnded, text=speakable(text)))
             case Used(seconds):
                 line = f"stt:{self._engines.transcriber.model}:second"
                 self._post(lambda at: ev.EngineUsed(at, line, seconds))

@@ -65,7 +65,9 @@ class EngineSet(StrEnum):
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="The journal of a call, or a WAV.", exists=True, dir_okay=False)],
+    file: Annotated[
+        Path, typer.Argument(help="The journal of a call, or a WAV.", exists=True, dir_okay=False)
+    ],
     timeline: Annotated[bool, typer.Option(help="Show what happened when, first.")] = False,
     persona: Annotated[str, typer.Option(help="Who answers a WAV.")] = "sarah",
     engines: Annotated[EngineSet, typer.Option(help="What hears a WAV.")] = EngineSet.LOCAL,

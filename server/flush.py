@@ -8,16 +8,16 @@ answer was lost changes nothing the second time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
 from pipeline.clock import Clock, cpu_seconds
 from pipeline.core.effects import Charge, Ended, TurnTaken
-from pipeline.core.money import Nanos, usd
+from pipeline.core.money import ZERO, Nanos, usd
 from pipeline.journal_file import JournalFile
-from server.metrics import FLUSH_SECONDS, FLUSHES_FAILED
+from server.metrics import FLUSH_SECONDS, FLUSHES_FAILED, SURPRISES
 from server.news import News
 from storage import calls, ledger, turns
 from storage.db import Database, DatabaseDown
@@ -40,10 +40,20 @@ class Account:
     charges: list[Charge] = field(default_factory=list)
     turns: list[TurnTaken] = field(default_factory=list)
     second: int = 0
-    total: Nanos = Nanos(0)  # noqa: RUF009  # a number, not a mutable default
+    total: Nanos = ZERO
     told: tuple[int, int] = (-1, -1)
     ended: Ended | None = None
     settled: asyncio.Future[Final] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """What one flush offers of a call; more may come while it is written."""
+
+    account: Account
+    charges: tuple[Charge, ...]
+    turns: tuple[TurnTaken, ...]
+    ended: Ended | None
 
 
 class Flush:
@@ -55,7 +65,6 @@ class Flush:
         self._news = news
         self._node = node
         self._accounts: dict[str, Account] = {}
-        self._now = asyncio.Event()
 
     def open(self, account: Account) -> None:
         self._accounts[account.call_id] = account
@@ -66,10 +75,14 @@ class Flush:
         account.total = Nanos(account.total + charge.nano)
 
     async def settle(self, account: Account, ended: Ended) -> Final:
-        """Close a call's ledger with the next flush, however long the database makes us wait."""
+        """Close a call's ledger with the next flush, however long the database makes us wait.
+
+        Raises `Fenced` when the call is somebody else's by now.
+        """
+        if account.call_id not in self._accounts:
+            raise Fenced(account.call_id)
         account.ended = ended
         account.settled = asyncio.get_running_loop().create_future()
-        self._now.set()
         try:
             return await account.settled
         finally:
@@ -93,24 +106,42 @@ class Flush:
             return
         await self._to_disk(waiting)
         begun = cpu_seconds()
-        batch = [
-            (account, tuple(account.charges), tuple(account.turns), account.ended) for account in waiting
-        ]
+        batch = [_Due(a, tuple(a.charges), tuple(a.turns), a.ended) for a in waiting]
         try:
-            lost, finals = await self._write(batch)
+            await self._write_and_tell(batch)
         except DatabaseDown as error:
             FLUSHES_FAILED.inc()
             log.error("flush_failed", calls=len(batch), retryable=error.retryable)
-            return
-        FLUSH_SECONDS.observe(cpu_seconds() - begun)
-        for account, charges, said, _ in batch:
-            del account.charges[: len(charges)]
-            del account.turns[: len(said)]
+        except Exception:  # edge: what one call holds must not keep the others from being written
+            SURPRISES.labels("flush").inc()
+            log.exception("flush_refused", calls=len(batch))
+            for due in batch:
+                await self._alone(due)
+        else:
+            FLUSH_SECONDS.observe(cpu_seconds() - begun)
+
+    async def _alone(self, due: _Due) -> None:
+        """One call in a transaction of its own, after the common one was refused."""
+        try:
+            await self._write_and_tell([due])
+        except Exception:  # edge: of this call; its charges wait and are offered again
+            FLUSHES_FAILED.inc()
+            log.exception("flush_failed_alone", call=due.account.call_id)
+
+    async def _write_and_tell(self, batch: Sequence[_Due]) -> None:
+        lost, finals = await self._write(batch)
+        for due in batch:
+            account = due.account
+            del account.charges[: len(due.charges)]
+            del account.turns[: len(due.turns)]
+            settled = account.settled if account.settled is not None and not account.settled.done() else None
             if account.call_id in lost:
                 account.fenced()
+                if settled is not None:
+                    settled.set_exception(Fenced(account.call_id))
+            elif settled is not None and account.call_id in finals:
+                settled.set_result(finals[account.call_id])
             self._tell(account)
-            if account.settled is not None and not account.settled.done() and account.call_id in finals:
-                account.settled.set_result(finals[account.call_id])
 
     async def _to_disk(self, waiting: list[Account]) -> None:
         """Money is on this machine's disk before the database hears of it."""
@@ -118,18 +149,21 @@ class Flush:
         if owing:
             await asyncio.to_thread(_sync, owing)
 
-    async def _write(
-        self, batch: list[tuple[Account, tuple[Charge, ...], tuple[TurnTaken, ...], Ended | None]]
-    ) -> tuple[set[str], dict[str, Final]]:
+    async def _write(self, batch: Sequence[_Due]) -> tuple[set[str], dict[str, Final]]:
         finals: dict[str, Final] = {}
         async with self._database.write() as tx:
             now = self._clock.utc()
-            charged = [CallCharges(a.call_id, a.epoch, c, a.second) for a, c, _, _ in batch if c]
+            charged = [
+                CallCharges(due.account.call_id, due.account.epoch, due.charges, due.account.second)
+                for due in batch
+                if due.charges
+            ]
             lost = set(await ledger.flush(tx, charged, node=self._node, now=now))
-            for account, _, said, ended in batch:
+            for due in batch:
+                account, ended = due.account, due.ended
                 if account.call_id in lost:
                     continue
-                for turn in said:
+                for turn in due.turns:
                     await turns.add(
                         tx, account.call_id, turn.index, turn.role, turn.text,
                         turn.started, turn.ended, turn.interrupted,

@@ -32,10 +32,11 @@ def _pcm(path: Path) -> bytes:
             if file.getsampwidth() != 2:
                 raise ValueError(f"{path.name}: only 16-bit PCM and mu-law WAVs can be heard")
             channels, rate = file.getnchannels(), file.getframerate()
-            samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+            sound = file.readframes(file.getnframes())
     except (wave.Error, EOFError) as error:
         raise ValueError(f"{path.name} is no WAV file that can be heard: {error}") from error
-    left = samples.reshape(-1, channels)[:, 0].astype(np.int16)
+    whole = len(sound) - len(sound) % (2 * channels)  # the recorder may have been killed in mid-sample
+    left = np.frombuffer(sound[:whole], "<i2").reshape(-1, channels)[:, 0].astype(np.int16)
     if rate == RATE:
         return mulaw.encode(left)
     return mulaw.encode(mulaw.from_float(resample(mulaw.to_float(left), rate, RATE)))

@@ -20,7 +20,7 @@ from storage import calls, ledger, pricing, turns, users
 from storage.audit import audit
 from storage.db import Database
 from storage.migrate import migrate
-from storage.records import NewCall
+from storage.records import Fenced, NewCall
 
 LINE = "stt:scripted:second"
 CALL = "c" * 32
@@ -177,4 +177,32 @@ async def test_money_is_on_disk_before_the_database_hears_of_it(database: Databa
     await flush.once()
     owed.append(account.journal.owes_sync)
     assert owed == [True, False]
+    account.journal.close()
+
+
+async def test_a_turn_the_database_will_not_store_does_not_stop_the_other_calls(
+    database: Database, tmp_path: Path
+) -> None:
+    await prepared(database)
+    flush = Flush(database, Clock(), News(), "n")
+    good = opened(flush, tmp_path, [])
+    poisoned = Account("d" * 32, 1, JournalFile(tmp_path / "d.journal"), lambda: None)
+    poisoned.turns.append(TurnTaken(0, "agent", "half an emoji \ud83d", Millis(0), Millis(900)))
+    flush.open(poisoned)
+    for charge in charges(1, 2):
+        flush.charge(good, charge)
+    await flush.once()
+    assert await written(database) == (2, 2)
+    assert poisoned.turns
+    good.journal.close()
+    poisoned.journal.close()
+
+
+async def test_settling_a_call_that_was_taken_over_says_so(database: Database, tmp_path: Path) -> None:
+    await prepared(database)
+    flush = Flush(database, Clock(), News(), "n")
+    account = opened(flush, tmp_path, [])
+    flush.forget(account)
+    with pytest.raises(Fenced):
+        await flush.settle(account, Ended(EndReason.IDLE, "completed", 5, account.total))
     account.journal.close()
