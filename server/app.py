@@ -39,8 +39,9 @@ from server.routes import OPS
 from server.routes.twilio import twilio_routes
 from server.routing import routes
 from server.settings import Settings
+from server.simulation import phones
 from storage.db import Database
-from storage.lockfile import hold_data_dir
+from storage.lockfile import hold_data_dir, private_dir
 from storage.migrate import migrate
 from storage.records import CallRow, User
 
@@ -63,6 +64,10 @@ class NoDesk:
 
     async def hang_up(self, user_id: str, call_id: str) -> CallRow:
         raise overloaded()
+
+    @property
+    def live_calls(self) -> int:
+        return 0
 
     async def drain(self, patience_s: float) -> None:
         """There is nothing to wait for."""
@@ -100,6 +105,8 @@ def build(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            private_dir(settings.data_dir)
+            private_dir(settings.calls_dir)
             db = database or await _open_database(stack, settings)
             line = carrier or await _open_carrier(stack, settings, the_clock, the_account)
             hashes = passwords or _open_passwords(stack, settings)
@@ -162,7 +169,9 @@ async def _open_carrier(stack: AsyncExitStack, settings: Settings, clock: Clock,
                 account_sid=account.sid,
                 auth_token=account.auth_token,
                 sender=account.sender,
+                phones=phones(settings.simulated_callee),
                 on_sms=_show,
+                keep_audio=False,
             )
         )
     carrier = TwilioCarrier(

@@ -24,8 +24,6 @@ import aiohttp
 import uvicorn
 import uvloop
 
-from pipeline.audio.wav import read_wav
-from pipeline.carriers.callee import Act, Answer, Interrupt, Machine, Script, Speak
 from pipeline.carriers.phonecall import Sms
 from pipeline.carriers.simulated import SimulatedCarrier
 from pipeline.clock import Clock
@@ -42,30 +40,16 @@ from server.logs import configure
 from server.parts import Account, Parts
 from server.prices import models
 from server.settings import Settings, load
+from server.simulation import jordan
 from storage import ledger, users
 from storage.audit import AuditReport, audit
+from storage.lockfile import private_dir
 
-CALLERS = Path(__file__).parent / "callers"
 PHONE = "+12025550123"
 EMAIL = "jordan@example.com"
 MINUTES = 2
 TALK_NANO = 17_500_000
 """What the budget leaves for speech and the model: less than one carrier minute, so that a third is out of reach."""
-
-CONVERSATION: tuple[tuple[str, int], ...] = (
-    ("hello", 1_200),
-    ("interview", 1_500),
-    ("bakery", 2_000),
-    ("weaknesses", 2_500),
-    ("interrupt", -900),
-    ("sister", 2_500),
-    ("joke", 3_000),
-    ("hobbies", 3_000),
-    ("day", 3_000),
-    ("thanks", 3_500),
-)
-"""Recorded line, and how long the agent has been quiet before it; negative: said so long into the agent's voice."""
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -99,18 +83,10 @@ def _settings() -> Settings:
     base = load()
     data_dir = base.data_dir / "demo"
     shutil.rmtree(data_dir, ignore_errors=True)
-    data_dir.mkdir(parents=True)
+    private_dir(base.data_dir)
+    private_dir(data_dir)
     engines = {"stt_engine": base.stt_engine, "llm_engine": base.llm_engine, "tts_engine": base.tts_engine}
     return Settings(port=port, data_dir=data_dir, record_calls=True, log_level="error", **engines)
-
-
-def script() -> Script:
-    """The caller: answers after two rings and says recorded lines, once into the agent's voice."""
-    acts: list[Act] = []
-    for name, pause_ms in CONVERSATION:
-        sound = read_wav(CALLERS / f"{name}.wav")
-        acts.append(Interrupt(sound, -pause_ms) if pause_ms < 0 else Speak(sound, pause_ms))
-    return Script(Answer(2_000), tuple(acts), Machine("human"))
 
 
 async def play(settings: Settings, show: Show) -> Outcome:
@@ -131,7 +107,7 @@ async def play(settings: Settings, show: Show) -> Outcome:
                 account_sid=account.sid,
                 auth_token=account.auth_token,
                 sender=account.sender,
-                phones=lambda _number: script(),
+                phones=lambda _number: jordan(),
                 on_sms=texted,
             )
         )

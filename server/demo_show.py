@@ -68,7 +68,9 @@ class Show:
     def _turn(self, data: Mapping[str, Any]) -> None:
         who = "[bold magenta]Sarah [/]" if data["role"] == "agent" else "[bold cyan]Jordan[/]"
         cut = " [dim](interrupted)[/]" if data["interrupted"] else ""
-        self._console.print(f"{who} {data['text']}{cut}")
+        line = Table.grid(padding=(0, 1))
+        line.add_row(who, f"{data['text']}{cut}")
+        self._console.print(line)
 
     def _tick(self, second: int, total: str) -> None:
         self._cost = f"{second // 60}:{second % 60:02d}  cost ${total}"
@@ -101,7 +103,9 @@ class Show:
     def _costs(self, outcome: Outcome) -> Table:
         table = Table("service", "model", "quantity", "USD")
         for line in outcome.costs["lines"]:
-            table.add_row(line["service"], line["model"], f"{line['quantity']} {line['unit']}", line["usd"])
+            table.add_row(
+                line["service"], line["model"], _quantity(line["quantity"], line["unit"]), line["usd"]
+            )
         table.add_row(
             "[bold]total", "", f"{outcome.call['duration_seconds']} s", f"[bold]{outcome.costs['total_usd']}"
         )
@@ -115,5 +119,11 @@ class Show:
             table.add_row(turn.said[:48], str(turn.end_of_turn), str(turn.first_token), str(turn.first_audio))
         if outcome.latencies_ms:
             middle = sorted(outcome.latencies_ms)[len(outcome.latencies_ms) // 2]
-            table.caption = f"ms after the last sound; heard at the carrier: median {middle} ms"
+            table.caption = f"ms after the caller's last sound; heard at the carrier: median {middle} ms"
         return table
+
+
+def _quantity(count: int, unit: str) -> str:
+    names = {"token_in": "token in", "token_cached": "token cached", "token_out": "token out"}
+    name = names.get(unit, unit)
+    return f"{count:,} {name if count == 1 else name.replace('token', 'tokens') if 'token' in name else name + 's'}"

@@ -29,15 +29,21 @@ def chosen(settings: Settings) -> Chosen:
     return Chosen(settings.stt_engine, settings.llm_engine, settings.tts_engine, settings.data_dir)
 
 
+def log_progress(name: str, done: bool) -> None:
+    log.info("engine_loaded" if done else "engine_loading", engine=name)
+
+
 @asynccontextmanager
-async def open_desk(parts: Parts, engines: Engines | None) -> AsyncIterator[Placing]:
+async def open_desk(
+    parts: Parts, engines: Engines | None, on_progress: OnProgress = log_progress
+) -> AsyncIterator[Placing]:
     """The desk of a running server. Raises `Unpriced` or `EngineError` before any call is taken.
 
     On the way out the last charges are written, however the calls ended.
     """
     async with AsyncExitStack() as stack:
         if engines is None:
-            models = LocalModels(chosen(parts.settings), _log_progress)
+            models = LocalModels(chosen(parts.settings), on_progress)
             engines = await stack.enter_async_context(models.open())
         async with parts.database.read() as tx:
             pinned(await pricing.current(tx, parts.clock.utc(), parts.settings.price_list), engines)
@@ -63,7 +69,3 @@ async def open_desk(parts: Parts, engines: Engines | None) -> AsyncIterator[Plac
             )
             flushing.cancel()
             await flush.once()
-
-
-def _log_progress(name: str, done: bool) -> None:
-    log.info("engine_loaded" if done else "engine_loading", engine=name)

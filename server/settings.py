@@ -32,6 +32,7 @@ MIN_DISTINCT_BYTES = 8
 
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
 _REGION = re.compile(r"[A-Z]{2}")
+_ACCOUNT = re.compile(r"AC[0-9a-fA-F]{32}")
 
 
 class BadSettings(Exception):
@@ -78,6 +79,12 @@ def _origin(url: str) -> str:
     return url.rstrip("/")
 
 
+def _account(text: str) -> str:
+    if not _ACCOUNT.fullmatch(text):
+        raise ValueError("must be AC followed by 32 hexadecimal digits")
+    return text
+
+
 def _number(text: str) -> str:
     if not _E164.fullmatch(text):
         raise ValueError("must be a number in E.164 form, such as +12025550100")
@@ -93,6 +100,7 @@ def _regions(regions: tuple[str, ...]) -> tuple[str, ...]:
 SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
 Secret = Annotated[SecretStr, AfterValidator(_not_empty)]
 Origin = Annotated[str, AfterValidator(_origin)]
+AccountSid = Annotated[str, AfterValidator(_account)]
 E164 = Annotated[str, AfterValidator(_number)]
 Regions = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_regions)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
@@ -152,16 +160,17 @@ class Settings(BaseModel):
     codes_per_user: int = Field(5, ge=1, le=100, description="Verification codes for a user in an hour.")
 
     # the carrier
-    twilio_account_sid: str | None = Field(
-        None,
-        pattern=r"^AC[0-9a-fA-F]{32}$",
-        description="Twilio account; without it the simulated carrier rings.",
+    twilio_account_sid: AccountSid | None = Field(
+        None, description="Twilio account; without it the simulated carrier rings."
     )
     twilio_auth_token: Secret | None = Field(None, description="The account's auth token.")
     twilio_phone_number: E164 | None = Field(
         None, description="The number calls and messages come from, E.164."
     )
     twilio_api_url: Origin = Field("https://api.twilio.com", description="Replaces every twilio.com host.")
+    simulated_callee: Literal["talks", "listens"] = Field(
+        "talks", description="Who answers simulated phones: somebody with recorded lines, or a silent listener."
+    )
     operator_country: Regions = Field(("US",), description="Countries that may be rung, two letters each.")
     operator_name: str = Field(
         "Call Me Back",
@@ -190,7 +199,6 @@ class Settings(BaseModel):
     max_live_calls: int = Field(
         100, ge=1, le=10_000, description="Live calls of this process, beyond them 503."
     )
-    max_calls_per_user: int = Field(2, ge=1, le=100, description="Live calls of one user.")
     end_of_turn_ms: int = Field(500, ge=100, le=5_000, description="Silence that ends the caller's turn.")
     barge_in_ms: int = Field(250, ge=60, le=2_000, description="Voiced sound that stops the agent.")
     idle_prompt_ms: int = Field(9_000, ge=2_000, le=60_000, description="Silence before “still there?”.")
@@ -223,20 +231,24 @@ class Settings(BaseModel):
             "TWILIO_PHONE_NUMBER": self.twilio_phone_number,
         }
         missing = [name for name, value in twilio.items() if value is None]
-        if 0 < len(missing) < len(twilio):
-            raise ValueError(
-                f"{missing[0]}: is missing; the Twilio settings are given together or not at all"
-            )
-        if self.public_is_loopback:
-            return self
-        if not self.public_url.startswith("https://"):
-            raise ValueError("PUBLIC_URL: must be https:// unless it is a loopback address")
-        if missing:
-            raise ValueError(
+        public = not self.public_is_loopback
+        problems = []
+        if len(missing) < len(twilio):
+            problems += [
+                f"{name}: is missing; the Twilio settings are given together or not at all"
+                for name in missing
+            ]
+        elif public:
+            problems.append(
                 "TWILIO_ACCOUNT_SID: is missing; the simulated carrier runs only where PUBLIC_URL is a loopback address"
             )
-        if self.jwt_secret is None:
-            raise ValueError("JWT_SECRET: is needed where PUBLIC_URL is not a loopback address")
+        if public and not self.public_url.startswith("https://"):
+            problems.append("PUBLIC_URL: must be https:// unless it is a loopback address")
+        if public and self.jwt_secret is None:
+            problems.append("JWT_SECRET: is needed where PUBLIC_URL is not a loopback address")
+        if problems:
+            # No ValueError: pydantic lets it through, and all are told at once.
+            raise BadSettings(tuple(problems))
         return self
 
     @property

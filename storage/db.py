@@ -9,9 +9,10 @@ read-only snapshot.
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Literal
 
 from sqlalchemy import URL, Connection, Table, event, make_url
@@ -160,6 +161,10 @@ def _sqlite_engine(url: URL, size: int, begin: str, pragmas: tuple[str, ...]) ->
         connection.exec_driver_sql(begin)
 
     def connecting(_dialect: object, _record: object, where: list[str], _options: object) -> None:
+        # A new file is its owner's only; SQLite gives its log and index the same mode. One that exists is not
+        # opened here: closing it would drop the locks this process has on it.
+        with suppress(OSError):
+            os.close(os.open(where[0], os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         # The driver leaves a thread behind when a file cannot be opened, so that is found out first.
         sqlite3.connect(where[0]).close()
 

@@ -17,10 +17,15 @@ class DataDirBusy(CallMeBackError):
     """Another process serves this data directory."""
 
 
+def private_dir(path: Path) -> None:
+    """Makes a directory that only its owner may enter. One that is there stays as it is."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 @contextmanager
 def hold_data_dir(path: Path) -> Iterator[None]:
     """Holds the directory, made if need be. Raises `DataDirBusy` when another process has it."""
-    path.mkdir(parents=True, exist_ok=True)
+    private_dir(path)
     descriptor = os.open(path / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:

@@ -21,6 +21,7 @@ from sqlalchemy import URL, Connection, text
 
 import migrations
 from storage.db import Database, database_url, postgres_engine, translated
+from storage.lockfile import private_dir
 
 # Any number will do, so long as nothing else on that database uses it.
 _ADVISORY_LOCK = 0x63616C6C6D65
@@ -83,7 +84,7 @@ def _upgrade(connection: Connection) -> int:
 async def _file_lock(url: URL) -> AsyncIterator[None]:
     """Beside the database: the switch to the write-ahead log happens outside any transaction."""
     path = Path(f"{url.database}.migrate.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_dir(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         await asyncio.to_thread(fcntl.flock, descriptor, fcntl.LOCK_EX)

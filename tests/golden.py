@@ -73,19 +73,22 @@ def interrupted() -> Told:
         hears=[
             Stretch("What did you do today?", before=(Partial("What did you"),)),
             "Mhm.",
-            "Wait, which market was that?",
+            "How was the way back?",
+            "Wait, which bus was that?",
             "",
             "Thank you. I have to go now.",
         ],
         answers=[
             LONG_ANSWER,
-            "The one behind the old station. It is open every morning.",
+            "I took the bus, since it began to rain. And guess who sat right beside me, after all these years!",
+            "The one to the old station. It runs every hour.",
             "It was lovely to talk. Take care!",
         ],
     )
     caller = line(
         *(4.013, speech(1.3), 3.2),  # asks
-        *(speech(0.22), 3.2),  # mhm, in the middle of the answer
+        *(speech(0.22), 8.0),  # mhm, in the middle of the answer
+        *(speech(1.1), 5.0),  # asks on
         *(speech(1.5), 2.5),  # breaks in
         *(speech(0.11), 4.0),  # a click
         *(speech(1.4), 4.0),

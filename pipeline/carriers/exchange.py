@@ -32,6 +32,9 @@ from pipeline.clock import Clock
 
 EVENTS = ("initiated", "ringing", "answered", "completed")
 
+KEPT = 100
+"""Finished calls, text messages and alerts that can still be looked up."""
+
 _DIAL_S = 0.3
 """From the order to the first ring."""
 _REDIRECTS = 10
@@ -113,6 +116,7 @@ class Exchange:
     def text(self, to: str, sender: str, body: str) -> Sms:
         message = Sms(f"SM{secrets.token_hex(16)}", to, sender, body)
         self.sms.append(message)
+        del self.sms[:-KEPT]
         return message
 
     # -- a call ----------------------------------------------------------------------------
@@ -136,6 +140,8 @@ class Exchange:
         if call.deliveries:
             await asyncio.wait(call.deliveries)
         call.over.set()
+        for sid in [sid for sid, known in self.calls.items() if known.over.is_set()][:-KEPT]:
+            del self.calls[sid]
 
     async def _course(self, call: PhoneCall) -> str:
         """From the order to the end; the final status."""
@@ -336,6 +342,7 @@ class Exchange:
     def _alert(self, call: PhoneCall, code: int, detail: str) -> None:
         log.warning("simulated_carrier_alert", call_sid=call.sid, code=code)
         self.alerts.append(Alert(code, call.sid, detail))
+        del self.alerts[:-KEPT]
 
     @property
     def _http(self) -> Webhooks:

@@ -65,7 +65,7 @@ class SimulatedCarrier:
 
     @property
     def calls(self) -> dict[str, PhoneCall]:
-        """Every call so far by its SID, oldest first."""
+        """Live calls and the latest that are over, by SID, oldest first."""
         return self.exchange.calls
 
     @property

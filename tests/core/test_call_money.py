@@ -291,3 +291,16 @@ def test_a_reply_of_which_nothing_can_be_afforded_is_the_goodbye(end: str) -> No
     story.reply("much too long to say " * 9 + end).say("Go on then, please.", at=64_000).run(4_000)
     assert story.said()[-1] == PHRASES.out_of_time
     assert story.end().reason is EndReason.CREDIT
+
+
+def test_a_warning_by_percentage_announces_a_minute_and_not_the_whole_rest() -> None:
+    allowed = minutes_paid(5, slack=500_000)
+    story = Story(started(allowed, binds=EndReason.BUDGET, budget=allowed, warn_percent=15))
+    story.answer().run(20_000)
+    assert len(story.all(fx.Warned)) == 1
+    cutoff = story.call.spending.cutoff
+    assert cutoff is not None
+    assert cutoff > story.now + 120_000
+    story.reply("Of course we can still talk about it.").say("Can we still talk?").run(10_000)
+    assert "Of course we can still talk about it." in story.said()
+    assert story.call.phase.value == "listening"

@@ -119,7 +119,7 @@ def test_interrupted_has_a_barge_in_and_a_backchannel() -> None:
     assert turns.index(("caller", "Mhm.", False)) < turns.index(("agent", cut, True))
     asked = [one.messages[-1].content for one in effects("interrupted") if isinstance(one, fx.AskReply)]
     assert "Mhm." not in asked
-    assert "Wait, which market was that?" in asked
+    assert "Wait, which bus was that?" in asked
     assert len(at("interrupted", fx.Hush)) == 1, "neither the mhm nor the click stops the voice"
 
 

@@ -92,7 +92,7 @@ def test_latencies_are_counted_from_the_last_voiced_sound() -> None:
     silence = started().limits.end_of_turn_ms
     for turn in (first, second):
         assert turn == TurnLatency(turn.said, silence, silence + 203, turn.first_audio)
-        assert 0 < turn.first_audio - turn.first_token - 81 <= 30
+        assert 0 <= turn.first_audio - turn.first_token - 81 <= 30
     assert played.arrived[-1] > RING_MS
 
 

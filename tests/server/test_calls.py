@@ -215,6 +215,10 @@ class OneCallDesk:
             raise Refused("not_found", "There is nothing here.", status=404)
         return replace(self.call, end_reason="user_hung_up")
 
+    @property
+    def live_calls(self) -> int:
+        return 0
+
     async def drain(self, patience_s: float) -> None: ...
 
     def hurry(self) -> None: ...
