@@ -21,6 +21,10 @@ from pipeline.carriers.callee import FRAME_BYTES, FRAME_MS, Callee, HangUp, Pres
 from pipeline.clock import Clock
 
 
+LONGEST_STALL_S = 1.0
+"""Lateness that is caught up with; what lies beyond is lost time."""
+
+
 class StreamEnd(Enum):
     """Who ended the stream."""
 
@@ -160,12 +164,14 @@ class MediaSocket:
         await self._send("start", start)
 
     async def _pace(self) -> StreamEnd:
-        """A frame every 20 ms by the absolute schedule, so that lateness never adds up."""
-        began, frames = self._clock.seconds(), 0
+        """A frame every 20 ms by the absolute schedule, so that lateness never adds up.
+
+        After a long stall of this machine the schedule moves on: a burst to catch up would look like a flood.
+        """
+        due = self._clock.seconds()
         while not self._gone:
-            frames += 1
-            wait = began + frames * FRAME_MS / 1000 - self._clock.seconds()
-            if wait > 0:
+            due = max(due + FRAME_MS / 1000, self._clock.seconds() - LONGEST_STALL_S)
+            if (wait := due - self._clock.seconds()) > 0:
                 await asyncio.sleep(wait)
             sound, names = self.playout.frame()
             done = self._callee.step(sound)

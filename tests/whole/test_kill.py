@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -149,6 +150,67 @@ def test_a_second_server_on_the_same_data_is_refused(environ: dict[str, str]) ->
         second = command({**environ, "PORT": str(int(environ["PORT"]) + 1)}, "serve")
         assert second.returncode == 1
         assert "another" in second.stderr + second.stdout
+
+
+def test_a_port_in_use_is_said_before_anything_is_loaded(environ: dict[str, str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", int(environ["PORT"])))
+        taken.listen()
+        refused = command(environ, "serve")
+    assert refused.returncode == 1
+    assert refused.stderr == f"callmeback: port {environ['PORT']} is in use; set PORT\n"
+    assert not (Path(environ["DATA_DIR"]) / "callmeback.db").exists()
+
+
+def test_a_price_that_is_missing_is_said_in_one_line(environ: dict[str, str]) -> None:
+    assert command(environ, "migrate").returncode == 0
+    ended = "UPDATE pricing SET effective_to = effective_from WHERE service = 'carrier'"
+    assert command(environ, "sql", ended).returncode == 0
+    refused = command(environ, "serve")
+    assert refused.returncode == 1
+    told = [line for line in refused.stderr.splitlines() if not line.startswith("{")]
+    assert told == ["callmeback: there is no price for carrier:twilio:second"]
+    assert '"ready"' not in refused.stderr
+
+
+def test_whoever_stops_a_server_in_a_call_is_told_why_it_goes_on(environ: dict[str, str]) -> None:
+    with serving({**environ, "DRAIN_SECONDS": "900"}) as (server, http):
+        sign_up(server, http, environ)
+        call_until_second(http, 3)
+        server.process.send_signal(signal.SIGINT)
+        told = server.line("^callmeback: ")
+        assert told.string == (
+            "callmeback: 1 call is live; waiting up to 900 s for it to end. "
+            "A second signal (Ctrl-C) makes it say goodbye now.\n"
+        )
+        server.process.send_signal(signal.SIGINT)
+        server.process.communicate(timeout=PATIENCE_S)
+        assert server.process.returncode == 0
+
+
+def test_a_person_at_a_terminal_sees_where_to_go_on(environ: dict[str, str]) -> None:
+    """Standard error is a terminal here, and nothing else is."""
+    ours, theirs = pty.openpty()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "server.cli", "serve"],
+        env={**environ, "TERM": "xterm", "COLUMNS": "60"},
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    try:
+        told = ""
+        while "appear here" not in told:
+            piece = os.read(ours, 4096)
+            assert piece, told
+            told += piece.decode()
+    finally:
+        server.terminate()
+        server.wait(PATIENCE_S)
+        os.close(ours)
+    assert f"Call Me Back is ready: http://127.0.0.1:{environ['PORT']} (Ctrl-C stops it)" in told
+    assert "Simulated phone: codes and texts appear here." in told
+    assert '{"' not in told, "no JSON for people"
 
 
 def test_sigterm_says_goodbye_and_closes_the_books(environ: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pipeline.carriers.callee import (
     NoAnswer,
     Reject,
     Script,
+    Silence,
     Speak,
     Vanish,
 )
@@ -92,6 +94,28 @@ def test_a_budget_of_two_minutes_warns_says_goodbye_and_ends_with_exact_books(
         assert 55 <= warned["seconds_left"] <= 60
 
     play(tmp_path, story, idle_prompt_ms=60_000, through_twilio=through_twilio, local_prices="list")
+
+
+def test_a_stream_is_kept_alive_while_nothing_happens_and_tells_the_end_as_the_call_does(
+    tmp_path: Path,
+) -> None:
+    async def story(world: World) -> None:
+        person = await world.person(Script(Answer(14_000), (Silence(9_000), HangUp())))
+        call_id = await person.call()
+        headers = {"Authorization": f"Bearer {person.token}"}
+        async with world.http.get(f"/api/calls/{call_id}/events", headers=headers) as answer:
+            stream = await answer.text()
+        silent, _, talking = stream.partition('data: {"status":"in-progress"}')
+        assert ": still here" in silent
+        assert talking.count("event: cost") >= 8
+        assert ": still here" not in talking
+
+        call = (await person.ask("GET", f"/api/calls/{call_id}")).body
+        told = json.loads(stream.rsplit("data: ", 1)[1])
+        assert told.keys() == {"status", "end_reason", "duration_seconds", "total_usd"}
+        assert told == {name: call[name] for name in told}
+
+    play(tmp_path, story)
 
 
 @pytest.mark.parametrize("through_twilio", [False, True], ids=["simulated", "twilio"])
