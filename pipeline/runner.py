@@ -62,6 +62,8 @@ class LiveCall:
         self._inbox: asyncio.Queue[Event] = asyncio.Queue(INBOX_EVENTS)
         self._zero = clock.millis()
         self._latest = Millis(0)
+        self._deadline: Millis | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._mouth = Mouth(engines.speaker, voice, clips, clock, self._post)
         self._hands: Performer | None = None
         self._line: Line | None = None
@@ -117,6 +119,7 @@ class LiveCall:
         call = Call(self._started)
         with ExitStack() as opened:
             opened.callback(self._close_journal)
+            opened.callback(self._arm, None)
             if self._recorder is not None:
                 opened.callback(self._recorder.close)
             self._track = opened.enter_context(self._engines.voice_activity.open(self._window))
@@ -126,7 +129,7 @@ class LiveCall:
                 self._hands.line = self._line
                 self._step(call, self._hands, self._started)
                 while call.phase is not Phase.ENDED:
-                    self._step(call, self._hands, await self._next(call.next_deadline()))
+                    self._step(call, self._hands, await self._next(call))
                 mouth.cancel()
                 self._hands.stop()
 
@@ -140,17 +143,27 @@ class LiveCall:
         for effect in effects:
             hands.perform(effect)
 
-    async def _next(self, deadline: Millis | None) -> Event:
-        if not self._inbox.empty():
-            return self._inbox.get_nowait()
-        if deadline is None:
-            return await self._inbox.get()
-        try:
-            async with asyncio.timeout_at((self._zero + deadline) / 1000):
-                return await self._inbox.get()
-        except TimeoutError:
-            # What arrived as the time ran out was stamped before this tick would be.
-            return ev.Tick(self._stamp(deadline)) if self._inbox.empty() else self._inbox.get_nowait()
+    async def _next(self, call: Call) -> Event:
+        if self._inbox.empty():
+            self._arm(call.next_deadline())
+        return await self._inbox.get()
+
+    def _arm(self, deadline: Millis | None) -> None:
+        """The one timer; most events leave the deadline where it is, and then it is left alone."""
+        if deadline == self._deadline:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._deadline, self._timer = deadline, None
+        if deadline is not None:
+            self._timer = asyncio.get_running_loop().call_at(
+                (self._zero + deadline) / 1000, self._tick, deadline
+            )
+
+    def _tick(self, deadline: Millis) -> None:
+        self._deadline = self._timer = None
+        if self._inbox.empty():  # what arrived as the time ran out comes first, and may move the deadline
+            self._inbox.put_nowait(ev.Tick(self._stamp(deadline)))
 
     def _stamp(self, at_least: int = 0) -> Millis:
         self._latest = Millis(max(self._latest, self._clock.millis() - self._zero, at_least))

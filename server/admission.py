@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pipeline.clock import Clock
 from pipeline.core.errors import Refused
 from pipeline.core.events import CallStarted, Limits
+from pipeline.core.money import Nanos, usd
 from pipeline.core.tariff import Price
 from pipeline.ports import Engines
 from server import casting
@@ -106,14 +107,23 @@ class Admissions:
             at_least=admitted.at_least, wanted=admitted.wanted, budget_limit=limit,
         )  # fmt: skip
         if granted == 0 and limit is not None and limit < admitted.at_least:
-            raise Refused(
-                "budget_exhausted", "Your budget per call does not pay for the first minute.", status=402
-            )
+            raise _too_little("budget_exhausted", "your budget per call", admitted.at_least, limit)
         if granted == 0:
-            raise Refused("insufficient_credit", "Your credit does not pay for the first minute.", status=402)
+            free = (await ledger.balance(tx, row.user_id)).available
+            raise _too_little("insufficient_credit", "your available credit", admitted.at_least, free)
         money = casting.allowance(
             granted, admitted, budget.per_call_nano, budget.warn_percent, hard=budget.auto_cutoff
         )
         return casting.started(
             row.id, part, self._settings, self._engines, book, money, bounds, row.created_at
         )
+
+
+def _too_little(code: str, what: str, needed: Nanos, available: Nanos) -> Refused:
+    figures = {"needed_usd": usd(needed), "available_usd": usd(available)}
+    return Refused(
+        code,
+        f"The first minute needs {usd(needed)} USD set aside; {what} is {usd(available)} USD.",
+        status=402,
+        members=figures,
+    )

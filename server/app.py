@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import secrets
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from typing import TypeAlias, cast
 
 import structlog
@@ -31,6 +32,7 @@ from server.auth import Tokens, derived_key, signing_ring
 from server.edge import protocol
 from server.errors import HANDLERS, CatchAll, overloaded
 from server.limits import AnswerHeaders, BodyLimit, Limiter
+from server.listening import bound, listen
 from server.metrics import READY
 from server.news import News
 from server.parts import Account, Limiters, Parts, PlaceCall, Placing, State
@@ -229,31 +231,55 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(settings: Settings, open_desk: OpenDesk = no_desk) -> None:
-    """Serve until told to stop. Raises before it listens when anything cannot be opened.
+async def serve(
+    settings: Settings,
+    open_desk: OpenDesk = no_desk,
+    on_ready: Callable[[Settings], None] = lambda _settings: None,
+) -> None:
+    """Serve until told to stop. Raises before it listens when anything cannot be opened, the port first of all.
 
     The first signal drains: no new calls, the live ones go on for a while. The second makes them say goodbye now.
     """
     app = build(settings, open_desk=open_desk)
-    async with app.router.lifespan_context(app):
-        parts: Parts = app.state.parts
-        server = _Server(server_config(app, settings))
-        stopping = asyncio.Event()
+    with closing(bound(settings)) as listener:
+        async with app.router.lifespan_context(app):
+            listen(listener, settings)
+            on_ready(settings)
+            await _serve(app, settings, listener)
 
-        def stop(number: int) -> None:
-            log.info("stopping", signal=number, again=stopping.is_set())
-            if stopping.is_set():
-                parts.desk.hurry()
-            parts.state = State.DRAINING
-            stopping.set()
 
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop, number)
-        async with asyncio.TaskGroup() as tasks:
-            draining = tasks.create_task(_drain(stopping, parts, server))
-            await server.serve()
-            draining.cancel()
+async def _serve(app: Starlette, settings: Settings, listener: socket.socket) -> None:
+    parts: Parts = app.state.parts
+    server = _Server(server_config(app, settings))
+    stopping = asyncio.Event()
+
+    def stop(number: int) -> None:
+        calls, again = parts.desk.live_calls, stopping.is_set()
+        log.info("stopping", signal=number, again=again, calls=calls)
+        if again:
+            parts.desk.hurry()
+        elif calls:
+            _tell_waiting(calls, settings.drain_seconds)
+        parts.state = State.DRAINING
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    async with asyncio.TaskGroup() as tasks:
+        draining = tasks.create_task(_drain(stopping, parts, server))
+        await server.serve(sockets=[listener])
+        draining.cancel()
+
+
+def _tell_waiting(calls: int, patience_s: int) -> None:
+    """Whoever stopped the server sees why it goes on."""
+    live, them = ("1 call is live", "it") if calls == 1 else (f"{calls} calls are live", "them")
+    sys.stderr.write(
+        f"callmeback: {live}; waiting up to {patience_s} s for {them} to end. "
+        f"A second signal (Ctrl-C) makes {them} say goodbye now.\n"
+    )
+    sys.stderr.flush()
 
 
 async def _drain(stopping: asyncio.Event, parts: Parts, server: uvicorn.Server) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
@@ -37,7 +38,7 @@ def serve() -> None:
     from server.logs import configure
 
     settings = _settings()
-    configure(settings.log_level)
+    configure(settings.log_level, plain=sys.stderr.isatty())
     _run(_serve(settings))
 
 
@@ -45,7 +46,13 @@ async def _serve(settings: Settings) -> None:
     from server.app import serve as run_server
     from server.live import open_desk
 
-    await run_server(settings, open_desk)
+    if not sys.stderr.isatty():
+        await run_server(settings, open_desk)
+        return
+    from server.terminal import Terminal
+
+    with closing(Terminal()) as terminal:
+        await run_server(settings, partial(open_desk, on_progress=terminal.loading), terminal.ready)
 
 
 @app.command()
@@ -238,11 +245,14 @@ def _settings() -> Settings:
 @asynccontextmanager
 async def _database() -> AsyncIterator[Database]:
     """The configured database, brought up to date. Beside a running server it only takes the writer's turn."""
-    from storage.db import Database
+    from storage.db import Database, database_url
     from storage.migrate import migrate as run_migrations
     from storage.migrate import pending
 
-    url = _settings().database_url
+    settings = _settings()
+    url = settings.database_url
+    if settings.sqlite and not (path := Path(database_url(url).database or "")).is_file():
+        _fail(f"there is no database at {path}; start the server or run: callmeback migrate")
     if await pending(url):
         await run_migrations(url)
     database = Database.open(url, checkpoint=False)
@@ -266,7 +276,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
             return runner.run(work)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    except (BadSettings, CallMeBackError, ExceptionGroup) as error:
+    except (BadSettings, CallMeBackError, OSError, ExceptionGroup) as error:
         # What stops a start comes out of the task groups it was in.
         cause: Exception = error
         while isinstance(cause, ExceptionGroup) and len(cause.exceptions) == 1:
@@ -276,6 +286,8 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
                 _fail(*cause.problems)
             case CallMeBackError():
                 _fail(str(cause))
+            case OSError(filename=str(where), strerror=str(why)):
+                _fail(f"{where}: {why}")
         raise
 
 

@@ -51,6 +51,7 @@ MINUTES = 2
 TALK_NANO = 17_500_000
 """What the budget leaves for speech and the model: less than one carrier minute, so that a third is out of reach."""
 
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of the demo's call; `problems` is empty when everything held."""

@@ -26,6 +26,7 @@ from pipeline.recorder import Recorder
 from pipeline.runner import LiveCall
 from server import numbers
 from server.admission import Admissions, Admitted
+from server.endings import ending
 from server.flush import Account, Flush
 from server.metrics import CALLS_ENDED, CALLS_LIVE, SURPRISES
 from server.news import News
@@ -256,7 +257,7 @@ class Desk:
         async with self._database.read() as tx:
             final = await calls.get(tx, row.id)
         if final is not None:
-            self._news.publish(row.id, "ended", {"status": final.status, "end_reason": final.end_reason})
+            self._news.publish(row.id, "ended", ending(final))
         self._news.close(row.id)
 
     def _fenced(self, call_id: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import structlog
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -70,6 +70,10 @@ class Problem(BaseModel):
     code: Code
     detail: str
     errors: list[FieldError] | None = None
+    needed_usd: str | None = Field(None, description="With 402: what has to be there for the first minute.")
+    available_usd: str | None = Field(
+        None, description="With 402: what is there, of the credit or of the budget per call."
+    )
 
 
 class Unparsable(Refused):
@@ -127,6 +131,7 @@ def problem(refused: Refused) -> Response:
             "code": refused.code,
             "detail": refused.detail,
             "errors": refused.errors if isinstance(refused, InvalidFields) else None,
+            **refused.members,
         }
     )
     headers: dict[str, str] = {}

@@ -76,7 +76,7 @@ def _operation(op: AnyOp, refs: Refs) -> Json:
 
 def _operation_id(op: AnyOp) -> str:
     words = op.path.replace("{", "").replace("}", "").replace(".", "_").strip("/").split("/")
-    return "_".join([op.method.lower(), *words])
+    return "_".join([op.method.lower(), *words]) if op.path != "/" else "get_index"
 
 
 def _success(op: AnyOp, status: int, refs: Refs) -> Json:

@@ -32,6 +32,7 @@ MIN_DISTINCT_BYTES = 8
 
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
 _REGION = re.compile(r"[A-Z]{2}")
+_DATABASE = re.compile(r"sqlite(\+\w+)?:///[^:?][^?]*|postgres(ql)?(\+\w+)?://.+")
 _ACCOUNT = re.compile(r"AC[0-9a-fA-F]{32}")
 
 
@@ -79,6 +80,12 @@ def _origin(url: str) -> str:
     return url.rstrip("/")
 
 
+def _database(url: str) -> str:
+    if not _DATABASE.fullmatch(url):
+        raise ValueError("must be sqlite+aiosqlite:///path or postgresql+asyncpg://user@host/name")
+    return url
+
+
 def _account(text: str) -> str:
     if not _ACCOUNT.fullmatch(text):
         raise ValueError("must be AC followed by 32 hexadecimal digits")
@@ -100,6 +107,7 @@ def _regions(regions: tuple[str, ...]) -> tuple[str, ...]:
 SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
 Secret = Annotated[SecretStr, AfterValidator(_not_empty)]
 Origin = Annotated[str, AfterValidator(_origin)]
+DatabaseUrl = Annotated[str, AfterValidator(_database)]
 AccountSid = Annotated[str, AfterValidator(_account)]
 E164 = Annotated[str, AfterValidator(_number)]
 Regions = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_regions)]
@@ -125,7 +133,7 @@ class Settings(BaseModel):
     data_dir: Path = Field(
         Path("data"), description="Directory of the database, the journals and recordings."
     )
-    database_url: str = Field(
+    database_url: DatabaseUrl = Field(
         "",
         description="sqlite+aiosqlite:///path or postgresql+asyncpg://…; default callmeback.db in DATA_DIR.",
     )
@@ -169,7 +177,8 @@ class Settings(BaseModel):
     )
     twilio_api_url: Origin = Field("https://api.twilio.com", description="Replaces every twilio.com host.")
     simulated_callee: Literal["talks", "listens"] = Field(
-        "talks", description="Who answers simulated phones: somebody with recorded lines, or a silent listener."
+        "talks",
+        description="Who answers simulated phones: somebody with recorded lines, or a silent listener.",
     )
     operator_country: Regions = Field(("US",), description="Countries that may be rung, two letters each.")
     operator_name: str = Field(

@@ -20,7 +20,6 @@ from websockets.exceptions import ConnectionClosed
 from pipeline.carriers.callee import FRAME_BYTES, FRAME_MS, Callee, HangUp, Press, Vanish
 from pipeline.clock import Clock
 
-
 LONGEST_STALL_S = 1.0
 """Lateness that is caught up with; what lies beyond is lost time."""
 

@@ -170,7 +170,8 @@ class Call:
             case ev.UtteranceQueued():
                 self.playout.complete(event.utterance)
             case ev.MarkReached():
-                self.playout.reached(event.chunk)
+                if self.playout.reached(event.chunk):
+                    self._count.failures = 0
         self.playout.moved = self._now
 
     def _machine(self, kind: str) -> None:
@@ -260,7 +261,7 @@ class Call:
                     self._close(self.spending.reason, self.start.phrases.out_of_time)
                 return
             self._out += charges
-            self._say(sentence)
+            self._say(sentence, written=True)
             if self.phase is not Phase.SPEAKING:
                 self._enter(Phase.SPEAKING)
 
@@ -268,15 +269,13 @@ class Call:
         rest = self.replies.finish(event.reply)
         if rest is not None and self.phase in TALKING:
             self._speak(rest)
-            if self.replies.spoken:
-                self._count.failures = 0
-            elif self.phase in TALKING:
+            if not self.replies.spoken and self.phase in TALKING:
                 self._fail()
         self._out += self.replies.count(event, self._now)
 
-    def _say(self, text: str, *, protected: bool = False) -> None:
+    def _say(self, text: str, *, protected: bool = False, written: bool = False) -> None:
         self._count.utterances += 1
-        self.playout.say(self._count.utterances, text, protected=protected)
+        self.playout.say(self._count.utterances, text, protected=protected, written=written)
         self.playout.moved = self._now
         self._out.append(fx.Say(self._count.utterances, text))
 

@@ -11,20 +11,34 @@ CallMeBackError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class CallMeBackError(Exception):
     """Root of the tree."""
 
 
 class Refused(CallMeBackError):
-    """The user may not do this now. `code` is one of the stable problem codes."""
+    """The user may not do this now. `code` is one of the stable problem codes.
 
-    def __init__(self, code: str, detail: str, *, status: int = 422, retry_after: int | None = None) -> None:
+    `members` are further facts for a program, by the name a problem document gives them.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        status: int = 422,
+        retry_after: int | None = None,
+        members: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
         self.status = status
         self.retry_after = retry_after
+        self.members = members or {}
 
 
 class TheirFault(CallMeBackError):

@@ -18,11 +18,15 @@ MS_PER_CHAR = 60
 
 @dataclass(slots=True)
 class Utterance:
-    """One `Say`. `queued_ms` is with the carrier, `heard_ms` proven by marks."""
+    """One `Say`, `written` by the model or from stock.
+
+    `queued_ms` is with the carrier, `heard_ms` proven by marks.
+    """
 
     number: int
     text: str
     protected: bool
+    written: bool = False
     queued_ms: int = 0
     heard_ms: int = 0
     complete: bool = False
@@ -65,8 +69,8 @@ class Playout:
         """When the last mark would be back, if the carrier loses none."""
         return Millis(self.moved + sum(ms for _, _, ms in self._chunks))
 
-    def say(self, number: int, text: str, *, protected: bool) -> None:
-        self._utterances[number] = Utterance(number, text, protected)
+    def say(self, number: int, text: str, *, protected: bool, written: bool = False) -> None:
+        self._utterances[number] = Utterance(number, text, protected, written)
 
     def queued(self, number: int, chunk: int, ms: int, at: Millis) -> None:
         if (utterance := self._utterances.get(number)) is not None:
@@ -81,17 +85,22 @@ class Playout:
             utterance.complete = True
             self._finish(utterance)
 
-    def reached(self, chunk: int) -> None:
-        """A mark came back. Unknown chunks were cut before and prove nothing."""
+    def reached(self, chunk: int) -> bool:
+        """A mark came back: whether something the model wrote was heard.
+
+        Unknown chunks were cut before and prove nothing.
+        """
         if all(known != chunk for known, _, _ in self._chunks):
-            return
-        known = None
+            return False
+        known, written = None, False
         while known != chunk:
             known, number, ms = self._chunks.popleft()
             utterance = self._utterances.get(number)
             if utterance is not None:
+                written = written or utterance.written
                 utterance.heard_ms += ms
                 self._finish(utterance)
+        return written
 
     def drop(self, number: int) -> None:
         """An utterance failed: what was sent of it will be heard, the rest is not waited for."""

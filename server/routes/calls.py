@@ -13,6 +13,7 @@ from pydantic import Field
 from starlette.responses import FileResponse, Response
 
 from pipeline.core.money import usd
+from server.endings import duration
 from server.errors import invalid, not_found
 from server.parts import PlaceCall
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Text, Usd, View, When
@@ -97,15 +98,6 @@ class Transcript(View):
 
 def is_over(call: CallRow) -> bool:
     return STATUS_RANK[call.status] == OVER
-
-
-def duration(call: CallRow) -> int | None:
-    """Whole seconds: the carrier's count where it is known, else what we saw; None until answered and over."""
-    if call.carrier_seconds is not None:
-        return call.carrier_seconds
-    if call.answered_at is None or call.ended_at is None:
-        return None
-    return max(0, int((call.ended_at - call.answered_at).total_seconds()))
 
 
 def view(call: CallRow) -> CallView:

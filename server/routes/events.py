@@ -17,15 +17,16 @@ from starlette.responses import Response, StreamingResponse
 from pipeline.core.errors import Refused
 from pipeline.core.money import usd
 from server.auth import authenticate
+from server.endings import duration, ending
 from server.news import Listening
-from server.routes.calls import duration, is_over, mine, turn_view
+from server.routes.calls import is_over, mine, turn_view
 from server.routing import AnyOp, Ask, Op
 from storage import turns
 from storage.db import DatabaseDown
 from storage.records import CallRow
 
 CHECK_S = 5.0
-"""How often a stream makes sure that its token still holds, and says so with a comment if nothing else was said."""
+"""How often a stream makes sure that its token still holds. Where nothing was sent since, a comment keeps it alive."""
 
 
 async def events(ask: Ask[None, None]) -> Response:
@@ -53,6 +54,7 @@ async def _live(ask: Ask[None, None], listening: Listening, call_id: str, after:
     yield "retry: 2000\n\n"
     check_at = clock.seconds() + CHECK_S
     last = after
+    quiet = True
     while True:
         try:
             async with asyncio.timeout(max(0.0, check_at - clock.seconds())):
@@ -60,14 +62,17 @@ async def _live(ask: Ask[None, None], listening: Listening, call_id: str, after:
         except StopAsyncIteration:
             return
         except TimeoutError:
-            yield ": still here\n\n"
+            if quiet:
+                yield ": still here\n\n"
         else:
+            quiet = False
             if item.missed:
                 yield f": missed {item.missed}\n\n"
             last = item.id
             yield _event(item.id, item.kind, item.data)
         if clock.seconds() >= check_at:
             check_at = clock.seconds() + CHECK_S
+            quiet = True
             call = await _checked(ask, call_id)
             if call is None:
                 return
@@ -97,7 +102,7 @@ async def _told(ask: Ask[None, None], call: CallRow, after: int) -> AsyncIterato
         yield _event(ident, "turn", turn_view(line).model_dump())
     cost = {"second": duration(call) or 0, "total_usd": usd(call.total_nano)}
     yield _event(ident + 1, "cost", cost)
-    yield _event(ident + 2, "ended", {"status": call.status, "end_reason": call.end_reason})
+    yield _event(ident + 2, "ended", ending(call))
 
 
 OPS: tuple[AnyOp, ...] = (

@@ -34,6 +34,17 @@ class Readiness(View):
     database: bool
 
 
+async def index(ask: Ask[None, None]) -> Response:
+    from server.openapi import TITLE, VERSION
+
+    text = (
+        f"{TITLE} {VERSION}: a voice server that calls you back.\n\n"
+        f"The REST interface: {ask.parts.settings.public_url}/openapi.json\n"
+        "How to place a call: README.md and docs/api.md, which come with the server.\n"
+    )
+    return Response(text, media_type="text/plain")
+
+
 async def healthz(_ask: Ask[None, None]) -> Health:
     return Health(status="ok")
 
@@ -85,11 +96,14 @@ async def openapi(_ask: Ask[None, None]) -> Response:
 
 
 OPS: tuple[AnyOp, ...] = (
+    Op("GET", "/", index, "What this is, and where to read on", media="text/plain", public=True),
     Op("GET", "/healthz", healthz, "Is the process alive?", reply=Health, public=True),
+    Op("HEAD", "/healthz", healthz, "The same, without a body", reply=Health, public=True),
     Op(
         "GET", "/readyz", readyz, "Does it take calls? 503 with the same body if not", reply=Readiness, public=True,
         also=(503,),
     ),
+    Op("HEAD", "/readyz", readyz, "The same, without a body", reply=Readiness, public=True, also=(503,)),
     Op(
         "GET", "/metrics", metrics, "Figures for Prometheus: on loopback, or with METRICS_TOKEN", media="text/plain",
         public=True, refuses=((404, "not_found"),),

@@ -197,8 +197,9 @@ async def _converse(
     try:
         async with asyncio.TaskGroup() as tasks:
             draining = tasks.create_task(line.drain())
-            await _listen(websocket, live, guard, clock, start.stream_sid)
-            draining.cancel()
+            # A task of its own, so that a frame does not wake all the layers of the request above it.
+            listening = tasks.create_task(_listen(websocket, live, guard, clock, start.stream_sid))
+            listening.add_done_callback(lambda _: draining.cancel())
     except* BadStream as bad:
         reason = EndReason.BAD_STREAM
         log.warning("media_stream_bad", call_sid=start.call_sid, why=str(bad.exceptions[0]))
@@ -230,10 +231,13 @@ async def _listen(websocket: WebSocket, live: Live, guard: Guard, clock: Clock, 
         except BadStream:
             guard.spoiled()
             continue
-        if isinstance(message, Connected | Start) or not guard.in_order(message.sequence):
+        if isinstance(message, Media):  # first: nearly every message is one
+            if guard.in_order(message.sequence):
+                live.hear(message.mulaw)
+            else:
+                guard.spoiled()
+        elif isinstance(message, (Connected, Start)) or not guard.in_order(message.sequence):
             guard.spoiled()
-        elif isinstance(message, Media):
-            live.hear(message.mulaw)
         elif isinstance(message, Stop):
             return
         else:

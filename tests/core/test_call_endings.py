@@ -313,3 +313,14 @@ def test_a_transcriber_that_fails_for_good_while_it_rings_ends_the_call_before_i
     ended = story.end()
     assert (ended.reason, ended.total) == (None, 0)
     assert len(story.all(fx.Listen)) == 3
+
+
+def test_a_voice_that_fails_reply_after_reply_is_given_up_although_the_apology_is_heard() -> None:
+    story = told()
+    for _ in range(3):
+        story.reply("This will not be heard.").say("Hello there.")
+        story.run(1_600)
+        number = story.all(fx.Say)[-1].utterance
+        story.post(lambda at, n=number: ev.EngineFailed(at, "tts", n, "failed"))  # type: ignore[misc]
+        story.run(6_000)
+    assert story.end().reason is EndReason.ENGINE_FAILURE

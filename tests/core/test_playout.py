@@ -135,6 +135,6 @@ def test_what_was_heard_is_the_beginning_of_what_was_said_and_grows(
     text: str, one: int, two: int, complete: bool
 ) -> None:
     less, more = sorted((one, two))
-    heard = [Utterance(1, text, False, 4_000, ms, complete).heard for ms in (less, more)]
+    heard = [Utterance(1, text, False, False, 4_000, ms, complete).heard for ms in (less, more)]
     assert text.startswith(heard[1])
     assert heard[1].startswith(heard[0])

@@ -11,13 +11,7 @@ stamps never go backwards, its charges are its total, no task and no engine is l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    asynccontextmanager,
-    contextmanager,
-)
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -27,10 +21,10 @@ from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core import journal
 from pipeline.core.effects import Effect, Message
-from pipeline.core.errors import CarrierError, EngineError
+from pipeline.core.errors import CarrierError
 from pipeline.core.events import CallStarted, EndReason, Event
 from pipeline.core.money import Millis
-from pipeline.engines.base import Ear, Reply, Speaker, Thinker, Transcriber, Voice, VoiceActivity, VoiceTrack
+from pipeline.engines.base import Speaker, Thinker, Transcriber
 from pipeline.engines.scripted import (
     Answer,
     LoudnessActivity,
@@ -45,16 +39,16 @@ from pipeline.recorder import Recorder
 from pipeline.replay import replay
 from pipeline.runner import LiveCall
 from tests.core.story import started as core_started
+from tests.pipeline.doubles import Doors, watched
 
 BYTES_A_MS = 8
-LOUD = b"\x10\x90" * 4
+LOUD = b"\x10\x10\x90\x90" * 2
 QUIET = b"\xff" * 8
 RING_MS = 2_000
 PHASE_MS = 7
 """Frames come beside the whole seconds, and engines take odd times: two timers due at the very same
 instant run in no order that may be counted on."""
 
-T = TypeVar("T")
 E = TypeVar("E", bound=Effect)
 V = TypeVar("V", bound=Event)
 
@@ -133,159 +127,6 @@ class Around:
         if self.refuses:
             raise CarrierError("not now", retryable=True)
         self.phone.closed.set()
-
-
-# -- engines that are watched --------------------------------------------------------------
-
-
-@dataclass
-class Doors:
-    """How many engine contexts are open, and how many ever were."""
-
-    open: int = 0
-    ever: int = 0
-
-    @contextmanager
-    def track(self, inside: AbstractContextManager[T]) -> Iterator[T]:
-        with inside as thing, self._ajar():
-            yield thing
-
-    @asynccontextmanager
-    async def through(self, inside: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
-        async with inside as thing:
-            with self._ajar():
-                yield thing
-
-    @contextmanager
-    def _ajar(self) -> Iterator[None]:
-        self.open += 1
-        self.ever += 1
-        try:
-            yield
-        finally:
-            self.open -= 1
-
-
-@dataclass(frozen=True)
-class WatchedActivity:
-    inner: VoiceActivity
-    doors: Doors
-
-    def open(self, on_window: Callable[[float], None]) -> AbstractContextManager[VoiceTrack]:
-        return self.doors.track(self.inner.open(on_window))
-
-
-@dataclass(frozen=True)
-class WatchedTranscriber:
-    inner: Transcriber
-    doors: Doors
-
-    @property
-    def model(self) -> str:
-        return self.inner.model
-
-    @property
-    def ends_turns(self) -> bool:
-        return self.inner.ends_turns
-
-    def open(self) -> AbstractAsyncContextManager[Ear]:
-        return self.doors.through(self.inner.open())
-
-
-@dataclass(frozen=True)
-class WatchedThinker:
-    inner: Thinker
-    doors: Doors
-
-    @property
-    def model(self) -> str:
-        return self.inner.model
-
-    def reply(
-        self, messages: Sequence[Message], *, max_tokens: int, temperature: float
-    ) -> AbstractAsyncContextManager[Reply]:
-        return self.doors.through(self.inner.reply(messages, max_tokens=max_tokens, temperature=temperature))
-
-
-@dataclass(frozen=True)
-class WatchedSpeaker:
-    inner: Speaker
-    doors: Doors
-
-    @property
-    def model(self) -> str:
-        return self.inner.model
-
-    def open(self, voice: str) -> AbstractAsyncContextManager[Voice]:
-        return self.doors.through(self.inner.open(voice))
-
-
-def watched(engines: Engines, doors: Doors) -> Engines:
-    return Engines(
-        WatchedActivity(engines.voice_activity, doors),
-        WatchedTranscriber(engines.transcriber, doors),
-        WatchedThinker(engines.thinker, doors),
-        WatchedSpeaker(engines.speaker, doors),
-    )
-
-
-# -- engines that are down -----------------------------------------------------------------
-
-
-@dataclass
-class DeadTranscriber:
-    """Cannot be opened, the first `times` times; then it opens as the script does."""
-
-    script: ScriptedTranscriber = field(default_factory=lambda: ScriptedTranscriber([]))
-    times: int = 1_000_000
-    tried: int = 0
-    model: str = "ear"
-    ends_turns: bool = False
-
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[Ear]:
-        self.tried += 1
-        if self.tried <= self.times:
-            raise EngineError("refused", retryable=True)
-        async with self.script.open() as ear:
-            yield ear
-
-
-@dataclass
-class DeadThinker:
-    """Fails before it has written anything."""
-
-    model: str = "mind"
-    asked: int = 0
-
-    @asynccontextmanager
-    async def reply(
-        self, messages: Sequence[Message], *, max_tokens: int, temperature: float
-    ) -> AsyncIterator[Reply]:
-        self.asked += 1
-        raise EngineError("refused")
-        yield  # type: ignore[unreachable]  # makes it a generator
-
-
-@dataclass
-class DeadSpeaker:
-    """Cannot be opened, the first `times` times."""
-
-    script: ScriptedSpeaker = field(default_factory=ScriptedSpeaker)
-    times: int = 1_000_000
-    tried: int = 0
-
-    @property
-    def model(self) -> str:
-        return self.script.model
-
-    @asynccontextmanager
-    async def open(self, voice: str) -> AsyncIterator[Voice]:
-        self.tried += 1
-        if self.tried <= self.times:
-            raise EngineError("refused", retryable=True)
-        async with self.script.open(voice) as opened:
-            yield opened
 
 
 # -- the call --------------------------------------------------------------------------
@@ -444,3 +285,16 @@ def act(stage: Stage, caller: bytes = b"") -> Played:
     played = run_virtual(play(stage, caller))
     played.audit()
     return played
+
+
+def live(around: Around, clock: Clock, pages: Pages | None = None) -> LiveCall:
+    """A call for tests that play the telephone themselves."""
+    return LiveCall(
+        core_started(),
+        voice="nora",
+        engines=Stage().engines(),
+        clips=Clips(),
+        clock=clock,
+        journal=pages or Pages(),
+        outside=around,
+    )

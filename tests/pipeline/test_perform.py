@@ -18,16 +18,8 @@ from pipeline.core.events import EndReason
 from pipeline.engines.base import Ear, Hearing, Segment, Tokens, Used
 from pipeline.engines.scripted import Answer, ScriptedSpeaker, ScriptedThinker, Stretch
 from tests.core.story import LLM_IN, LLM_OUT, PHRASES, STT, started
-from tests.pipeline.rig import (
-    DeadSpeaker,
-    DeadThinker,
-    DeadTranscriber,
-    Played,
-    Stage,
-    act,
-    line,
-    speech,
-)
+from tests.pipeline.doubles import DeadSpeaker, DeadThinker, DeadTranscriber
+from tests.pipeline.rig import Played, Stage, act, line, speech
 
 GREETED_S = 4.0
 TURN = line(speech(1.0), 5.0)
@@ -62,18 +54,26 @@ def test_one_failure_after_words_were_understood_is_not_waited_for() -> None:
 
 
 def test_a_transcriber_that_never_opens_is_tried_ever_less_often() -> None:
-    """While it rings nothing else limits it: a refusing vendor must not be asked as fast as the loop turns."""
+    """A vendor that refuses at once must not be asked as fast as the loop turns."""
     dead = DeadTranscriber()
     played = act(Stage(transcriber=dead))
-    ringing = [event for event in failures(played, "stt") if event.at <= 2_000]
-    assert 2 <= len(ringing) <= 4
-    assert dead.tried < 12
+    assert [event.at for event in failures(played, "stt")] == [0, 500, 1_500]
+    assert dead.tried == 3
+    assert (played.ended.reason, played.ended.total) == (None, 0), "given up before anybody answered"
+
+
+def test_a_transcriber_that_dies_in_mid_call_ends_it() -> None:
+    dead = DeadTranscriber(dies_after=8.0)
+    played = act(Stage(transcriber=dead))
+    assert [event.at for event in failures(played, "stt")][:3] == [8_000, 8_500, 9_500]
+    assert dead.tried < 8, "also while it says goodbye"
+    assert played.heard()[-1].endswith(PHRASES.goodbye)
     assert played.ended.reason is EndReason.ENGINE_FAILURE
 
 
 def test_a_transcriber_that_opens_late_hears_all_the_same() -> None:
     script = Stage(hears=["What is new?"]).engines().transcriber
-    dead = DeadTranscriber(script=script, times=2)  # type: ignore[arg-type]  # the scripted one, as made above
+    dead = DeadTranscriber(script=script, times=2)
     played = act(Stage(transcriber=dead, answers=["Not much."], stays=5.0), line(GREETED_S, TURN))
     assert played.heard()[1:3] == ["c: What is new?", "a: Not much."]
 
@@ -251,7 +251,7 @@ def test_a_speaker_that_opens_in_the_end_speaks() -> None:
 
 
 def test_with_all_three_engines_dead_the_call_still_ends_by_itself() -> None:
-    stage = Stage(transcriber=DeadTranscriber(), thinker=DeadThinker(), speaker=DeadSpeaker())
+    stage = Stage(transcriber=DeadTranscriber(dies_after=1.0), thinker=DeadThinker(), speaker=DeadSpeaker())
     played = act(stage, line(1.0, TURN * 4))
     assert played.ended.reason is EndReason.ENGINE_FAILURE
     assert played.around.hang_ups == 1
@@ -263,7 +263,9 @@ def test_with_all_three_engines_dead_the_call_still_ends_by_itself() -> None:
 def test_with_phrases_in_stock_it_ends_politely_with_all_three_dead() -> None:
     clips = Clips()
     act(Stage(clips=clips, stays=2.0, speaker=ScriptedSpeaker()))
-    stage = Stage(clips=clips, transcriber=DeadTranscriber(), thinker=DeadThinker(), speaker=DeadSpeaker())
+    stage = Stage(
+        clips=clips, transcriber=DeadTranscriber(dies_after=4.0), thinker=DeadThinker(), speaker=DeadSpeaker()
+    )
     played = act(stage)
     assert played.heard()[-1] == f"a: {PHRASES.goodbye}"
     assert played.ended.reason is EndReason.ENGINE_FAILURE

@@ -1,4 +1,4 @@
-"""Whole calls through the shell: who speaks when, what is paid, how a call ends, what it leaves behind."""
+"""Whole calls through the shell: who speaks when, what is paid, what is written, what is left behind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clips import Clips
 from pipeline.clock import Clock, run_virtual
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
@@ -19,18 +18,15 @@ from pipeline.journal_file import JournalFile, read_lines
 from pipeline.recorder import Recorder
 from pipeline.replay import replay
 from pipeline.runner import INBOX_EVENTS, LiveCall
-from tests.core.story import LLM_OUT, PHRASES, minutes_paid, started
-from tests.pipeline.rig import Around, Pages, Phone, Played, Stage, act, line, play, speech
+from tests.core.story import LLM_OUT, PHRASES, started
+from tests.pipeline.rig import Around, Pages, Phone, Played, Stage, act, line, live, play, speech
 
 BARS = {"greeting": 20, "clear": 300}
 """Milliseconds: a frame from the media socket to the greeting, and from a loud frame to `clear`."""
 
+GREETED_S = 4.0
+
 ANSWER = "Not much here, it has been a quiet week. And what about you, how was yours?"
-
-
-def greeted() -> float:
-    """Seconds until the greeting was heard."""
-    return 4.0
 
 
 # -- a conversation ----------------------------------------------------------------------
@@ -44,7 +40,7 @@ def test_the_greeting_prepared_while_it_rang_starts_within_a_frame() -> None:
 
 def test_a_turn_is_taken_answered_and_paid() -> None:
     played = act(
-        Stage(hears=["What is new?"], answers=["Not much. And you?"]), line(greeted(), speech(1.0), 6.0)
+        Stage(hears=["What is new?"], answers=["Not much. And you?"]), line(GREETED_S, speech(1.0), 6.0)
     )
     assert played.heard()[:3] == [
         f"a: {PHRASES.disclosure} {PHRASES.greeting}",
@@ -59,7 +55,7 @@ def test_a_turn_is_taken_answered_and_paid() -> None:
 
 def test_an_answer_comes_half_a_second_after_the_voice_ends() -> None:
     """The configured silence, then the engines' own time; the shell adds nothing in virtual time."""
-    played = act(Stage(hears=["Hello?"], answers=["Hi."]), line(greeted(), speech(1.0)))
+    played = act(Stage(hears=["Hello?"], answers=["Hi."]), line(GREETED_S, speech(1.0)))
     (stopped,) = (
         at - event.silence_ms
         for at, event in zip(played.when(ev.SpeechStopped), played.events(ev.SpeechStopped), strict=True)
@@ -73,7 +69,7 @@ def test_a_reply_is_spoken_before_the_model_has_finished() -> None:
     sentences = "This is the first sentence. " + "And here come a good many more words. " * 6
     played = act(
         Stage(hears=["Tell me a story."], answers=[Answer(sentences, first_ms=200, piece_ms=60)]),
-        line(greeted(), speech(1.0), 25.0),
+        line(GREETED_S, speech(1.0), 25.0),
     )
     said = played.when_said("This is the first sentence.")
     (finished,) = played.when(ev.ReplyFinished)
@@ -90,7 +86,7 @@ def test_a_transcriber_that_ends_turns_is_believed() -> None:
             transcriber=ScriptedTranscriber(["What is new?"], delay_ms=50, ends_turns=True, model="ear"),
             answers=["Not much."],
         ),
-        line(greeted(), speech(1.0)),
+        line(GREETED_S, speech(1.0)),
     )
     assert played.heard()[1] == "c: What is new?"
     (ended,), (asked,) = played.when(ev.TurnEnded), played.times(fx.AskReply)
@@ -104,7 +100,7 @@ def test_a_transcriber_that_ends_turns_is_believed() -> None:
 def test_barge_in_clears_the_line_within_300_ms_of_the_first_loud_frame(offset_ms: int) -> None:
     loud_at = 9.0 + offset_ms / 1000
     stage = Stage(hears=["Hello.", "Wait, stop."], answers=[ANSWER, "Yes?"], stays=6.0)
-    played = act(stage, line(greeted(), speech(1.0), loud_at - 5.0, speech(0.8), 3.0))
+    played = act(stage, line(GREETED_S, speech(1.0), loud_at - 5.0, speech(0.8), 3.0))
     first_loud_frame = int(loud_at * 1000) // 20 * 20 + 20
     clear = next(at for at in played.clears if at > 5_000)
     assert 0 < clear - first_loud_frame <= BARS["clear"]
@@ -115,7 +111,7 @@ def test_barge_in_clears_the_line_within_300_ms_of_the_first_loud_frame(offset_m
 
 def test_nothing_reaches_the_line_between_clear_and_the_next_answer() -> None:
     stage = Stage(hears=["Hello.", "Wait, stop."], answers=[ANSWER, "Yes?"], stays=6.0)
-    played = act(stage, line(greeted(), speech(1.0), 4.0, speech(0.8), 3.0))
+    played = act(stage, line(GREETED_S, speech(1.0), 4.0, speech(0.8), 3.0))
     clear = next(at for at in played.clears if at > 5_000)
     after = [at for at in played.arrived if at > clear]
     assert after[0] >= played.when_said("Yes?")
@@ -124,7 +120,7 @@ def test_nothing_reaches_the_line_between_clear_and_the_next_answer() -> None:
 @pytest.mark.parametrize("ms", [40, 100, 150])
 def test_a_click_does_not_stop_the_voice(ms: int) -> None:
     stage = Stage(hears=["Hello.", ""], answers=[ANSWER], stays=8.0)
-    played = act(stage, line(greeted(), speech(1.0), 4.0, speech(ms / 1000), 3.0))
+    played = act(stage, line(GREETED_S, speech(1.0), 4.0, speech(ms / 1000), 3.0))
     assert f"a: {ANSWER}" in played.heard()
     assert not [at for at in played.clears if at < 17_000]
     assert played.all(fx.AskReply)[-1].reply == 1
@@ -139,7 +135,7 @@ def test_a_barge_in_during_the_disclosure_waits_for_it() -> None:
 def test_a_dropped_reply_still_pays_its_tokens() -> None:
     slow = Answer("One two three four five six seven eight nine ten.", first_ms=200, piece_ms=400)
     stage = Stage(hears=["Hello.", "Never mind that."], answers=[slow, "Fine."], stays=4.0)
-    played = act(stage, line(greeted(), speech(1.0), 1.4, speech(0.8), 4.0))
+    played = act(stage, line(GREETED_S, speech(1.0), 1.4, speech(0.8), 4.0))
     assert played.all(fx.DropReply) == [fx.DropReply(1)]
     first, second = played.events(ev.ReplyFinished)
     assert (first.reply, second.reply) == (1, 2)
@@ -152,142 +148,8 @@ def test_a_reply_dropped_before_it_began_reports_no_tokens() -> None:
     """The model's context is never entered; the reply is over all the same, and free."""
     slow = Answer("Never spoken.", first_ms=60_000)
     stage = Stage(hears=["Hello.", "Are you there?"], answers=[slow, "Yes."], stays=4.0)
-    played = act(stage, line(greeted(), speech(1.0), 2.0, speech(0.8), 4.0))
+    played = act(stage, line(GREETED_S, speech(1.0), 2.0, speech(0.8), 4.0))
     assert [event.tokens_out > 0 for event in played.events(ev.ReplyFinished)] == [False, True]
-
-
-# -- how calls end -----------------------------------------------------------------------
-
-
-def test_silence_is_asked_about_twice_and_then_ends_the_call() -> None:
-    played = act(Stage())
-    assert played.said()[2:] == [PHRASES.still_there, PHRASES.still_there, PHRASES.goodbye]
-    assert played.ended.reason is EndReason.IDLE
-
-
-def test_hang_up_is_asked_for_only_after_the_goodbye_was_heard() -> None:
-    played = act(Stage())
-    goodbye = played.all(fx.Say)[-1]
-    assert goodbye.text == PHRASES.goodbye
-    chunks = [event.chunk for event in played.events(ev.AudioQueued) if event.utterance == goodbye.utterance]
-    mark = next(
-        at
-        for at, event in zip(played.when(ev.MarkReached), played.events(ev.MarkReached), strict=True)
-        if event.chunk == chunks[-1]
-    )
-    assert played.times(fx.HangUp) == [mark]
-    assert mark - played.when_said(PHRASES.goodbye) >= 60 * len(PHRASES.goodbye)
-    assert played.around.hang_ups == 1
-
-
-def test_a_carrier_that_refuses_to_hang_up_loses_its_socket() -> None:
-    played = act(Stage(refuses=True))
-    assert played.around.hang_ups == 1
-    assert played.phone.closed.is_set()
-    assert played.ended.reason is EndReason.IDLE
-
-
-def test_the_longest_duration_ends_with_a_goodbye() -> None:
-    limits = Limits(max_duration_ms=60_000, idle_prompt_ms=60_000)
-    played = act(Stage(start=started(limits=limits)))
-    assert played.ended.reason is EndReason.MAX_DURATION
-    assert 48_000 <= played.when_said(PHRASES.goodbye) <= 48_020
-    assert played.ended.seconds <= 60
-    assert not played.all(fx.Warned)
-
-
-def test_a_budget_of_two_minutes_warns_at_sixty_seconds_and_says_goodbye_at_108() -> None:
-    """The demo's story: two carrier minutes are bought, never a third."""
-    stage = Stage(
-        start=started(minutes_paid(2), binds=EndReason.BUDGET),
-        hears=["Tell me more."] * 20,
-        answers=["It was a fine day."] * 20,
-    )
-    played = act(stage, line(greeted(), line(speech(1.0), 7.0) * 20))
-    (warned,), (goodbye,) = played.times(fx.Warned), [played.when_said(PHRASES.out_of_time)]
-    assert 58_000 <= warned <= 65_000
-    assert 107_900 <= goodbye <= 108_050
-    assert played.when_said(PHRASES.warning) == warned
-    assert played.ended.reason is EndReason.BUDGET
-    assert played.ended.seconds < 120
-    assert played.ended.total <= stage.start.allowance.allowed
-    carrier = [charge for charge in played.all(fx.Charge) if charge.line.startswith("carrier")]
-    assert [charge.to_qty for charge in carrier] == [60, 120]
-
-
-def test_a_line_that_drops_in_mid_speech_ends_the_call() -> None:
-    stage = Stage(asides={1.0: lambda call: call.dropped(EndReason.CALLER_HUNG_UP)})
-    played = act(stage)
-    assert played.ended.reason is EndReason.CALLER_HUNG_UP
-    assert played.times(fx.Hush) == played.times(fx.HangUp)
-    assert max(played.arrived) <= 1_000
-    assert played.heard() == ["a: I am an"]
-
-
-@pytest.mark.parametrize(
-    ("kind", "reason"),
-    [("fax", EndReason.FAX), ("machine_end_beep", EndReason.VOICEMAIL)],
-)
-def test_a_machine_is_not_talked_to(kind: str, reason: EndReason) -> None:
-    played = act(Stage(asides={5.0: lambda call: call.machine(kind)}))
-    assert played.ended.reason is reason
-    assert (PHRASES.voicemail in played.said()) == (reason is EndReason.VOICEMAIL)
-
-
-def test_the_user_and_the_operator_can_end_it() -> None:
-    user = act(Stage(asides={5.0: lambda call: call.ask_hang_up(EndReason.USER_HUNG_UP)}))
-    assert user.ended.reason is EndReason.USER_HUNG_UP
-    assert user.times(fx.HangUp)[0] < 5_050
-    drained = act(Stage(asides={5.0: lambda call: call.ask_hang_up(EndReason.DRAINED)}))
-    assert drained.ended.reason is EndReason.DRAINED
-    assert drained.said()[-1] == PHRASES.goodbye
-
-
-def test_digits_are_noted_and_change_nothing() -> None:
-    played = act(Stage(stays=6.0, asides={5.0: lambda call: call.pressed("5")}))
-    assert [event.digit for event in played.events(ev.DigitPressed)] == ["5"]
-    assert played.ended.reason is EndReason.CALLER_HUNG_UP
-
-
-async def ring_out(answer: bool) -> Around:
-    """A call whose media socket never comes."""
-    clock = Clock()
-    around = Around(Phone(clock))
-    call = live(around, clock)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(call.run())
-        await asyncio.sleep(20)
-        if answer:
-            call.answered()
-        await around.phone.closed.wait() if answer else None
-        call.carrier_done("completed" if answer else "no-answer", 11 if answer else 0)
-    return around
-
-
-def live(around: Around, clock: Clock, pages: Pages | None = None) -> LiveCall:
-    return LiveCall(
-        started(),
-        voice="nora",
-        engines=Stage().engines(),
-        clips=Clips(),
-        clock=clock,
-        journal=pages or Pages(),
-        outside=around,
-    )
-
-
-def test_nobody_answers_and_nothing_is_charged() -> None:
-    around = run_virtual(ring_out(answer=False))
-    effects = [effect for _, made in around.steps for effect in made]
-    assert isinstance(effects[-1], fx.Ended)
-    assert (effects[-1].reason, effects[-1].total) == (None, 0)
-
-
-def test_a_call_without_sound_is_hung_up_after_ten_seconds() -> None:
-    around = run_virtual(ring_out(answer=True))
-    hung_up = [event.at for event, made in around.steps if any(isinstance(one, fx.HangUp) for one in made)]
-    assert hung_up == [30_000]
-    assert around.hang_ups == 1
 
 
 # -- the journal -------------------------------------------------------------------------
@@ -297,7 +159,7 @@ def test_a_call_without_sound_is_hung_up_after_ten_seconds() -> None:
 def test_a_journal_that_cannot_be_written_ends_the_call_and_the_charges_stand(room: int) -> None:
     thinker = ScriptedThinker([ANSWER] * 3, first_ms=200, model="mind")
     stage = Stage(hears=["Hello."] * 3, thinker=thinker, pages=Pages(room))
-    played = act(stage, line(greeted(), speech(1.0), 4.0, speech(1.0), 4.0))
+    played = act(stage, line(GREETED_S, speech(1.0), 4.0, speech(1.0), 4.0))
     assert isinstance(stage.pages, Pages)
     assert (stage.pages.steps, stage.pages.closed) == (room, True)
     assert played.ended.reason in (EndReason.ENGINE_FAILURE, None)
@@ -311,7 +173,7 @@ def test_a_reply_that_could_not_be_journalled_is_not_bought() -> None:
         thinker = ScriptedThinker(["Fine."], first_ms=200, model="mind")
         played = act(
             Stage(hears=["Hello."], thinker=thinker, pages=Pages(room), stays=4.0),
-            line(greeted(), speech(1.0)),
+            line(GREETED_S, speech(1.0)),
         )
         return played, len(thinker.requests)
 
@@ -341,6 +203,16 @@ def test_a_journal_that_cannot_be_closed_does_not_take_the_call_down() -> None:
     assert whole.ended.reason is EndReason.CALLER_HUNG_UP
 
 
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="this system has no null device")
+def test_a_journal_that_cannot_be_carried_to_the_disk_is_closed_all_the_same() -> None:
+    """The null device takes everything and syncs nothing."""
+    journal = JournalFile(Path("/dev/null"))
+    played = act(Stage(pages=journal, stays=5.0))
+    assert played.ended.reason is EndReason.CALLER_HUNG_UP
+    with pytest.raises(ValueError, match="closed"):
+        journal.append(*played.around.steps[0])
+
+
 def test_the_file_replays_and_the_recording_is_as_long_as_the_call(tmp_path: Path) -> None:
     stage = Stage(
         hears=["Hello."],
@@ -348,7 +220,7 @@ def test_the_file_replays_and_the_recording_is_as_long_as_the_call(tmp_path: Pat
         pages=JournalFile(tmp_path / "1.journal"),
         recorder=Recorder(tmp_path / "1.wav"),
     )
-    played = act(stage, line(greeted(), speech(1.0)))
+    played = act(stage, line(GREETED_S, speech(1.0)))
     lines = read_lines(tmp_path / "1.journal")
     assert replay(lines).exact
     assert len(lines) == len(played.around.steps) + len(played.effects)
@@ -419,7 +291,7 @@ def test_an_inbox_that_runs_over_ends_the_call_and_keeps_what_costs_money() -> N
 
     slow = Answer("One two three four five six.", first_ms=100, piece_ms=300)
     stage = Stage(hears=["Hello."], answers=[slow], stays=30.0, asides={6.5: flood})
-    played = act(stage, line(greeted(), speech(1.0)))
+    played = act(stage, line(GREETED_S, speech(1.0)))
     assert played.ended.reason is EndReason.ENGINE_FAILURE
     assert len(played.events(ev.DigitPressed)) <= INBOX_EVENTS
     (finished,) = played.events(ev.ReplyFinished)
@@ -465,6 +337,7 @@ def story(number: int) -> tuple[Stage, bytes]:
     return stage, line(3.7 + kind / 10, speech(0.7), 1.5 + kind / 5, speech(0.6), 2.0)
 
 
+@pytest.mark.slow
 def test_hundreds_of_calls_at_once_are_each_as_if_alone() -> None:
     alone = [act(*story(kind)).lines for kind in range(8)]
 
@@ -502,7 +375,7 @@ def test_a_stretch_heard_in_parts_is_one_turn() -> None:
         "if you are free.",
     ]
     played = act(
-        Stage(hears=hears, answers=["Yes."], stays=5.0), line(greeted(), speech(0.8), 0.3, speech(0.8))
+        Stage(hears=hears, answers=["Yes."], stays=5.0), line(GREETED_S, speech(0.8), 0.3, speech(0.8))
     )
     assert "c: I was wondering if you are free." in played.heard()
     assert [event.text for event in played.events(ev.Heard)] == ["I was"]

@@ -10,7 +10,8 @@ from pipeline.engines.scripted import Answer
 from pipeline.replay import rerun
 from pipeline.timeline import Entry, TurnLatency, entries, latencies
 from tests.core.story import PHRASES, minutes_paid, started
-from tests.pipeline.rig import RING_MS, DeadTranscriber, Stage, act, line, speech
+from tests.pipeline.doubles import DeadTranscriber
+from tests.pipeline.rig import RING_MS, Stage, act, line, speech
 
 ANSWER = "Not much here, it has been a quiet week. And what about you, how was yours?"
 

@@ -80,5 +80,7 @@ async def test_without_any_setting_the_carrier_is_simulated_and_the_secret_made(
     async with app.router.lifespan_context(app):
         parts: Parts = app.state.parts
         await parts.carrier.send_sms("+12025550142", "123456 is your code.")
+    for folder in (tmp_path / "new", tmp_path / "new" / "calls"):
+        assert folder.stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "new" / "jwt_secret").stat().st_mode & 0o777 == 0o600
     assert "Text message to +12025550142: 123456" in capsys.readouterr().out

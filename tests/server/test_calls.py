@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -109,7 +110,6 @@ async def test_history_is_newest_first_page_by_page(rig: Rig, ann: Person) -> No
 async def test_a21_a_call_of_somebody_else_is_no_call(rig: Rig, ann: Person) -> None:
     call = await stored_call(rig, ann)
     await close(rig, call)
-    rig.parts.settings.calls_dir.mkdir(parents=True)
     (rig.parts.settings.calls_dir / f"{call.id}.journal").write_text("words")
     bob = await rig.register("bob@example.com")
     for tail in ("", "/costs", "/transcript", "/events", "/journal", "/audio"):
@@ -122,7 +122,6 @@ async def test_a21_a_call_of_somebody_else_is_no_call(rig: Rig, ann: Person) -> 
 async def test_files_are_given_once_the_books_are_closed(rig: Rig, ann: Person) -> None:
     call = await stored_call(rig, ann)
     folder = rig.parts.settings.calls_dir
-    folder.mkdir(parents=True)
     (folder / f"{call.id}.journal").write_bytes(b"line 1\n")
     (folder / f"{call.id}.wav").write_bytes(b"RIFF")
     assert (await ann.get(f"/api/calls/{call.id}/journal")).status_code == 404, "still being written"
@@ -156,7 +155,9 @@ async def test_the_events_of_a_call_that_is_over_come_from_its_rows(rig: Rig, an
         ("1", "turn"), ("2", "turn"), ("3", "cost"), ("4", "ended"),
     ]  # fmt: skip
     assert events[2]["data"] == '{"second":20,"total_usd":"0.023"}'
-    assert events[3]["data"] == '{"status":"completed","end_reason":"caller_hung_up"}'
+    assert json.loads(events[3]["data"]) == {
+        "status": "completed", "end_reason": "caller_hung_up", "duration_seconds": 20, "total_usd": "0.023",
+    }  # fmt: skip
     resumed = await ann.ask("GET", f"/api/calls/{call.id}/events", headers={"last-event-id": "40"})
     assert [event["id"] for event in parsed(resumed.text)] == ["41", "42", "43", "44"], "ids never go back"
 

@@ -41,7 +41,24 @@ def test_migrate_says_how_much_it_did(run: Run) -> None:
     assert second.stdout == "0 migrations applied\n"
 
 
+@pytest.mark.parametrize("words", [["sql", "SELECT 1"], ["credit", "a@example.com", "5"], ["audit"]])
+def test_a_database_that_is_not_there_is_said_and_not_made(
+    run: Run, tmp_path: Path, words: list[str]
+) -> None:
+    result = run(*words)
+    assert result.exit_code == 1
+    file = tmp_path / "callmeback.db"
+    assert result.stderr == (
+        f"callmeback: there is no database at {file}; start the server or run: callmeback migrate\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+    run("migrate")
+    assert file.is_file()
+    assert "there is no database" not in run(*words).stderr
+
+
 def test_sql_binds_parameters_and_prints_json_lines(run: Run) -> None:
+    run("migrate")
     name = "O'Hara; DROP TABLE users; --"
     params = [
         f"--param={pair}" for pair in ("id=u1", "email=a@example.com", "hash=x=y", f"name={name}", "phone=1")
@@ -67,6 +84,7 @@ def test_sql_binds_parameters_and_prints_json_lines(run: Run) -> None:
 
 
 def test_a_file_runs_whole_or_not_at_all(run: Run, tmp_path: Path) -> None:
+    run("migrate")
     file = tmp_path / "two.sql"
     one = "INSERT INTO users (id, email, password_hash, name) VALUES ('u1', 'a@example.com', 'x', 'A');"
     file.write_text(f"{one}\nINSERT INTO nowhere VALUES (1);")
@@ -99,6 +117,7 @@ def test_a_file_runs_whole_or_not_at_all(run: Run, tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_done_says_so_and_exits(run: Run, words: list[str], code: int) -> None:
+    run("migrate")
     result = run(*words)
     assert result.exit_code == code
     assert result.stderr.strip()
@@ -106,6 +125,7 @@ def test_what_cannot_be_done_says_so_and_exits(run: Run, words: list[str], code:
 
 
 def test_credit_is_granted_once_under_a_key_and_audited(run: Run) -> None:
+    run("migrate")
     params = [f"--param={pair}" for pair in ("id=u1", "email=a@example.com", "hash=x", "name=A", "phone=1")]
     run("sql", INSERT, *params)
     assert run("credit", "A@Example.com", "12.50").stdout == "granted: balance 12.50 USD\n"
@@ -132,12 +152,21 @@ def test_a46_bad_settings_are_named_without_their_values(run: Run, command: list
     assert "canary" not in result.output
 
 
+def test_a_data_directory_that_cannot_be_made_is_one_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for words, data_dir in ((["migrate"], tmp_path / "file"), (["migrate"], tmp_path / "file" / "data")):
+        result = run(*words, DATA_DIR=str(data_dir))
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"callmeback: {tmp_path}/file")
+        assert result.stderr.count("\n") == 1
+
+
 def test_replay_tells_exact_from_different_and_from_no_journal(run: Run, tmp_path: Path) -> None:
     journal = tmp_path / "call.journal"
     journal.write_bytes(b"00000000 {}\n")
     damaged = run("replay", str(journal))
     assert damaged.exit_code == 1
-    assert "line 1 is damaged" in damaged.stderr
+    assert "line 1 is damaged" in damaged.output
     journal.write_bytes(b"")
     assert run("replay", str(journal)).exit_code == 1
 

@@ -65,7 +65,7 @@ async def test_every_answer_has_a_status_and_a_body_that_are_described(rig: Rig)
             content = responses[str(answer.status_code)].get("content", {})
             media = answer.headers.get("content-type", "").partition(";")[0]
             assert media in content or not answer.content, (method, path)
-            if media.endswith("json"):
+            if media.endswith("json") and answer.content:
                 fits(answer.json(), content[media]["schema"], described)
 
 

@@ -120,6 +120,29 @@ async def test_orders_the_desk_refuses(
     assert carrier.dialled == []
 
 
+async def test_a_refusal_for_money_says_how_much_is_missing(tmp_path: Path) -> None:
+    async with ringing(tmp_path) as (rig, _carrier):
+        ann = await ready(rig, credit="0.001")
+        poor = (await ann.post("/api/calls", {"persona_id": "brad"})).json()
+        assert poor["available_usd"] == "0.001"
+        await grant(rig, ann, Nanos(parse_usd(poor["needed_usd"]) - parse_usd("0.001") - 1))
+        assert (await ann.post("/api/calls", {"persona_id": "brad"})).status_code == 402
+        await ann.ask("PUT", "/api/budget", {"per_call_usd": "0.02"})
+        frugal = (await ann.post("/api/calls", {"persona_id": "brad"})).json()
+        assert frugal["code"] == "budget_exhausted"
+        assert (frugal["needed_usd"], frugal["available_usd"]) == (poor["needed_usd"], "0.02")
+        for problem in (poor, frugal):
+            assert problem["needed_usd"] in problem["detail"]
+            assert problem["available_usd"] in problem["detail"]
+        await ann.ask("PUT", "/api/budget", {"per_call_usd": frugal["needed_usd"]})
+        await grant(rig, ann, Nanos(1))
+        placed = await ann.post("/api/calls", {"persona_id": "brad"})
+        assert placed.status_code == 202, "exactly what was said to be needed is enough"
+        busy = (await ann.post("/api/calls", {"persona_id": "brad"})).json()
+        assert (busy["status"], busy["code"]) == (409, "call_in_progress")
+        assert "needed_usd" not in busy
+
+
 async def test_a23_no_proof_no_credit_no_call_and_nothing_is_dialled(tmp_path: Path) -> None:
     async with ringing(tmp_path) as (rig, carrier):
         ann = await rig.register(phone="+12025550142")

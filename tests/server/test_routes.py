@@ -10,6 +10,7 @@ import pytest
 
 from server.errors import MEDIA_TYPE, Problem
 from server.metrics import REQUESTS
+from server.parts import State
 from server.routes import OPS
 from storage import users
 from tests.server.rig import PASSWORD, PHONE, Person, Rig, running, settings
@@ -433,11 +434,28 @@ async def test_unknown_addresses_and_methods(rig: Rig, ann: Person) -> None:
     assert (await ann.ask("HEAD", "/api/calls")).status_code == 405
 
 
+async def test_probes_may_ask_for_the_head_only(rig: Rig) -> None:
+    for path in ("/healthz", "/readyz"):
+        whole, head = await rig.http.get(path), await rig.http.head(path)
+        assert (head.status_code, head.headers["content-length"]) == (200, whole.headers["content-length"])
+    rig.parts.state = State.DRAINING
+    assert (await rig.http.head("/readyz")).status_code == 503
+    assert (await rig.http.head("/healthz")).status_code == 200
+
+
+async def test_the_front_page_says_what_this_is_and_where_to_read_on(rig: Rig) -> None:
+    answer = await rig.http.get("/")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    for words in ("Call Me Back 0.", f"{rig.parts.settings.public_url}/openapi.json", "README.md"):
+        assert words in answer.text
+
+
 async def test_private_routes_need_a_token_and_public_ones_do_not(rig: Rig) -> None:
     public = {(op.method, op.path) for op in OPS if op.public}
     assert public == {
         ("POST", "/api/auth/register"), ("POST", "/api/auth/login"),
-        ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/openapi.json"),
+        ("GET", "/"), ("GET", "/healthz"), ("HEAD", "/healthz"), ("GET", "/readyz"), ("HEAD", "/readyz"),
+        ("GET", "/metrics"), ("GET", "/openapi.json"),
     }  # fmt: skip
     for op in OPS:
         if not op.public:

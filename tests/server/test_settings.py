@@ -75,6 +75,9 @@ def test_lists_are_split_at_commas() -> None:
         ({**TWILIO, "TWILIO_ACCOUNT_SID": "canary"}, "TWILIO_ACCOUNT_SID"),
         ({**TWILIO, "TWILIO_PHONE_NUMBER": "202 canary"}, "TWILIO_PHONE_NUMBER"),
         ({"METRICS_TOKEN": " "}, "METRICS_TOKEN"),
+        ({"DATABASE_URL": "mysql://canary@db/x"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "sqlite:///:memory:"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "canary"}, "DATABASE_URL"),
         ({"PORT": "canary"}, "PORT"),
         ({"PORT": "0"}, "PORT"),
         ({"MAX_CALL_MINUTES": "-1"}, "MAX_CALL_MINUTES"),
@@ -105,6 +108,26 @@ def test_every_bad_setting_is_named_at_once() -> None:
         "JWT_SECRET",
         "RING_SECONDS",
     }
+
+
+def test_settings_that_do_not_go_together_are_all_named_at_once() -> None:
+    public = {"PUBLIC_URL": "http://calls.example.com"}
+    with pytest.raises(BadSettings) as refused:
+        load(public)
+    assert [problem.split(":")[0] for problem in refused.value.problems] == [
+        "TWILIO_ACCOUNT_SID", "PUBLIC_URL", "JWT_SECRET",
+    ]  # fmt: skip
+    with pytest.raises(BadSettings) as refused:
+        load({**public, "TWILIO_ACCOUNT_SID": TWILIO["TWILIO_ACCOUNT_SID"]})
+    assert [problem.split(":")[0] for problem in refused.value.problems] == [
+        "TWILIO_AUTH_TOKEN", "TWILIO_PHONE_NUMBER", "PUBLIC_URL", "JWT_SECRET",
+    ]  # fmt: skip
+
+
+def test_an_account_sid_is_asked_for_in_words() -> None:
+    with pytest.raises(BadSettings) as refused:
+        load({**TWILIO, "TWILIO_ACCOUNT_SID": "SK" + "0" * 32})
+    assert refused.value.problems == ("TWILIO_ACCOUNT_SID: must be AC followed by 32 hexadecimal digits",)
 
 
 def test_an_empty_setting_that_is_no_secret_is_not_set() -> None:

@@ -19,9 +19,11 @@ from pipeline.carriers.callee import (
     Speak,
     Vanish,
 )
+from pipeline.carriers.exchange import KEPT
 from pipeline.carriers.phonecall import PhoneCall, Sms
 from pipeline.carriers.simulated import SimulatedCarrier
 from pipeline.clock import Clock
+from pipeline.core.errors import CarrierError
 from pipeline.core.events import EndReason
 from pipeline.ports import Line
 from tests.twilio.rig import (
@@ -229,6 +231,24 @@ def test_leaving_the_exchange_drops_live_calls() -> None:
 
     desk = run_scaled(main())
     assert desk.lives[0].ended == [EndReason.CALLER_HUNG_UP]
+
+
+def test_only_the_latest_finished_calls_are_kept() -> None:
+    async def main() -> None:
+        async with site(Script(Busy(10))) as place:
+            first, *others = [await place.carrier.dial(place.order()) for _ in range(KEPT + 3)]
+            assert len(place.carrier.calls) == KEPT + 3, "a live call is never forgotten"
+            for leg in others:
+                if (call := place.carrier.calls.get(leg.sid)) is not None:
+                    await call.over.wait()
+            assert len(place.carrier.calls) == KEPT
+            with pytest.raises(CarrierError):
+                await place.carrier.fetch(first.sid)
+            for number in range(KEPT + 1):
+                await place.carrier.send_sms(CALLEE, f"message {number}")
+            assert [place.carrier.sms[index].body for index in (0, -1)] == ["message 1", f"message {KEPT}"]
+
+    run_scaled(main())
 
 
 def test_text_messages_reach_who_listens() -> None:

@@ -1,0 +1,50 @@
+"""The address the server listens on, taken before anything slow is loaded: a port in use is said at once."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.core.errors import CallMeBackError
+from server.settings import Settings
+
+
+class CannotListen(CallMeBackError):
+    """The address is taken, or none of this machine's."""
+
+
+def bound(settings: Settings) -> socket.socket:
+    """A socket that has the address but refuses connections until `listen`. Raises `CannotListen`."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # A port whose last connections are still dying is free; one that is listened on is not.
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        with _named(settings):
+            found.bind((settings.host, settings.port))
+    except BaseException:
+        found.close()
+        raise
+    return found
+
+
+def listen(listener: socket.socket, settings: Settings) -> None:
+    """Raises `CannotListen` when another server that started meanwhile was faster."""
+    with _named(settings):
+        listener.listen()
+
+
+@contextmanager
+def _named(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise CannotListen(f"port {settings.port} is in use; set PORT") from None
+        raise CannotListen(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; set HOST or PORT"
+        ) from None

@@ -1,0 +1,47 @@
+"""The port is taken first, and what cannot be had is one plain line."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from server.listening import CannotListen, bound, listen
+from tests.server.rig import settings
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
+def test_what_is_bound_is_refused_until_it_listens(tmp_path: Path) -> None:
+    given = settings(tmp_path, port=free_port())
+    address = ("127.0.0.1", given.port)
+    with closing(bound(given)) as listener:
+        with socket.socket() as client:
+            assert client.connect_ex(address) == errno.ECONNREFUSED
+        listen(listener, given)
+        with socket.socket() as client:
+            assert client.connect_ex(address) == 0
+
+
+def test_a_port_in_use_is_said_with_the_setting_to_change(tmp_path: Path) -> None:
+    given = settings(tmp_path, port=free_port())
+    with closing(bound(given)) as first, closing(bound(given)) as second:
+        listen(first, given)
+        for attempt in (lambda: bound(given), lambda: listen(second, given)):
+            with pytest.raises(CannotListen, match=f"^port {given.port} is in use; set PORT$"):
+                attempt()
+
+
+def test_an_address_that_is_not_ours_is_said(tmp_path: Path) -> None:
+    with pytest.raises(
+        CannotListen, match=r"^cannot listen on 192\.0\.2\.1 port 8000: .*; set HOST or PORT$"
+    ):
+        bound(settings(tmp_path, host="192.0.2.1", public_url="http://127.0.0.1"))
