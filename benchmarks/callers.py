@@ -23,7 +23,17 @@ from pipeline.clock import cpu_seconds
 
 FRAME_BYTES, FRAME_S = 160, 0.02
 CALLERS = Path(__file__).parent.parent / "server" / "callers"
-LINES = ("hobbies", "interview", "interrupt", "sister", "bakery", "interrupt", "weaknesses", "thanks", "interrupt")
+LINES = (
+    "hobbies",
+    "interview",
+    "interrupt",
+    "sister",
+    "bakery",
+    "interrupt",
+    "weaknesses",
+    "thanks",
+    "interrupt",
+)
 PAUSE_S = 0.4
 """Quiet of the agent before the next line."""
 INTO_S = 0.7
@@ -105,7 +115,7 @@ class Caller:
         self._at = 0
         self._quiet_since = self._agent_until = cpu_seconds()
         self._agent_began = 0.0
-        self._agent_spoke = self._greeted = False
+        self._agent_spoke = self._heard_agent = self._answered = False
         self._barged_at = 0.0
         self._marks: deque[tuple[float, str]] = deque()
 
@@ -120,7 +130,8 @@ class Caller:
         number = len(self._sent)
         self.wire.send(
             b'{"event":"media","sequenceNumber":"%d","media":{"track":"inbound","chunk":"%d","timestamp":"%d",'
-            b'"payload":"%s"},"streamSid":"%s"}' % (self._sequence, number, 20 * number, payload, self._stream)
+            b'"payload":"%s"},"streamSid":"%s"}'
+            % (self._sequence, number, 20 * number, payload, self._stream)
         )
         while self._marks and self._marks[0][0] <= now:
             self._echo(self._marks.popleft()[1])
@@ -142,7 +153,7 @@ class Caller:
         return payload
 
     def _turn_to_speak(self, now: float) -> bool:
-        if self._lines[self._next % len(self._lines)].interrupts and self._greeted:
+        if self._lines[self._next % len(self._lines)].interrupts and self._answered:
             playing = self._agent_until - now
             if self._agent_spoke and now - self._agent_began > INTO_S and playing > 1.0:
                 return True
@@ -166,15 +177,16 @@ class Caller:
                 self._echo(self._marks.popleft()[1])
 
     def _play(self, sound: bytes, now: float) -> None:
-        if not self._greeted and not self._agent_spoke and self._tally.on:
+        if not self._heard_agent and self._tally.on:
             self._tally.greetings.append(1000 * (now - self.greeted_at[0]))
             self._tally.first_words.append(1000 * (now - self.greeted_at[1]))
+        self._heard_agent = True
         if now > self._agent_until:
             self._agent_began = now
         self._agent_until = max(now, self._agent_until) + len(sound) / 8000
         self._agent_spoke = True
         if sound.startswith(TAG):
-            self._greeted = True
+            self._answered = True
             if self._tally.on:
                 self._tally.answers.append((int(sound[len(TAG) : TAG_BYTES]), now, self))
 
@@ -194,7 +206,8 @@ class Caller:
         if self.wire is not None:
             self._sequence += 1
             self.wire.send(
-                b'{"event":"stop","sequenceNumber":"%d","stop":{},"streamSid":"%s"}' % (self._sequence, self._stream)
+                b'{"event":"stop","sequenceNumber":"%d","stop":{},"streamSid":"%s"}'
+                % (self._sequence, self._stream)
             )
             self.wire.close()
             self.wire = None

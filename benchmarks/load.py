@@ -95,6 +95,8 @@ class Exchange:
         self._tasks = asyncio.TaskGroup()
         self._http: aiohttp.ClientSession | None = None
         self._placed = 0
+        self._closing = False
+        self._dialled = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self._http = await self._stack.enter_async_context(
@@ -108,8 +110,11 @@ class Exchange:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pacer.stop()
-        await self._tasks.__aexit__(kind, error, trace)
-        await self._stack.aclose()
+        self._closing = True
+        try:
+            await self._tasks.__aexit__(kind, error, trace)
+        finally:
+            await self._stack.aclose()
 
     def greet(self, server: Child, hello: dict[str, Any]) -> None:
         """What the server said of itself: its address, its account, its users' tokens."""
@@ -120,6 +125,7 @@ class Exchange:
             case "dial":
                 caller = Caller("MZ" + said["sid"][2:], self._lines, 4 * len(self.calls), self.tally)
                 call = self.calls[said["sid"]] = Call(said, caller)
+                self._dialled.set()
                 self._spawn(self._answer(call, said["voice"]))
             case "hang_up":
                 self._spawn(self._end(self.calls[said["sid"]]))
@@ -134,7 +140,8 @@ class Exchange:
                 await asyncio.sleep(every_s)
         async with asyncio.timeout(30):
             while len(self.calls) < len(before) + count:
-                await asyncio.sleep(0.02)
+                self._dialled.clear()
+                await self._dialled.wait()
             for sid in self.calls.keys() - before:
                 await self.calls[sid].answered.wait()
 
@@ -191,7 +198,8 @@ class Exchange:
     def _gone(self, call: Call) -> None:
         """The server closed the socket: what follows the stream in the document hangs up."""
         call.caller.wire = None
-        self._spawn(self._end(call))
+        if not self._closing:
+            self._spawn(self._end(call))
 
     async def _end(self, call: Call) -> None:
         if call.ending:

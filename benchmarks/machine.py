@@ -14,13 +14,16 @@ from pathlib import Path
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
+_ALLOWED = sorted(os.sched_getaffinity(0))
+
+
 def cores() -> tuple[int, int]:
     """The core of what is measured and that of what loads it; the same where there is but one."""
-    allowed = sorted(os.sched_getaffinity(0))
-    return allowed[-1], allowed[0]
+    return _ALLOWED[-1], _ALLOWED[0]
 
 
 def pin(core: int) -> None:
+    """Keep this process, and what it starts, to one core."""
     os.sched_setaffinity(0, {core})
 
 

@@ -64,9 +64,14 @@ def started() -> CallStarted:
 def engines() -> Engines:
     return Engines(
         voice_activity=LoudnessActivity(),
-        transcriber=ScriptedTranscriber(["Let me tell you a little more about it."], delay_ms=80, repeat=True),
+        transcriber=ScriptedTranscriber(
+            ["Let me tell you a little more about it."], delay_ms=80, repeat=True
+        ),
         thinker=ScriptedThinker(
-            ["That sounds like a good idea. What will you do about it then?"], first_ms=200, piece_ms=20, repeat=True
+            ["That sounds like a good idea. What will you do about it then?"],
+            first_ms=200,
+            piece_ms=20,
+            repeat=True,
         ),
         speaker=ScriptedSpeaker(first_ms=60),
     )
@@ -110,5 +115,5 @@ def measure(repeats: int) -> list[Figure]:
     return [
         Figure("replay", "level 1, a journal", call_s / took, "× real time", 1_000.0, "at least",
                note=f"{result.steps} steps in {call_s:.0f} s of call, {1e6 * took / result.steps:.0f} µs each"),
-        Figure("replay", "whole pipeline offline", call_s / making, "× real time", note="sound in, journal and WAV out"),
+        Figure("replay", "whole pipeline offline", call_s / making, "× real time", note="sound in; journal, WAV out"),
     ]  # fmt: skip

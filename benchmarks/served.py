@@ -24,11 +24,11 @@ from benchmarks.machine import pin
 if __name__ == "__main__":
     pin(int(sys.argv[1]))
 
-import uvicorn
 import uvloop
 from prometheus_client import REGISTRY
 
 from benchmarks.engines import Trace, TracedActivity, TracedSpeaker, TracedThinker, TracedTranscriber
+from benchmarks.listening import Listening
 from pipeline.carriers.base import DialOrder, Leg
 from pipeline.clock import Clock, cpu_seconds
 from pipeline.core.money import NANOS_PER_USD, Nanos
@@ -103,7 +103,9 @@ async def people(parts: Parts, count: int) -> list[str]:
                 tx, email=f"person{number}@example.com", password_hash="-", name="Kim Doe",
                 phone=None, timezone="UTC", now=now,
             )  # fmt: skip
-            user = await users.mark_verified(tx, user.id, f"+1{AREAS[number // 100]}5550{100 + number % 100}", now)
+            user = await users.mark_verified(
+                tx, user.id, f"+1{AREAS[number // 100]}5550{100 + number % 100}", now
+            )
             await ledger.grant(
                 tx, user_id=user.id, amount=Nanos(CREDIT_USD * NANOS_PER_USD), kind="grant",
                 idem_key=f"bench:{user.id}", now=now,
@@ -170,17 +172,21 @@ async def main(port: int, data_dir: Path, count: int) -> None:
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(engines(trace))
         app = build(
-            settings, clock=Clock(), account=account, carrier=PipedCarrier(), engines=opened, open_desk=open_desk
+            settings,
+            clock=Clock(),
+            account=account,
+            carrier=PipedCarrier(),
+            engines=opened,
+            open_desk=open_desk,
         )
         await stack.enter_async_context(app.router.lifespan_context(app))
         parts: Parts = app.state.parts
         tokens = await people(parts, count)
-        server = uvicorn.Server(server_config(app, settings))
+        server = Listening(server_config(app, settings))
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(server.serve())
             lagging = tasks.create_task(lag.run())
-            while not server.started:
-                await asyncio.sleep(0.01)
+            await server.listens.wait()
             say(account=account.sid, auth=account.auth_token, url=settings.public_url, tokens=tokens)
             await obey(parts, trace, lag)
             lagging.cancel()

@@ -8,6 +8,7 @@ step; `sync` carries it to the disk. A last line torn by a power cut is left out
 from __future__ import annotations
 
 import os
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,12 +31,13 @@ def frame(text: str) -> bytes:
 
 
 class JournalFile:
-    """The writing end. Not to be shared between threads, but for `sync`."""
+    """The writing end. Whoever opens it closes it. Only `sync` and `close` may be called from other threads."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._fd: int | None = os.open(path, flags, 0o600)
+        self._lock = threading.Lock()
         self.path = path
         self.owes_sync = False
 
@@ -54,28 +56,35 @@ class JournalFile:
         self.owes_sync = self.owes_sync or any(isinstance(effect, Charge) for effect in effects)
 
     def sync(self) -> None:
-        """Carry what was written to the disk; may take milliseconds, so call it from a thread."""
-        if self._fd is not None and self.owes_sync:
+        """Carry what was written to the disk; may take milliseconds, so call it from a thread.
+
+        Raises `OSError`; what is owed stays owed then.
+        """
+        with self._lock:
+            if self._fd is None or not self.owes_sync:
+                return
             self.owes_sync = False
-            os.fdatasync(self._fd)
+            try:
+                os.fdatasync(self._fd)
+            except OSError:
+                self.owes_sync = True
+                raise
 
     def close(self) -> None:
         """Raises `OSError` when what was written could not be carried to the disk; closed it is all the same."""
-        if self._fd is not None:
-            try:
-                self.sync()
-            finally:
-                os.close(self._fd)
-                self._fd = None
+        try:
+            self.sync()
+        finally:
+            with self._lock:
+                if self._fd is not None:
+                    os.close(self._fd)
+                    self._fd = None
 
 
 class NoJournal:
     """A sink for calls nobody will replay."""
 
     def append(self, event: Event, effects: Sequence[Effect]) -> None:
-        pass
-
-    def close(self) -> None:
         pass
 
 
@@ -86,6 +95,20 @@ class Step:
     line: int
     event: Event
     effects: tuple[str, ...]
+
+
+def mend(path: Path, missing: Sequence[str] = ()) -> None:
+    """Make a file that can be continued: cut off a torn last line, then add the lines the last step lacks.
+
+    What is appended behind a torn line merges with it and damages the journal. Raises `OSError`.
+    """
+    with open(path, "r+b") as file:
+        data = file.read()
+        file.truncate(data.rfind(b"\n") + 1)
+        file.seek(0, os.SEEK_END)
+        file.write(b"".join(frame(line) for line in missing))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_lines(path: Path) -> list[str]:

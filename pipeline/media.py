@@ -27,6 +27,8 @@ FRAMES_A_SECOND = 60.0
 BURST = 250.0
 """Messages that may come at once: five seconds of sound after a stall of the network."""
 
+LONGEST_GAP = 10_000
+"""Messages a stream may have lost at once, over three minutes; a number further off is wrong."""
 BAD_FRAMES = 100
 """The bad message that ends the call. Fewer are dropped one by one."""
 
@@ -266,7 +268,7 @@ class Guard:
 
     def in_order(self, sequence: int) -> bool:
         """Whether the message may be used; if not, it is for `spoiled`."""
-        if sequence <= self._sequence:
+        if sequence <= self._sequence or sequence > self._sequence + LONGEST_GAP:
             return False
         if self._sequence >= 0 and sequence != self._sequence + 1:
             self.gaps += 1

@@ -182,10 +182,11 @@ class Mouth:
     async def _send(self, line: Line, utterance: int, sound: bytes) -> int:
         for start in range(0, len(sound), CHUNK_BYTES):
             chunk = sound[start : start + CHUNK_BYTES]
-            ahead = self._plays_until - self._clock.seconds()
+            length = len(chunk) / BYTES_PER_S
+            ahead = self._plays_until - self._clock.seconds() + length
             if ahead > AHEAD_S:
                 await asyncio.sleep(ahead - AHEAD_S)
-            self._plays_until = max(self._plays_until, self._clock.seconds()) + len(chunk) / BYTES_PER_S
+            self._plays_until = max(self._plays_until, self._clock.seconds()) + length
             self._queue(line, utterance, chunk)
         return len(sound)
 

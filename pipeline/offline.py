@@ -86,26 +86,32 @@ async def run_call(
     clock = Clock()
     handset = Handset(clock)
     aside = Aside(handset)
+    sink = JournalFile(journal)
     call = LiveCall(
         started,
         voice=voice,
         engines=engines,
         clips=Clips(),
         clock=clock,
-        journal=JournalFile(journal),
+        journal=sink,
         outside=aside,
         recorder=Recorder(wav),
     )
     handset.call = call
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(call.run())
-        tasks.create_task(_listen_in(call, handset, caller, clock))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(call.run())
+            tasks.create_task(_listen_in(call, handset, caller, clock))
+    finally:
+        sink.close()
     return aside
 
 
 async def _listen_in(call: LiveCall, handset: Handset, caller: bytes, clock: Clock) -> None:
     """The person's side: ring a moment, then 20 ms of sound every 20 ms until somebody hangs up."""
     await asyncio.sleep(2.0)
+    if call.over:  # given up while it rang: an engine that cannot be opened
+        return
     call.answered()
     call.attach(handset)
     begun = clock.seconds()

@@ -25,6 +25,9 @@ REOPEN_S = 0.5
 """How much longer each further opening of a transcriber that understands nothing is put off."""
 LONGEST_REOPEN_S = 5.0
 
+TELLING_S = 2.0
+"""How long the carrier's REST interface may take before the socket is closed beside it."""
+
 Post = Callable[[Callable[[Millis], ev.Event]], None]
 
 
@@ -42,6 +45,7 @@ class Performer:
         self._replies: dict[int, asyncio.Task[None]] = {}
         self._tokens: dict[int, Callable[[], Tokens]] = {}
         self._hearing: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
         self._fruitless = 0
         self.ear: Ear | None = None
         self.line: Line | None = None
@@ -68,7 +72,7 @@ class Performer:
 
     def stop(self) -> None:
         """The call is over: whatever still runs for it ends."""
-        for task in (self._hearing, *self._replies.values()):
+        for task in (self._hearing, self._telling, *self._replies.values()):
             if task is not None:
                 task.cancel()
 
@@ -141,14 +145,19 @@ class Performer:
         self._post(lambda at: ev.ReplyPiece(at, number, text))
 
     async def _hang_up(self) -> None:
-        """The carrier is told; then the socket is closed, which ends the call a second way."""
+        """The carrier is told; a little later the socket is closed too, whatever became of that."""
+        self._telling = self._tasks.create_task(self._tell_carrier())
+        await asyncio.wait({self._telling}, timeout=TELLING_S)
+        if self.line is not None:
+            await self.line.close()
+
+    async def _tell_carrier(self) -> None:
         try:
             await self._outside.hang_up()
         except CarrierError as error:
             log.warning("hang_up_failed", error=error.detail)
-        finally:
-            if self.line is not None:
-                await self.line.close()
+        except Exception:  # edge: closing the socket still ends the call
+            log.exception("hang_up_failed")
 
     def _failed(self, service: Service, ref: int, model: str, error: EngineError) -> None:
         log.warning("engine_failed", service=service, engine=model, error=error.detail)

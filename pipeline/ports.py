@@ -34,11 +34,10 @@ class Surroundings(Protocol):
 
 
 class JournalSink(Protocol):
-    """Where the journal goes. Append only; on disk before the effects are performed."""
+    """Where the journal goes: written before the effects are performed. Whoever opened it closes it."""
 
-    def append(self, event: Event, effects: Sequence[Effect]) -> None: ...
-
-    def close(self) -> None: ...
+    def append(self, event: Event, effects: Sequence[Effect]) -> None:
+        """Raises `OSError` when it cannot be written; the call then ends."""
 
 
 @dataclass(frozen=True, slots=True)

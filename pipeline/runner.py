@@ -19,6 +19,7 @@ from pipeline.clips import Clips
 from pipeline.clock import Clock
 from pipeline.core import events as ev
 from pipeline.core.call import Call, Phase
+from pipeline.core.errors import BadStream
 from pipeline.core.events import CallStarted, EndReason, Event
 from pipeline.core.money import Millis
 from pipeline.engines.base import VoiceTrack
@@ -67,16 +68,24 @@ class LiveCall:
         self._mouth = Mouth(engines.speaker, voice, clips, clock, self._post)
         self._hands: Performer | None = None
         self._line: Line | None = None
+        self._phase = Phase.RINGING
         self._track: VoiceTrack | None = None
         self._detector = Detector(started.limits.barge_in_ms)
 
     # -- what the world tells the call -------------------------------------------------
 
+    @property
+    def over(self) -> bool:
+        """The call hangs up or has ended: nobody is to be connected to it any more."""
+        return self._phase in (Phase.HUNG_UP, Phase.ENDED)
+
     def answered(self) -> None:
         self._post(ev.Answered)
 
     def attach(self, line: Line) -> None:
-        """The media socket proved itself: sound may flow both ways."""
+        """The media socket proved itself: sound may flow both ways. Raises `BadStream` for a second one."""
+        if self._line is not None or self.over:
+            raise BadStream("the call has its socket, or needs none any more")
         if self._recorder is not None:
             line = RecordedLine(line, self._recorder)
         self._line = line
@@ -118,7 +127,6 @@ class LiveCall:
         """Live through the call. Returns when the carrier has ended it and all is accounted for."""
         call = Call(self._started)
         with ExitStack() as opened:
-            opened.callback(self._close_journal)
             opened.callback(self._arm, None)
             if self._recorder is not None:
                 opened.callback(self._recorder.close)
@@ -132,13 +140,16 @@ class LiveCall:
                     self._step(call, self._hands, await self._next(call))
                 mouth.cancel()
                 self._hands.stop()
+                if self._line is not None:
+                    await self._line.close()
 
     def _step(self, call: Call, hands: Performer, event: Event) -> None:
         effects = call.step(event)
+        self._phase = call.phase
         try:
             self._journal.append(event, effects)
         except OSError as error:
-            self._journal_lost(error)
+            self.journal_lost(error)
         self._outside.happened(event, effects)
         for effect in effects:
             hands.perform(effect)
@@ -170,6 +181,8 @@ class LiveCall:
         return self._latest
 
     def _post(self, event: Callable[[Millis], Event]) -> None:
+        if self._phase is Phase.ENDED:
+            return
         try:
             self._inbox.put_nowait(event(self._stamp()))
         except asyncio.QueueFull:
@@ -184,18 +197,11 @@ class LiveCall:
         self._inbox.put_nowait(ev.HangUpAsked(self._stamp(), EndReason.ENGINE_FAILURE))
         log.error("inbox_overrun", call=self.id)
 
-    def _journal_lost(self, error: OSError) -> None:
+    def journal_lost(self, error: OSError) -> None:
         """Without a journal nothing more is bought: what was charged stands, and the call ends."""
         log.error("journal_lost", call=self.id, error=error.strerror)
-        self._close_journal()
         self._journal = NoJournal()
         self.ask_hang_up(EndReason.ENGINE_FAILURE)
-
-    def _close_journal(self) -> None:
-        try:
-            self._journal.close()
-        except OSError as error:
-            log.error("journal_not_closed", call=self.id, error=error.strerror)
 
     def _window(self, probability: float) -> None:
         """Voice activity's opinion of the latest 32 ms; facts go to the core, boundaries to the ear."""

@@ -42,6 +42,8 @@ class Admissions:
         self, tx: Tx, user: User, order: PlaceCall, e164: str, idem: tuple[str, str] | None
     ) -> Admitted:
         """Raises `Refused`, or `IdemTaken` where the same request came through meanwhile."""
+        # First of all: orders of one user queue here, so that each sees the call and the key of the one before.
+        await ledger.lock_account(tx, user.id)
         if idem is not None and (earlier := await calls.by_idem(tx, user.id, idem[0])) is not None:
             raise IdemTaken(earlier)
         now = self._clock.utc()
@@ -70,7 +72,6 @@ class Admissions:
         started = await self._fund(tx, row, part, book, bounds)
         if order.scenario_id is not None:
             await scenarios.used(tx, order.scenario_id)
-        await personas.met(tx, user.id, part.persona.id, now)
         return Admitted(row, started, part.persona.voice)
 
     async def _part(self, tx: Tx, user: User, order: PlaceCall) -> casting.Part:
@@ -91,9 +92,9 @@ class Admissions:
             order.max_minutes,
             part.scenario.max_minutes if part.scenario else None,
             part.persona.max_minutes,
+            self._settings.max_call_minutes,
         )
-        first = next(minutes for minutes in asked if minutes is not None)
-        return min(first, self._settings.max_call_minutes)
+        return min(minutes for minutes in asked if minutes is not None)
 
     async def _fund(
         self, tx: Tx, row: CallRow, part: casting.Part, book: tuple[Price, ...], bounds: Limits

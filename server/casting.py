@@ -131,7 +131,7 @@ def admission(prices: tuple[Price, ...], bounds: Limits, system: Sequence[Layer]
     reply = _of(book, "token_in", opening + 200) + _of(book, "token_out", bounds.reply_max_tokens)
     answer = _speech(book, bounds.reply_max_chars) + reply
     at_least = once + minute + listening + reserve + _speech(book, len(greeting)) + answer + minute
-    full_reply = _of(book, "token_in", bounds.prompt_max_tokens) + _of(
+    full_reply = _of(book, "token_in", bounds.prompt_max_tokens * prompt.BYTES_PER_TOKEN) + _of(
         book, "token_out", bounds.reply_max_tokens
     )
     burn = minute + listening + _speech(book, TALKED_CHARS_A_MINUTE) + REPLIES_A_MINUTE * full_reply

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from dataclasses import dataclass
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 
 import structlog
@@ -18,6 +18,7 @@ import structlog
 from pipeline.carriers.base import Carrier, DialOrder, Leg
 from pipeline.clips import Clips
 from pipeline.clock import Clock
+from pipeline.core.call import UNSAID
 from pipeline.core.errors import BadStream, CarrierError, Refused
 from pipeline.core.events import EndReason
 from pipeline.journal_file import SUFFIX, JournalFile
@@ -26,34 +27,26 @@ from pipeline.recorder import Recorder
 from pipeline.runner import LiveCall
 from server import numbers
 from server.admission import Admissions, Admitted
-from server.endings import ending
 from server.flush import Account, Flush
-from server.metrics import CALLS_ENDED, CALLS_LIVE, SURPRISES
+from server.metrics import CALLS_LIVE
 from server.news import News
+from server.ongoing import Ongoing
 from server.outside import Outside
 from server.parts import PlaceCall
 from server.settings import Settings
-from storage import calls, stream_tokens
+from storage import calls, personas, stream_tokens
 from storage.db import Database, DatabaseDown
-from storage.records import OVER, STATUS_RANK, CallRow, CallStatus, Fenced, IdemTaken, User
+from storage.records import OVER, STATUS_RANK, CallRow, CallStatus, IdemTaken, User
 
 log = structlog.get_logger()
 
 TOKEN_LIFE = timedelta(seconds=30)
+LOOK_EVERY_S = 2.0
+"""How often the carrier's list is asked for a call whose dial got no answer."""
 GOODBYES_S = 45.0
 """How long a draining desk waits for goodbyes to be heard and books to be closed."""
 LIMIT_SLACK_S = 30
 """The carrier's own time limit lies this far behind the longest permitted call."""
-
-
-@dataclass(slots=True)
-class Ongoing:
-    """One call this process is on. `dialled` is set once it is known whether there is a leg."""
-
-    live: LiveCall
-    row: CallRow
-    outside: Outside
-    account: Account
 
 
 class Desk:
@@ -85,6 +78,7 @@ class Desk:
         self._sender = sender
         self._clips = Clips()
         self._ongoing: dict[str, Ongoing] = {}
+        self._conducting: dict[str, asyncio.Task[None]] = {}
         self._draining = False
         self._hurried = asyncio.Event()
         self._changed = asyncio.Event()
@@ -93,6 +87,10 @@ class Desk:
     def live_calls(self) -> int:
         return len(self._ongoing)
 
+    def conducts(self, call_id: str) -> bool:
+        """Whether this desk is on the call, or still closing its books."""
+        return call_id in self._ongoing
+
     # -- for users ---------------------------------------------------------------------
 
     async def place(self, user: User, order: PlaceCall, idem: tuple[str, str] | None) -> CallRow:
@@ -100,19 +98,25 @@ class Desk:
         if idem is not None and (earlier := await self._earlier(user, idem)) is not None:
             return earlier
         number = self._number(user, order)
+        self._check_room()
+        with ExitStack() as opened:
+            try:
+                async with self._database.write() as tx:
+                    self._check_room()  # others came in while this one waited for its turn
+                    admitted = await self._admissions.admit(tx, user, order, number.e164, idem)
+                    # A call whose journal cannot be opened is not placed: its money is not set aside either.
+                    files = self._open_files(admitted.row, opened)
+            except IdemTaken as taken:
+                return _same(taken.existing, idem)
+            opened.pop_all()
+        self._begin(admitted, *files)
+        return admitted.row
+
+    def _check_room(self) -> None:
         if self._draining or len(self._ongoing) >= self._settings.max_live_calls:
             raise Refused(
                 "overloaded", "The server takes no more calls just now.", status=503, retry_after=30
             )
-        try:
-            async with self._database.write() as tx:
-                admitted = await self._admissions.admit(tx, user, order, number.e164, idem)
-                # A call whose journal cannot be opened is not placed: its money is not set aside either.
-                files = self._open_files(admitted.row)
-        except IdemTaken as taken:
-            return _same(taken.existing, idem)
-        self._begin(admitted, *files)
-        return admitted.row
 
     async def hang_up(self, user_id: str, call_id: str) -> CallRow:
         """End a call of the user's. One that is over stays as it is."""
@@ -142,16 +146,25 @@ class Desk:
 
     # -- the life of a call --------------------------------------------------------------
 
-    def _open_files(self, row: CallRow) -> tuple[JournalFile, Recorder | None]:
+    def _open_files(self, row: CallRow, opened: ExitStack) -> tuple[JournalFile, Recorder | None]:
         journal = JournalFile(self._settings.calls_dir / f"{row.id}{SUFFIX}")
+        opened.callback(journal.close)
         if not self._settings.record_calls:
             return journal, None
-        return journal, Recorder(self._settings.calls_dir / f"{row.id}.wav")
+        recorder = Recorder(self._settings.calls_dir / f"{row.id}.wav")
+        opened.callback(recorder.close)
+        return journal, recorder
 
     def _begin(self, admitted: Admitted, journal: JournalFile, recorder: Recorder | None) -> None:
         row = admitted.row
-        account = Account(row.id, row.epoch, journal, lambda: self._fenced(row.id))
-        outside = Outside(account, self._flush, self._news, self._carrier)
+        account = Account(row.id, row.epoch, journal)
+        outside = Outside(
+            account,
+            self._flush,
+            self._news,
+            self._carrier,
+            report=lambda status, seconds: live.carrier_done(status, seconds),  # noqa: PLW0108  # made just below
+        )
         live = LiveCall(
             admitted.started,
             voice=admitted.voice,
@@ -162,45 +175,21 @@ class Desk:
             outside=outside,
             recorder=recorder,
         )
-        self._ongoing[row.id] = Ongoing(live, row, outside, account)
-        self._flush.open(account)
+        ongoing = Ongoing(row, live, outside, account, self._flush, self._database, self._news)
+        self._ongoing[row.id] = ongoing
+        self._flush.open(account, ongoing)
         CALLS_LIVE.set(len(self._ongoing))
         self._news.publish(row.id, "status", {"status": row.status})
-        self._tasks.create_task(self._conduct(self._ongoing[row.id]))
+        self._conducting[row.id] = self._tasks.create_task(self._conduct(ongoing))
 
     async def _conduct(self, ongoing: Ongoing) -> None:
-        """One call from the dial to its closed ledger. Nothing it raises reaches another call."""
-        row = ongoing.row
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._ring(ongoing))
-                await ongoing.live.run()
-        except* Exception:  # edge: a fault of ours ends this call and no other
-            SURPRISES.labels("call").inc()
-            log.exception("call_failed", call=row.id)
-            await self._rescue(ongoing)
-        try:
-            await self._close_books(ongoing)
-        except Exception:  # edge: of one call; the ledger stays open and is settled at the next start
-            SURPRISES.labels("settlement").inc()
-            log.exception("call_not_settled", call=row.id)
+            await ongoing.run(self._ring(ongoing))
         finally:
-            self._ongoing.pop(row.id, None)
+            self._ongoing.pop(ongoing.row.id, None)
+            self._conducting.pop(ongoing.row.id, None)
             self._changed.set()
             CALLS_LIVE.set(len(self._ongoing))
-
-    async def _close_books(self, ongoing: Ongoing) -> None:
-        """Settle what the call cost, however long the database makes us wait, then tell whoever listens."""
-        row, ended = ongoing.row, ongoing.outside.ended
-        reason = EndReason.SERVER_LOST if ended is None else ended.reason
-        CALLS_ENDED.labels(str(reason or "unanswered")).inc()
-        try:
-            if ended is not None:
-                final = await self._flush.settle(ongoing.account, ended)
-                log.info("call_settled", call=row.id, total_nano=final.total, operator_nano=final.operator)
-        except Fenced:
-            log.warning("call_settled_elsewhere", call=row.id)
-        await self._announce_end(row)
 
     async def _ring(self, ongoing: Ongoing) -> None:
         """Dial, once. After an answer that was lost the carrier is asked, never dialled again."""
@@ -212,24 +201,39 @@ class Desk:
         except CarrierError as error:
             log.warning("dial_failed", call=ongoing.row.id, code=error.code, unsure=error.unsure)
             if error.unsure:
-                leg = await self._look_for(order, begun)
-        if leg is None:
-            ongoing.outside.no_leg()
-            ongoing.live.carrier_done("failed", 0)
-            return
-        ongoing.outside.leg(leg.sid)
+                leg = await self._look_for(ongoing, order, begun)
+            else:
+                ongoing.outside.no_leg()
+                ongoing.live.carrier_done("failed", 0)
+        if leg is not None:
+            ongoing.outside.leg(leg.sid)
+            await self._rung(ongoing, leg)
+
+    async def _look_for(self, ongoing: Ongoing, order: DialOrder, begun: datetime) -> Leg | None:
+        """The call an unsure dial may have made: listed late, or known by its first callback.
+
+        As long as it may still ring the call stays open, so nothing else rings that phone.
+        """
+        while not ongoing.live.over and ongoing.outside.sid is None:
+            try:
+                if (leg := await self._carrier.find(order, begun)) is not None:
+                    return leg
+            except CarrierError as error:
+                log.warning("unsure_dial_not_listed", call=ongoing.row.id, code=error.code)
+            await asyncio.sleep(LOOK_EVERY_S)
+        return None
+
+    async def _rung(self, ongoing: Ongoing, leg: Leg) -> None:
+        """Note the leg; one that comes after the call was given up is ended before anybody picks up."""
+        if ongoing.live.over:
+            try:
+                await self._carrier.hang_up(leg.sid)
+            except CarrierError as error:
+                log.error("late_leg_not_ended", call=ongoing.row.id, code=error.code)
         try:
             await self._note(ongoing.row.id, "queued", sid=leg.sid)
-        except DatabaseDown:
-            log.warning(
-                "leg_not_noted", call=ongoing.row.id
-            )  # the answer or the next callback brings it again
-
-    async def _look_for(self, order: DialOrder, begun: datetime) -> Leg | None:
-        try:
-            return await self._carrier.find(order, begun)
-        except CarrierError:
-            return None
+        except DatabaseDown:  # the answer or the next callback brings it again
+            log.warning("leg_not_noted", call=ongoing.row.id)
 
     def _order(self, row: CallRow) -> DialOrder:
         base = self._settings.public_url
@@ -245,27 +249,6 @@ class Desk:
             limit_s=row.max_minutes * 60 + LIMIT_SLACK_S,
         )
 
-    async def _rescue(self, ongoing: Ongoing) -> None:
-        """The machine itself failed: end the leg and settle with what was charged."""
-        try:
-            await ongoing.outside.hang_up()
-        except CarrierError as error:
-            log.error("rescue_failed", call=ongoing.row.id, error=error.detail)
-        ongoing.outside.broken(ongoing.account.total)
-
-    async def _announce_end(self, row: CallRow) -> None:
-        async with self._database.read() as tx:
-            final = await calls.get(tx, row.id)
-        if final is not None:
-            self._news.publish(row.id, "ended", ending(final))
-        self._news.close(row.id)
-
-    def _fenced(self, call_id: str) -> None:
-        """Another process took the call over: being fenced means hanging up."""
-        if (ongoing := self._ongoing.get(call_id)) is not None:
-            self._flush.forget(ongoing.account)
-            ongoing.live.ask_hang_up(EndReason.SERVER_LOST)
-
     async def _note(self, call_id: str, status: CallStatus, *, sid: str | None = None) -> None:
         async with self._database.write() as tx:
             moved = await calls.advance(tx, call_id, status, at=self._clock.utc(), sid=sid)
@@ -277,7 +260,7 @@ class Desk:
     async def answered(self, call_id: str, sid: str) -> str | None:
         """The callee picked up: a fresh token for the media socket, or None when this call is not ours to take."""
         ongoing = self._ongoing.get(call_id)
-        if ongoing is None or not ongoing.outside.owns(sid):
+        if ongoing is None or ongoing.live.over or not ongoing.outside.owns(sid):
             return None
         token = secrets.token_urlsafe(32)
         async with self._database.write() as tx:
@@ -287,6 +270,8 @@ class Desk:
                 return None
             await stream_tokens.add(tx, _hash(token), call_id, sid, now + TOKEN_LIFE)
             moved = await calls.advance(tx, call_id, "in-progress", at=now, sid=sid)
+            if moved:
+                await personas.met(tx, row.user_id, row.persona_id, now)
         if moved:
             self._news.publish(call_id, "status", {"status": "in-progress"})
         ongoing.outside.leg(sid)
@@ -309,17 +294,22 @@ class Desk:
         if moved_to is None:
             return
         ongoing = self._ongoing.get(call_id)
-        if ongoing is not None and ongoing.outside.owns(sid) and STATUS_RANK[moved_to] == OVER:
-            # Before the database is asked: a call that is over must end here whatever happens there.
-            ongoing.live.carrier_done(status, seconds or 0)
+        if ongoing is not None and ongoing.outside.owns(sid):
+            ongoing.outside.leg(sid)
+            if STATUS_RANK[moved_to] == OVER:
+                # Before the database is asked: a call that is over must end here whatever happens there.
+                unsaid = UNSAID if moved_to == "completed" else 0
+                ongoing.live.carrier_done(status, unsaid if seconds is None else seconds)
+                return  # what it ended for, what it cost and its last status are written together
         async with self._database.write() as tx:
             row = await calls.get(tx, call_id) if call_id else await calls.by_sid(tx, sid)
             if row is None or (row.sid is not None and row.sid != sid):
                 log.warning("status_of_unknown_call", sid=sid)
                 return
-            moved = await calls.advance(
-                tx, row.id, moved_to, at=self._clock.utc(), sid=sid, carrier_seconds=seconds
-            )
+            now = self._clock.utc()
+            moved = await calls.advance(tx, row.id, moved_to, at=now, sid=sid, carrier_seconds=seconds)
+            if moved and moved_to == "in-progress":  # it may overtake the answer's webhook
+                await personas.met(tx, row.user_id, row.persona_id, now)
         if moved:
             self._news.publish(row.id, "status", {"status": status})
 
@@ -346,6 +336,12 @@ class Desk:
             while self._ongoing:
                 self._changed.clear()
                 await self._changed.wait()
+
+    def abandon(self) -> None:
+        """The server stops with calls still on: their ledgers stay open and are settled at the next start."""
+        for call_id, task in self._conducting.items():
+            log.error("call_abandoned", call=call_id)
+            task.cancel()
 
     def hurry(self) -> None:
         """Whoever drains waits no longer: goodbye now."""

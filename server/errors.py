@@ -177,6 +177,18 @@ HANDLERS: Mapping[type[Exception], object] = {
 }
 
 
+class Sending:
+    """A `send` that knows whether the answer has begun, after which there is no other answer to give."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        self.begun = True
+        await self._send(message)
+
+
 class CatchAll:
     """Outermost: turns what nobody expected into a 500 that says nothing, and logs where it was."""
 
@@ -187,20 +199,14 @@ class CatchAll:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = False
-
-        async def watch(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        sending = Sending(send)
         try:
-            await self.app(scope, receive, watch)
+            await self.app(scope, receive, sending)
         except Exception as error:  # edge: of one request
             reference = secrets.token_hex(8)
             SURPRISES.labels("request").inc()
             log.error("surprise", reference=reference, method=scope["method"], **whereabouts(error))
-            if started:
+            if sending.begun:
                 # An answer cut short: uvicorn closes the connection, so the client cannot take it for a whole one.
                 return
             answer = problem(

@@ -8,8 +8,9 @@ answer was lost changes nothing the second time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import structlog
 
@@ -22,7 +23,7 @@ from server.news import News
 from storage import calls, ledger, turns
 from storage.db import Database, DatabaseDown
 from storage.ledger import CallCharges
-from storage.records import CallStatus, Fenced, Final
+from storage.records import OVER, STATUS_RANK, CallStatus, Fenced, Final
 
 log = structlog.get_logger()
 
@@ -36,7 +37,6 @@ class Account:
     call_id: str
     epoch: int
     journal: JournalFile
-    fenced: Callable[[], None]
     charges: list[Charge] = field(default_factory=list)
     turns: list[TurnTaken] = field(default_factory=list)
     second: int = 0
@@ -44,6 +44,16 @@ class Account:
     told: tuple[int, int] = (-1, -1)
     ended: Ended | None = None
     settled: asyncio.Future[Final] | None = None
+
+
+class Guardian(Protocol):
+    """Whoever is responsible for an account's call."""
+
+    def fence(self) -> None:
+        """The call is somebody else's now."""
+
+    def disk_lost(self, error: OSError) -> None:
+        """Its journal cannot be carried to the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +75,11 @@ class Flush:
         self._news = news
         self._node = node
         self._accounts: dict[str, Account] = {}
+        self._guardians: dict[str, Guardian] = {}
 
-    def open(self, account: Account) -> None:
+    def open(self, account: Account, guardian: Guardian) -> None:
         self._accounts[account.call_id] = account
+        self._guardians[account.call_id] = guardian
 
     def charge(self, account: Account, charge: Charge) -> None:
         account.charges.append(charge)
@@ -86,11 +98,12 @@ class Flush:
         try:
             return await account.settled
         finally:
-            self._accounts.pop(account.call_id, None)
+            self.forget(account)
 
     def forget(self, account: Account) -> None:
         """The call is somebody else's now."""
         self._accounts.pop(account.call_id, None)
+        self._guardians.pop(account.call_id, None)
 
     async def run(self) -> None:
         due = self._clock.seconds()
@@ -136,7 +149,8 @@ class Flush:
             del account.turns[: len(due.turns)]
             settled = account.settled if account.settled is not None and not account.settled.done() else None
             if account.call_id in lost:
-                account.fenced()
+                if (guardian := self._guardians.get(account.call_id)) is not None:
+                    guardian.fence()
                 if settled is not None:
                     settled.set_exception(Fenced(account.call_id))
             elif settled is not None and account.call_id in finals:
@@ -145,9 +159,13 @@ class Flush:
 
     async def _to_disk(self, waiting: list[Account]) -> None:
         """Money is on this machine's disk before the database hears of it."""
-        owing = [account.journal for account in waiting if account.journal.owes_sync]
-        if owing:
-            await asyncio.to_thread(_sync, owing)
+        owing = [account for account in waiting if account.journal.owes_sync]
+        if not owing:
+            return
+        for account, error in await asyncio.to_thread(_sync, owing):
+            log.error("journal_not_synced", call=account.call_id, error=error.strerror)
+            if (guardian := self._guardians.get(account.call_id)) is not None:
+                guardian.disk_lost(error)
 
     async def _write(self, batch: Sequence[_Due]) -> tuple[set[str], dict[str, Final]]:
         finals: dict[str, Final] = {}
@@ -190,18 +208,17 @@ class Flush:
             )
 
 
-def _sync(journals: list[JournalFile]) -> None:
-    for journal in journals:
-        journal.sync()
-
-
-_STATUSES: dict[str, CallStatus] = {
-    "completed": "completed",
-    "busy": "busy",
-    "no-answer": "no-answer",
-    "canceled": "canceled",
-}
+def _sync(accounts: Sequence[Account]) -> list[tuple[Account, OSError]]:
+    """Sync each journal; those that could not be, so that one bad file stops no other."""
+    failed = []
+    for account in accounts:
+        try:
+            account.journal.sync()
+        except OSError as error:
+            failed.append((account, error))
+    return failed
 
 
 def _terminal(status: str) -> CallStatus:
-    return _STATUSES.get(status, "failed")
+    """The carrier's last status as one of ours; what is no end counts as a failure."""
+    return next((known for known, rank in STATUS_RANK.items() if known == status and rank == OVER), "failed")

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.clock import Clock
 from pipeline.core.errors import Refused
-from server.errors import Unparsable, problem
+from server.errors import Sending, Unparsable, problem
 from server.metrics import REQUESTS, SECONDS
 
 JSON_BYTES = 64 * 1024
@@ -121,19 +121,13 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = False
-
-        async def watch(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        sending = Sending(send)
         try:
             if _declared(scope) > self._limit:
                 raise TooLarge(self._limit)
-            await self.app(scope, _Counted(receive, self._clock, self._limit, self._seconds), watch)
+            await self.app(scope, _Counted(receive, self._clock, self._limit, self._seconds), sending)
         except (TooLarge, TooSlow) as error:
-            if started:
+            if sending.begun:
                 return
             answer = problem(error)
             # The rest of the body is not read, so the connection is of no further use.

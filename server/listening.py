@@ -26,7 +26,7 @@ def bound(settings: Settings) -> socket.socket:
             found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         with _named(settings):
             found.bind((settings.host, settings.port))
-    except BaseException:
+    except CannotListen:
         found.close()
         raise
     return found

@@ -16,9 +16,10 @@ from server.casting import pinned
 from server.desk import Desk
 from server.flush import Flush
 from server.parts import Parts, Placing
-from server.recovery import settle_orphans
+from server.recovery import Orphans
 from server.settings import Settings
 from storage import pricing
+from storage.nodes import hold_node
 
 log = structlog.get_logger()
 
@@ -39,7 +40,7 @@ async def open_desk(
 ) -> AsyncIterator[Placing]:
     """The desk of a running server. Raises `Unpriced` or `EngineError` before any call is taken.
 
-    On the way out the last charges are written, however the calls ended.
+    On the way out calls still on are left to the next start, and the last charges are written.
     """
     async with AsyncExitStack() as stack:
         if engines is None:
@@ -47,15 +48,15 @@ async def open_desk(
             engines = await stack.enter_async_context(models.open())
         async with parts.database.read() as tx:
             pinned(await pricing.current(tx, parts.clock.utc(), parts.settings.price_list), engines)
-        if parts.settings.sqlite:
-            found = await settle_orphans(parts.database, parts.carrier, parts.clock, parts.settings.calls_dir)
-            if found:
-                log.warning("orphans_settled", calls=found)
         node = secrets.token_hex(8)
+        lock = await stack.enter_async_context(hold_node(parts.database, node))
+        orphans = Orphans(parts.database, parts.carrier, parts.clock, parts.settings.calls_dir, lock)
+        if found := await orphans.settle_all():
+            log.warning("orphans_settled", calls=found)
         flush = Flush(parts.database, parts.clock, parts.news, node)
         async with asyncio.TaskGroup() as tasks:
             flushing = tasks.create_task(flush.run())
-            yield Desk(
+            desk = Desk(
                 settings=parts.settings,
                 clock=parts.clock,
                 database=parts.database,
@@ -67,5 +68,11 @@ async def open_desk(
                 node=node,
                 sender=parts.settings.twilio_phone_number or SIMULATED_SENDER,
             )
-            flushing.cancel()
-            await flush.once()
+            looking = tasks.create_task(orphans.run(desk.conducts))
+            try:
+                yield desk
+            finally:
+                desk.abandon()
+                looking.cancel()
+                flushing.cancel()
+                await flush.once()

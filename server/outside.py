@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pipeline.carriers.base import Carrier
 from pipeline.core.effects import Charge, Effect, Ended, TurnTaken, Warned
 from pipeline.core.errors import CarrierError
-from pipeline.core.events import EndReason, Event
+from pipeline.core.events import Answered, CarrierDone, EndReason, Event, StreamStarted
 from pipeline.core.money import Nanos, usd
 from server.flush import Account, Flush
 from server.news import News
+from storage.records import OVER, STATUS_RANK
+
+TERMINAL = frozenset(status for status, rank in STATUS_RANK.items() if rank == OVER)
 
 HANG_UP_PATIENCE_S = 15.0
 """Longest wait for a dial under way, before there is a leg that could be ended."""
 
 
-class Outside:
-    """The `Surroundings` of one call."""
+LAST_WORD_S = 3.0
+"""How long the carrier's final callback is waited for after a hang-up, before the carrier is asked."""
 
-    def __init__(self, account: Account, flush: Flush, news: News, carrier: Carrier) -> None:
+
+class Outside:
+    """The `Surroundings` of one call. `report` is told the carrier's last word when it had to be asked for."""
+
+    def __init__(
+        self,
+        account: Account,
+        flush: Flush,
+        news: News,
+        carrier: Carrier,
+        report: Callable[[str, int], None],
+    ) -> None:
         self._account = account
         self._flush = flush
         self._news = news
         self._carrier = carrier
+        self._report = report
         self._dialled = asyncio.Event()
+        self._done = asyncio.Event()
+        self._answered = False
         self.sid: str | None = None
         self.ended: Ended | None = None
 
@@ -43,6 +60,9 @@ class Outside:
         return self.sid is None or self.sid == sid
 
     def happened(self, event: Event, effects: Sequence[Effect]) -> None:
+        self._answered = self._answered or isinstance(event, Answered | StreamStarted)
+        if isinstance(event, CarrierDone):
+            self._done.set()
         for effect in effects:
             match effect:
                 case Charge():
@@ -63,8 +83,8 @@ class Outside:
 
     def broken(self, total: Nanos) -> None:
         """The call's machine failed: what it charged is what it costs."""
-        if self.ended is None:
-            self.ended = Ended(EndReason.ENGINE_FAILURE, "completed", 0, total)
+        reason, status = (EndReason.ENGINE_FAILURE, "completed") if self._answered else (None, "failed")
+        self.ended = Ended(reason, status, 0, total)
 
     async def hang_up(self) -> None:
         """Raises `CarrierError`; the socket's end and the carrier's time limit then end the call."""
@@ -75,6 +95,20 @@ class Outside:
             raise CarrierError("the dial got no answer", retryable=True) from None
         if self.sid is not None:
             await self._carrier.hang_up(self.sid)
+            await self._ask_for_the_end(self.sid)
+
+    async def _ask_for_the_end(self, sid: str) -> None:
+        """The carrier's own count decides what its minutes cost; a callback that got lost is fetched."""
+        for _ in range(2):
+            try:
+                async with asyncio.timeout(LAST_WORD_S):
+                    await self._done.wait()
+                return
+            except TimeoutError:
+                leg = await self._carrier.fetch(sid)
+            if leg.status in TERMINAL:
+                self._report(leg.status, leg.seconds)
+                return
 
     def _tell_turn(self, turn: TurnTaken) -> None:
         self._news.publish(

@@ -39,7 +39,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlaceCall:
-    """A call somebody asks for. `max_minutes` None means the persona's or the scenario's."""
+    """A call somebody asks for. `max_minutes` None leaves it to the scenario, the persona and the server."""
 
     persona_id: str
     scenario_id: str | None

@@ -18,7 +18,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pipeline.core.errors import Refused
 from server.auth import Session, authenticate
 from server.errors import Code, FieldError, InvalidFields, Unparsable, field_errors, not_found, unauthorized
 from server.limits import ROUTE_KEY, network
@@ -217,8 +216,3 @@ async def _parsed_body(request: Request, model: type[Any]) -> Any:
 
 def no_content() -> Response:
     return Response(status_code=204)
-
-
-def refuse_unless(condition: bool, refused: Refused) -> None:
-    if not condition:
-        raise refused

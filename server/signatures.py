@@ -12,7 +12,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 HEADER = "x-twilio-signature"
 
@@ -20,7 +20,6 @@ Fields = Sequence[tuple[str, str]]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _SOCKET_SCHEME = {"http": "ws", "https": "wss"}
-_BODY_HASH = "bodySHA256"
 
 
 def sign(token: str, url: str, fields: Fields = ()) -> str:
@@ -56,17 +55,6 @@ class Signatures:
         if len({name for name, _ in fields}) != len(fields):
             return False
         return self._any((origin + target for origin in self._pages), fields, given)
-
-    def get(self, target: str, given: Sequence[str]) -> bool:
-        """A GET: everything is in the query."""
-        return self._any((origin + target for origin in self._pages), (), given)
-
-    def json(self, target: str, body: bytes, given: Sequence[str]) -> bool:
-        """A JSON POST: the query carries the body's SHA-256, the signature covers the URL."""
-        hashes = [value for name, value in parse_qsl(urlsplit(target).query) if name == _BODY_HASH]
-        whole = hashlib.sha256(body).hexdigest()
-        same = len(hashes) == 1 and hmac.compare_digest(hashes[0].encode(), whole.encode())
-        return self.get(target, given) and same
 
     def socket(self, target: str, given: Sequence[str]) -> bool:
         """A websocket upgrade: the wss:// URL, also with a slash behind it (ws:// where the origin is http://)."""

@@ -95,6 +95,17 @@ async def advance(
     return False
 
 
+async def claim(tx: Tx, call_id: str, epoch: int, owner: str) -> CallRow | None:
+    """Makes an open call the owner's, of the next epoch: whoever had it may write nothing more.
+
+    None when it is closed, or was claimed by somebody else since its epoch was read.
+    """
+    this = update(calls).where(calls.c.id == call_id, calls.c.epoch == epoch, calls.c.final_at.is_(None))
+    taken = this.values(epoch=epoch + 1, owner=owner).returning(*columns(calls, CallRow))
+    row = (await tx.execute(taken)).first()
+    return None if row is None else record(CallRow, row)
+
+
 async def live(tx: Tx, owner: str | None = None) -> list[CallRow]:
     """Calls whose ledger is still open, oldest first; of one owner or of all."""
     query = _calls(calls.c.final_at.is_(None))

@@ -119,6 +119,12 @@ class Database:
                 async with self._lock, self._writer.begin() as tx:
                     yield tx
 
+    async def session(self) -> Tx:
+        """A connection of one's own, outside any transaction: for PostgreSQL's session locks. To be closed."""
+        with translated():
+            connection = await self._writer.connect()
+            return await connection.execution_options(isolation_level="AUTOCOMMIT")
+
     async def aclose(self) -> None:
         await self._reader.dispose()
         await self._writer.dispose()

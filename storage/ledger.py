@@ -31,11 +31,20 @@ from storage.tables import (
 
 __all__ = [
     "CallCharges", "balance", "budget", "cost_lines", "cost_seconds", "finalise", "flush", "grant", "hold",
-    "hold_of", "put_budget", "transactions",
+    "hold_of", "lock_account", "put_budget", "transactions",
 ]  # fmt: skip
 
 OVER_HOLD = "over_hold"
 """Why the operator paid: the call cost more than was set aside for it."""
+
+
+async def lock_account(tx: Tx, user_id: str) -> Row[tuple[int, int]] | None:
+    """Whoever else locks, holds or posts on this account waits until this transaction ends.
+
+    Its balance and what is held of it; None, and no lock, for an account nothing was ever granted to: such a
+    user can place no call.
+    """
+    return (await tx.execute(_account(user_id).with_for_update())).first()
 
 
 async def hold(
@@ -56,7 +65,7 @@ async def hold(
     if at_least <= 0:
         raise ValueError("a hold is for more than nothing")
     # The lock: calls that share an account queue here, so no two of them see the same free cent.
-    account = (await tx.execute(_account(user_id).with_for_update())).first()
+    account = await lock_account(tx, user_id)
     state = (await tx.execute(select(calls.c.epoch, calls.c.final_at).where(calls.c.id == call_id))).first()
     if state is not None and (state.final_at is not None or state.epoch != epoch):
         return Nanos(0)
@@ -104,7 +113,7 @@ async def finalise(tx: Tx, *, call_id: str, epoch: int, now: datetime) -> Final:
         return _final(call.total_nano, call.settled_nano)
     if call.epoch != epoch:
         raise Fenced(call_id)
-    await tx.execute(_account(call.user_id).with_for_update())
+    await lock_account(tx, call.user_id)
     held = await hold_of(tx, call_id)
     amount = held.amount_nano if held is not None and held.status == "open" else 0
     final = _final(call.total_nano, min(call.total_nano, amount))
@@ -204,7 +213,7 @@ async def _post(
     """One posting; `release` of the held money is set free with it. False if the key is used."""
     opened = insert(tx, user_credits).values(user_id=user_id, updated_at=now)
     await tx.execute(opened.on_conflict_do_nothing(index_elements=["user_id"]))
-    await tx.execute(_account(user_id).with_for_update())
+    await lock_account(tx, user_id)
     used = select(credit_transactions.c.id).where(credit_transactions.c.idem_key == idem_key)
     if (await tx.execute(used)).first() is not None:
         return False

@@ -19,6 +19,10 @@ QUIET = 0.35
 START_WINDOWS = 3
 START_WITHIN = 4
 STOP_MS = 200
+UNSURE_MS = 1_000
+"""Windows that prove nothing end a voice too, once there are this many milliseconds of them in a row."""
+LONGEST_MS = 25_000
+"""A voice that never pauses (a television) is cut here, so that what was said so far is heard at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class _Voice:
     """The voice now going on, in windows."""
 
     voiced: int
+    windows: int = 0
+    unvoiced: int = 0
     quiet: int = 0
     held: bool = False
 
@@ -66,16 +72,19 @@ class Detector:
         if self._voice is None:
             self._latest.append(voiced)
             return self._perhaps_start()
-        self._voice.voiced += voiced
+        voice = self._voice
+        voice.voiced += voiced
+        voice.windows += 1
         if voiced:
-            self._voice.quiet = 0
-        elif probability < QUIET or self._voice.quiet:
-            self._voice.quiet += 1
-        if self._voice.quiet * WINDOW_MS >= STOP_MS:
-            silence = self._voice.quiet * WINDOW_MS
+            voice.quiet = voice.unvoiced = 0
+        else:
+            voice.unvoiced += 1
+            voice.quiet += probability < QUIET or voice.quiet > 0
+        stopped = voice.quiet * WINDOW_MS >= STOP_MS or voice.unvoiced * WINDOW_MS >= UNSURE_MS
+        if stopped or voice.windows * WINDOW_MS >= LONGEST_MS:
             self._voice = None
             self._latest.clear()
-            return [Stopped(silence)]
+            return [Stopped(voice.unvoiced * WINDOW_MS)]
         return self._perhaps_hold(self._voice)
 
     def _perhaps_start(self) -> list[Fact]:

@@ -31,6 +31,9 @@ from pipeline.core.spending import Spending
 from pipeline.core.transcript import Transcript
 from pipeline.core.turns import CallerTurn
 
+UNSAID = -1
+"""Seconds of a carrier that did not say how many."""
+
 BACKCHANNEL_WORDS = 2
 """A turn this short, said while the agent spoke, is no question that wants an answer."""
 
@@ -232,6 +235,8 @@ class Call:
         if not said.text or self.phase not in TALKING:
             return
         beside = self.phase is Phase.SPEAKING or said.ended <= self._since
+        if self.phase is Phase.SPEAKING:
+            self._agent_turn_over(interrupted=False)  # what was heard before stands before
         self._out.append(self.transcript.caller(said.text, said.started, said.ended))
         if not (beside and len(said.text.split()) <= BACKCHANNEL_WORDS):
             self._ask()
@@ -330,7 +335,12 @@ class Call:
             self._enter(Phase.HUNG_UP)
 
     def _end(self, status: str, seconds: int) -> None:
+        """Close the bill with the carrier's seconds, or with our own where it did not say."""
         answered = self.spending.answered is not None
+        if seconds == UNSAID:
+            seconds = (
+                0 if self.spending.answered is None else -(-(self._since - self.spending.answered) // 1000)
+            )
         if answered:
             self._out += self.spending.close(seconds, self._now)
         reason = self._reason if answered else None
@@ -425,9 +435,7 @@ class Call:
             case Phase.HUNG_UP if waited >= limits.carrier_ms and done is not None:
                 self._end(done.status, done.seconds)
             case Phase.HUNG_UP if waited >= limits.carrier_ms:
-                answered = self.spending.answered
-                seconds = 0 if answered is None else -(-(self._since - answered) // 1000)
-                self._end("failed" if answered is None else "completed", seconds)
+                self._end("failed" if self.spending.answered is None else "completed", UNSAID)
             case _:
                 pass
 

@@ -50,7 +50,8 @@ class Limits:
     reply_max_tokens: int = 160
     reply_max_chars: int = 200
     """Characters of speech drawn with the request of a reply; more is drawn a sentence at a time."""
-    prompt_max_tokens: int = 8_000
+    prompt_max_tokens: int = 3_000
+    """About so much of a conversation reaches the model; the oldest turns are left out."""
     goodbye_ms: int = 12_000
     """The goodbye starts this long before the cutoff."""
     warning_patience_ms: int = 5_000
@@ -285,7 +286,7 @@ class LineDropped(Event):
 
 @dataclass(frozen=True, slots=True)
 class CarrierDone(Event):
-    """The carrier's final word: its status and its seconds, 0 when it never connected."""
+    """The carrier's final word: its status and its seconds, 0 when it never connected, -1 when it did not say."""
 
     status: str
     seconds: int

@@ -67,12 +67,16 @@ def is_effect(line: str) -> bool:
 
 def _parse(line: str, tag: str, kinds: dict[str, type]) -> object:
     if not line.startswith(tag):
-        raise JournalError(f"expected a line tagged {tag.strip()!r}, not {line[:20]!r}")
+        raise JournalError(f"expected a line tagged {tag.strip()!r}")
+    name = "nothing known"
     try:
         data = json.loads(line[len(tag) :])
-        return _record(kinds[data.pop(_TYPE)])(data)
+        kind = kinds[data.pop(_TYPE)]
+        name = kind.__name__
+        return _record(kind)(data)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise JournalError(f"this version cannot read the line {line[:60]!r}: {error!r}") from error
+        # Neither the line nor the error's text, which repeats values: a journal holds what was said.
+        raise JournalError(f"this version cannot read the line of {name}: {type(error).__name__}") from None
 
 
 def _write(record: Event | Effect) -> str:

@@ -18,6 +18,7 @@ MANNERS = (
 )
 
 TOKENS_PER_MESSAGE = 8
+BYTES_PER_TOKEN = 4
 
 
 def layers(
@@ -47,16 +48,21 @@ def tokens_at_most(messages: Sequence[Message]) -> int:
     )
 
 
+def tokens_about(message: Message) -> int:
+    """The usual four bytes a token: good enough to decide what is left out, not to decide what is paid."""
+    return -(-len(message.content.encode(errors="surrogatepass")) // BYTES_PER_TOKEN) + TOKENS_PER_MESSAGE
+
+
 def build(system: Sequence[Layer], history: Sequence[Message], ceiling: int) -> tuple[Message, ...]:
-    """The messages for the model, oldest turns left out until they fit under `ceiling` tokens.
+    """The messages for the model, oldest turns left out until they come to about `ceiling` tokens.
 
     The system prompt and the last turn always stay.
     """
     head = Message("system", "\n\n".join(layer.text.strip() for layer in system))
-    room = ceiling - tokens_at_most((head,))
+    room = ceiling - tokens_about(head)
     kept: list[Message] = []
     for message in reversed(history):
-        room -= tokens_at_most((message,))
+        room -= tokens_about(message)
         if room < 0 and kept:
             break
         kept.append(message)

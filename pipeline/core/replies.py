@@ -108,11 +108,11 @@ class Replies:
         return charges
 
     def fail(self, number: int) -> bool:
-        """The model failed: True when nothing of this reply was spoken and the caller still waits."""
+        """The model failed: True when it was this reply that it failed in."""
         if self._draft is None or not self._writes(number):
             return False
         self._draft.finished = True
-        return not self._draft.spoken
+        return True
 
     def stop(self) -> list[Effect]:
         """No more of this reply is wanted; the model is told to stop if it is still writing."""

@@ -12,15 +12,18 @@ import unicodedata
 _END = re.compile(r"[.!?…]+[\"')\]]*(?=\s)")
 _CLAUSE = re.compile(r"[,;:—-](?=\s)")
 _ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|St|vs|e\.g|i\.e|a\.m|p\.m)|\b[A-Z])\.$")
-_MARKUP = re.compile(r"[*_`#~\ufe00-\ufe0f\u20e3]+|\[[^\]]*\]\([^)]*\)")
+_MARKUP = re.compile(r"[*_`#~\ufe00-\ufe0f\u20e3]+")
+_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")
+# Bounded, so that a bracket nobody closes does not hold speech back for long.
+_BEGUN_LINK = re.compile(r"!?\[([^\[\]]{0,80})(?:\](?:\([^()]{0,500})?)?$")
 
 FIRST_CLAUSE_CHARS = 24
 LONGEST_CHARS = 200
 
 
 def speakable(text: str) -> str:
-    """The text without markup, emoji and control characters, on one line."""
-    plain = _MARKUP.sub("", text)
+    """The text without markup, emoji and control characters, on one line. Of a link its words are left."""
+    plain = _MARKUP.sub("", _LINK.sub(r"\1", text))
     kept = "".join(
         " " if ch.isspace() else ch
         for ch in plain
@@ -40,7 +43,7 @@ class SentenceCutter:
         self._first = True
 
     def add(self, piece: str) -> list[str]:
-        self._rest += piece
+        self._rest = _LINK.sub(r"\1", self._rest + piece)
         ready: list[str] = []
         while (end := self._cut()) is not None:
             ready += self._emit(self._rest[:end])
@@ -50,7 +53,7 @@ class SentenceCutter:
     def finish(self) -> list[str]:
         """The last piece, whatever it ends with."""
         rest, self._rest = self._rest, ""
-        return self._emit(rest)
+        return self._emit(_BEGUN_LINK.sub(r"\1", rest))
 
     def _emit(self, raw: str) -> list[str]:
         text = speakable(raw)
@@ -60,7 +63,9 @@ class SentenceCutter:
         return [text]
 
     def _cut(self) -> int | None:
-        head = self._rest[: LONGEST_CHARS + 1]
+        begun = _BEGUN_LINK.search(self._rest)
+        whole = self._rest if begun is None else self._rest[: begun.start()]
+        head = whole[: LONGEST_CHARS + 1]
         for match in _END.finditer(head):
             if not _ABBREVIATION.search(head[: match.end()]):
                 return match.end()
@@ -68,6 +73,6 @@ class SentenceCutter:
             for match in _CLAUSE.finditer(head):
                 if match.start() >= FIRST_CLAUSE_CHARS:
                     return match.end()
-        if len(self._rest) > LONGEST_CHARS:
-            return self._rest.rfind(" ", 0, LONGEST_CHARS) + 1 or LONGEST_CHARS
+        if len(whole) > LONGEST_CHARS:
+            return whole.rfind(" ", 0, LONGEST_CHARS) + 1 or LONGEST_CHARS
         return None

@@ -26,7 +26,8 @@ class Spending:
         self._clocks = tuple(price for price in prices if price.service == "stt")
         self._limits = limits
         self._pending: dict[str, int] = {}
-        self._paid: tuple[Purse, Millis] | None = None
+        self._purse: Purse | None = None
+        self._paid: Millis | None = None
         self.meter = Meter(self._book)
         self.allowance = allowance
         self.answered: Millis | None = None
@@ -43,6 +44,7 @@ class Spending:
         charges = [
             charge for price in self._book.of("amd") for charge in self.meter.raise_to(price.line, 1, 0)
         ]
+        self._changed()
         return charges + self.run(now)
 
     def run(self, now: Millis) -> list[Charge]:
@@ -57,6 +59,8 @@ class Spending:
                 charges += self.meter.raise_to(price.line, minutes, second)
             for price in self._clocks:
                 charges += self.meter.raise_to(price.line, second + 1, second)
+        if charges:
+            self._changed()
         return charges
 
     @property
@@ -71,6 +75,16 @@ class Spending:
 
     @property
     def purse(self) -> Purse:
+        """Asked for several times a step, and worked out once for a state of the money."""
+        if self._purse is None:
+            self._purse = self._count()
+        return self._purse
+
+    def _changed(self) -> None:
+        """Every change of what the purse is made of passes here."""
+        self._purse = self._paid = None
+
+    def _count(self) -> Purse:
         return Purse(
             allowed=self.allowance.allowed,
             used=self.meter.nano,
@@ -110,6 +124,7 @@ class Spending:
 
     def change(self, allowed: Nanos, binds: EndReason) -> None:
         self.allowance = replace(self.allowance, allowed=allowed, binds=binds)
+        self._changed()
 
     # -- purchases ---------------------------------------------------------------------
 
@@ -128,6 +143,7 @@ class Spending:
         if not budget.affordable(self.purse, price, Millis(now - zero), announced=told):
             return False
         self._pending[ref] = self._pending.get(ref, 0) + price
+        self._changed()
         return True
 
     def release(self, ref: str, price: Nanos | None = None) -> None:
@@ -136,26 +152,27 @@ class Spending:
             self._pending.pop(ref, None)
         elif ref in self._pending:
             self._pending[ref] = max(0, self._pending[ref] - price)
-
-    def drawn(self, ref: str) -> Nanos:
-        return Nanos(self._pending.get(ref, 0))
+        self._changed()
 
     def use(self, service: Service, unit: Unit, quantity: int, now: Millis) -> list[Charge]:
         """Charge what was really used."""
         price = self._book.find(service, unit)
         if price is None or quantity <= 0:
             return []
+        self._changed()
         return self.meter.add(price.line, quantity, self.second(now))
 
     def used_line(self, line: str, total: int, now: Millis) -> list[Charge]:
         """Follow a vendor's own running total; what it counts while the phone rings is not the caller's."""
         known = self.answered is not None and any(price.line == line for price in self._book)
+        self._changed()
         return self.meter.raise_to(line, total, self.second(now)) if known else []
 
     def close(self, seconds: int, now: Millis) -> list[Charge]:
         """Bring the carrier's minutes to its own count of seconds: buy or refund whole increments."""
         if self.answered is None:
             return []
+        self._changed()
         minutes = -(-seconds // STEP_S) * STEP_S
         return [
             charge
@@ -165,11 +182,10 @@ class Spending:
 
     @property
     def _paid_until(self) -> Millis:
-        """The cutoff since the answer, worked out once for a state of the purse: every step asks several times."""
-        purse = self.purse
-        if self._paid is None or self._paid[0] != purse:
-            self._paid = (purse, budget.cutoff_at(purse))
-        return self._paid[1]
+        """The cutoff since the answer."""
+        if self._paid is None:
+            self._paid = budget.cutoff_at(self.purse)
+        return self._paid
 
     @property
     def _bought_s(self) -> int:

@@ -83,6 +83,7 @@ class CallerTurn:
         """End the turn and start afresh. The text is empty when there were no words in it."""
         said = Said(self.text, self.started if self.started is not None else self.stopped, self.stopped)
         self.started = None
+        self.held = False
         self.awaited = 0
         self.texts = []
         return said

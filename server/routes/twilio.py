@@ -21,16 +21,10 @@ from twilio.twiml.voice_response import Connect, VoiceResponse
 from pipeline.clock import Clock
 from server.routes.twilio_media import Attaching, MediaDoor
 from server.signatures import HEADER, Signatures
+from storage.records import STATUS_RANK
 
 MAX_FORM_BYTES = 16 * 1024
 MAX_FIELDS = 100
-
-STATUSES = frozenset(
-    {
-        *("queued", "initiated", "ringing", "in-progress"),
-        *("completed", "busy", "no-answer", "failed", "canceled"),
-    }
-)
 
 log = structlog.get_logger(__name__)
 
@@ -151,7 +145,7 @@ class _Hooks:
 
     async def status(self, request: Request, fields: dict[str, str]) -> Response:
         status = fields.get("CallStatus", "")
-        if status in STATUSES:
+        if status in STATUS_RANK:
             seconds, sequence = _count(fields.get("CallDuration")), _count(fields.get("SequenceNumber"))
             await _parts(request).desk.status(
                 fields["CallSid"], _call_id(request), status, seconds, 0 if sequence is None else sequence

@@ -47,6 +47,7 @@ BUFFER_CHARS = 256 * 1024
 """Unsent messages; with sound sent at most 2 s ahead an honest call never holds a tenth of it."""
 
 POLICY = 1008
+TOO_BIG = 1009
 INTERNAL = 1011
 
 log = structlog.get_logger(__name__)
@@ -219,6 +220,8 @@ async def _listen(websocket: WebSocket, live: Live, guard: Guard, clock: Clock, 
     while True:
         packet = await receive()
         if packet["type"] != "websocket.receive":
+            if packet.get("code") == TOO_BIG:  # the socket's own limit, enforced below us
+                raise BadStream("a message over 64 KiB")
             return
         text = packet.get("text")
         if text is None:

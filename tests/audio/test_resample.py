@@ -1,9 +1,9 @@
-"""Resampling keeps length and pitch; a stream equals the whole."""
+"""Resampling keeps length and pitch."""
 
 import numpy as np
 import pytest
 
-from pipeline.audio.resample import Resampler, resample
+from pipeline.audio.resample import resample
 
 
 def tone(hertz: float, rate: int, seconds: float = 1.0) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
@@ -23,12 +23,3 @@ def test_nothing_and_the_same_rate_pass_through() -> None:
     sound = tone(440, 8_000)
     assert resample(sound, 8_000, 8_000) is sound
     assert not len(resample(sound[:0], 8_000, 16_000))
-
-
-def test_a_stream_equals_the_whole() -> None:
-    sound = tone(300, 24_000)
-    stream = Resampler(24_000, 8_000)
-    pieces = [
-        stream.push(sound[at : at + 777], last=at + 777 >= len(sound)) for at in range(0, len(sound), 777)
-    ]
-    np.testing.assert_allclose(np.concatenate(pieces), resample(sound, 24_000, 8_000), atol=1e-3)

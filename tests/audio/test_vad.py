@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.audio.vad import WINDOW_MS, Detector, Fact, Held, Started, Stopped
+from pipeline.audio.vad import LONGEST_MS, WINDOW_MS, Detector, Fact, Held, Started, Stopped
 
 SPEECH, UNSURE, QUIET = 0.9, 0.42, 0.05
 
@@ -79,3 +79,19 @@ def test_starts_and_stops_alternate_and_held_comes_once_between(
                 assert speaking
                 assert all(each < 0.5 for each in probabilities[index - silence_ms // WINDOW_MS : index])
                 speaking = False
+
+
+def test_a_voice_that_never_pauses_is_cut_and_begins_anew() -> None:
+    detector = Detector(250)
+    facts = [fact for _ in range(2 * LONGEST_MS // WINDOW_MS) for fact in detector.window(0.9)]
+    stops = [fact for fact in facts if isinstance(fact, Stopped)]
+    assert stops == [Stopped(0)]
+    assert sum(isinstance(fact, Started) for fact in facts) == 2
+
+
+def test_windows_that_prove_nothing_end_a_voice_in_time() -> None:
+    detector = Detector(250)
+    for _ in range(20):
+        detector.window(0.9)
+    facts = [fact for _ in range(40) for fact in detector.window(0.42)]
+    assert facts == [Stopped(1_024)]

@@ -207,10 +207,29 @@ def test_a_reply_that_comes_off_clears_the_slate() -> None:
     assert PHRASES.goodbye not in story.said()
 
 
-def test_a_model_that_breaks_off_after_it_spoke_is_no_failure() -> None:
-    story = told().reply("That much. ", fails=True).say("Hello there.").run(5_000)
-    assert PHRASES.apology not in story.said()
+def test_a_model_that_breaks_off_after_it_spoke_is_apologised_for_behind_what_it_said() -> None:
+    story = told().reply("That much. ", fails=True).say("Hello there.").run(6_000)
+    assert story.said()[-2:] == ["That much.", PHRASES.apology]
     assert story.call.phase is Phase.LISTENING
+
+
+def test_a_turn_the_transcriber_ends_before_the_voice_is_off_is_answered() -> None:
+    story = Story(started(transcriber_ends_turns=True)).answer().run(9_000)
+    story.post(lambda at: ev.SpeechStarted(at, 96)).post(ev.SpeechHeld, 250)
+    story.post(lambda at: ev.TurnEnded(at, "What is new?"), 900).post(
+        lambda at: ev.SpeechStopped(at, 200), 1_100
+    )
+    story.reply("Not much.").run(5_000)
+    assert not story.all(fx.DropReply)
+    assert "Not much." in story.said()
+
+
+def test_a_carrier_that_does_not_say_how_long_is_billed_by_our_own_count() -> None:
+    story = told(idle_prompt_ms=200_000).run(70_000)
+    story.carrier_seconds = -1
+    ended = story.carrier_done().end()
+    assert ended.seconds == pytest.approx(76, abs=4)
+    assert story.charged(CARRIER) == 2 * 14_000_000
 
 
 def test_a_model_that_says_nothing_is_a_failure() -> None:
@@ -317,10 +336,17 @@ def test_a_transcriber_that_fails_for_good_while_it_rings_ends_the_call_before_i
 
 def test_a_voice_that_fails_reply_after_reply_is_given_up_although_the_apology_is_heard() -> None:
     story = told()
+    story.mute, story.stock = True, PHRASES.all
     for _ in range(3):
-        story.reply("This will not be heard.").say("Hello there.")
-        story.run(1_600)
-        number = story.all(fx.Say)[-1].utterance
-        story.post(lambda at, n=number: ev.EngineFailed(at, "tts", n, "failed"))  # type: ignore[misc]
-        story.run(6_000)
+        story.reply("This will not be heard.").say("Hello there.").run(8_000)
     assert story.end().reason is EndReason.ENGINE_FAILURE
+    assert PHRASES.apology in " ".join(story.heard())
+
+
+def test_the_same_voice_may_fail_now_and_then() -> None:
+    story = told()
+    story.stock = PHRASES.all
+    for mute in (True, True, False, True, True):
+        story.mute = mute
+        story.reply("A reply.").say("Hello there.").run(8_000)
+    assert story.call.phase is Phase.LISTENING

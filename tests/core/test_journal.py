@@ -137,6 +137,28 @@ def test_a_line_that_is_no_effect_is_refused(line: str) -> None:
         jn.parse_effect(line)
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            'E {"type":"Heard","at":5,"text":["my secret"]}',
+            "this version cannot read the line of Heard: TypeError",
+        ),
+        ('E {"type":"Heard","at":5,"my secret":1}', "this version cannot read the line of Heard: ValueError"),
+        ('E {"type":"my secret"}', "this version cannot read the line of nothing known: KeyError"),
+        ("E my secret", "this version cannot read the line of nothing known: JSONDecodeError"),
+        ("my secret", "expected a line tagged 'E'"),
+    ],
+)
+def test_an_error_names_the_type_of_a_line_and_repeats_nothing_of_it(line: str, told: str) -> None:
+    with pytest.raises(JournalError) as caught:
+        jn.parse_event(line)
+    assert str(caught.value) == told
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None, (
+        "a traceback would repeat it"
+    )
+
+
 @given(st.text(max_size=60) | st.from_type(Tick).map(jn.event_line), st.data())
 def test_damage_is_an_error_or_another_event_but_never_anything_else(line: str, data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(line)))

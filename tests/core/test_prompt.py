@@ -5,7 +5,15 @@ from hypothesis import strategies as st
 
 from pipeline.core.effects import Message
 from pipeline.core.events import Layer
-from pipeline.core.prompt import MANNERS, TOKENS_PER_MESSAGE, build, layers, quoted, tokens_at_most
+from pipeline.core.prompt import (
+    MANNERS,
+    TOKENS_PER_MESSAGE,
+    build,
+    layers,
+    quoted,
+    tokens_about,
+    tokens_at_most,
+)
 
 SYSTEM = (Layer("identity", "You are Nora. "), Layer("manners", " Be brief."))
 
@@ -42,8 +50,8 @@ def test_the_system_prompt_comes_first() -> None:
 
 def test_the_oldest_turns_are_left_out_the_last_one_never() -> None:
     history = [Message("user", "x" * 10) for _ in range(5)]
-    head = tokens_at_most(build(SYSTEM, [], 0))
-    one = 10 + TOKENS_PER_MESSAGE
+    head = tokens_about(build(SYSTEM, [], 0)[0])
+    one = 3 + TOKENS_PER_MESSAGE  # four bytes a token
     assert len(build(SYSTEM, history, head + 3 * one)) == 4
     assert len(build(SYSTEM, history, head + 3 * one - 1)) == 3
     assert build(SYSTEM, history, 1)[1:] == (history[-1],)
@@ -58,4 +66,4 @@ def test_a_prompt_keeps_under_its_ceiling_and_in_order(texts: list[str], ceiling
     history = [Message("user", text) for text in texts]
     head, *kept = build(SYSTEM, history, ceiling)
     assert kept == history[len(history) - len(kept) :]
-    assert len(kept) <= 1 or tokens_at_most([head, *kept]) <= ceiling
+    assert len(kept) <= 1 or sum(map(tokens_about, [head, *kept])) <= ceiling

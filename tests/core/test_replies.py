@@ -105,7 +105,7 @@ def test_a_stopped_reply_remembers_that_it_spoke() -> None:
     assert writer.spoken
 
 
-def test_a_failure_matters_while_the_caller_waits() -> None:
+def test_a_failure_is_that_of_the_reply_being_written() -> None:
     writer, _ = replies()
     writer.ask(HISTORY, NOW, announced=None)
     assert not writer.fail(7)
@@ -113,7 +113,7 @@ def test_a_failure_matters_while_the_caller_waits() -> None:
     assert not writer.fail(1)
     writer.ask(HISTORY, NOW, announced=None)
     writer.pay("Hello.", NOW, announced=None)
-    assert not writer.fail(2)
+    assert writer.fail(2)
 
 
 def test_cached_tokens_have_their_own_price() -> None:

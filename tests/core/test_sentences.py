@@ -18,7 +18,9 @@ def cut(*pieces: str) -> list[str]:
         ("**Hi** _there_, `you`", "Hi there, you"),
         ("I love it ❤️ so", "I love it so"),
         ("1️⃣ first", "1 first"),
-        ("see [here](http://example.com) now", "see now"),
+        ("See [the docs](http://example.com/a_b) now.", "See the docs now."),
+        ("![a **cat**](cat.png) sat", "a cat sat"),
+        ("[brackets] (and more)", "[brackets] (and more)"),
         ("a\n\tb\u0007c\u200d", "a bc"),
         ("café — naïve", "café — naïve"),
         ("half \ud83d an emoji", "half an emoji"),
@@ -87,3 +89,32 @@ def test_no_word_is_lost_or_said_twice_however_it_arrives(
     sentences = cut(*pieces)
     assert " ".join(sentences).split() == whole.split()
     assert all(len(sentence) <= LONGEST_CHARS for sentence in sentences)
+
+
+LINKED = (
+    "Well, [my, oh. So](http://example.com/a,b?c=d) it is. "
+    + "word " * 38
+    + f"[docs](http://x/{'y' * 240}). End."
+)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 40, 1000])
+def test_of_a_link_that_arrives_in_pieces_the_words_are_spoken(size: int) -> None:
+    sentences = cut(*(LINKED[at : at + size] for at in range(0, len(LINKED), size)))
+    assert " ".join(sentences).split() == [
+        "Well,",
+        "my,",
+        "oh.",
+        "So",
+        "it",
+        "is.",
+        *["word"] * 38,
+        "docs.",
+        "End.",
+    ]
+
+
+def test_a_link_that_breaks_off_and_a_bracket_nobody_closes() -> None:
+    assert cut("See [the docs](http://exa") == ["See the docs"]
+    cutter = SentenceCutter()
+    assert cutter.add("So [it. " + "word " * 18) == ["So [it."]

@@ -97,17 +97,12 @@ class Pages:
     room: int | None = None
     lines: list[str] = field(default_factory=list)
     steps: int = 0
-    closed: bool = False
 
     def append(self, event: Event, effects: Sequence[Effect]) -> None:
-        assert not self.closed
         if self.room is not None and self.steps >= self.room:
             raise OSError(28, "No space left on device")
         self.steps += 1
         self.lines += [journal.event_line(event), *map(journal.effect_line, effects)]
-
-    def close(self) -> None:
-        self.closed = True
 
 
 @dataclass
@@ -262,6 +257,8 @@ async def _hold(stage: Stage, call: LiveCall, phone: Phone, caller: bytes, clock
     await asyncio.sleep(RING_MS / 1000)
     zero, begun = clock.millis(), clock.seconds() + PHASE_MS / 1000
     call.answered()
+    if call.over:
+        return zero  # given up while it rang
     call.attach(phone)
     asides = sorted(stage.asides.items())
     size = stage.frame_ms * BYTES_A_MS

@@ -142,7 +142,7 @@ def test_failures_has_one_of_each_engine_an_apology_and_a_goodbye() -> None:
         "tts",
     ]
     said = [one.text for one in effects("failures") if isinstance(one, fx.Say)]
-    assert said.count("Sorry, could you say that again?") == 3
+    assert said.count("Sorry, could you say that again?") == 4
     assert said[-3:] == ["Are you still there?", "Are you still there?", "It was good to talk. Goodbye!"]
     ended = effects("failures")[-1]
     assert isinstance(ended, fx.Ended)

@@ -12,7 +12,7 @@ from pipeline.core.errors import JournalError
 from pipeline.core.events import ReplyPiece, Tick
 from pipeline.core.journal import effect_line, event_line
 from pipeline.core.money import Millis, Nanos
-from pipeline.journal_file import JournalFile, NoJournal, Step, frame, read_lines, steps
+from pipeline.journal_file import JournalFile, NoJournal, Step, frame, mend, read_lines, steps
 
 TICK = Tick(Millis(5))
 SAY = Say(1, "Hé 🙂")
@@ -96,6 +96,21 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     assert read_lines(path) == [event_line(TICK)]
 
 
+def test_a_torn_file_is_mended_and_can_be_continued(tmp_path: Path) -> None:
+    path = written(tmp_path / "1.journal", (TICK, [SAY, CHARGE]))
+    whole = path.read_bytes()
+    for kept in range(len(whole) + 1):
+        path.write_bytes(whole[:kept])
+        mend(path)
+        assert whole.startswith(path.read_bytes())
+        known = read_lines(path)
+        complete = [event_line(TICK), effect_line(SAY), effect_line(CHARGE)]
+        assert known == complete[: whole[:kept].count(b"\n")]
+        mend(path, complete[len(known) :])
+        assert path.read_bytes() == whole
+        assert len(read_lines(written(path, (TICK, [])))) == 4
+
+
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     path = written(tmp_path / "1.journal", (TICK, [SAY, CHARGE]))
     damaged = path.read_bytes().replace(b'"utterance":1', b'"utterance":2')
@@ -142,7 +157,6 @@ def test_half_an_emoji_does_not_take_the_call_down(tmp_path: Path) -> None:
 def test_no_journal_takes_everything() -> None:
     sink = NoJournal()
     sink.append(TICK, [CHARGE])
-    sink.close()
 
 
 @given(place=st.integers(0, 10_000), byte=st.integers(0, 255))
@@ -159,3 +173,16 @@ def test_one_wrong_byte_never_goes_unnoticed(
     except JournalError:
         return
     assert lines == original[: len(lines)]
+
+
+def test_what_could_not_be_synced_is_still_owed_and_the_file_is_closed_all_the_same() -> None:
+    """The null device takes everything and syncs nothing."""
+    sink = JournalFile(Path("/dev/null"))
+    sink.append(TICK, [CHARGE])
+    with pytest.raises(OSError, match="Invalid argument"):
+        sink.sync()
+    assert sink.owes_sync
+    with pytest.raises(OSError, match="Invalid argument"):
+        sink.close()
+    with pytest.raises(ValueError, match="closed"):
+        sink.append(TICK, [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -41,6 +41,20 @@ class ManualClock(Clock):
 
     def move(self, seconds: float) -> None:
         self._passed += seconds
+
+
+class LoopClock(Clock):
+    """Follows the loop, as the timers of calls do; the time of day can be moved on. For tests with a real desk."""
+
+    def __init__(self) -> None:
+        super().__init__(NOON)
+        self._moved = timedelta()
+
+    def utc(self) -> datetime:
+        return super().utc() + self._moved
+
+    def move(self, seconds: float) -> None:
+        self._moved += timedelta(seconds=seconds)
 
 
 @dataclass
@@ -81,7 +95,7 @@ class Rig:
     app: Starlette
     http: httpx.AsyncClient
     parts: Parts
-    clock: ManualClock
+    clock: ManualClock | LoopClock
     carrier: RecordingCarrier
 
     async def register(self, email: str = "ann@example.com", **more: object) -> Person:
@@ -136,10 +150,13 @@ def settings(data_dir: Path, **more: object) -> Settings:
 
 @asynccontextmanager
 async def running(
-    given: Settings, open_desk: OpenDesk = no_desk, carrier: RecordingCarrier | None = None
+    given: Settings,
+    open_desk: OpenDesk = no_desk,
+    carrier: RecordingCarrier | None = None,
+    clock: ManualClock | LoopClock | None = None,
 ) -> AsyncIterator[Rig]:
     """The application between its start and its end."""
-    clock, passwords = ManualClock(), Passwords(cost=4)
+    clock, passwords = clock or ManualClock(), Passwords(cost=4)
     carrier = carrier or RecordingCarrier()
     app = build(
         given,

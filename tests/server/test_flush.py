@@ -89,9 +89,22 @@ async def written(database: Database) -> tuple[int, int]:
     return row.last_seq, sum(line.quantity for line in lines)
 
 
-def opened(flush: Flush, folder: Path, fenced: list[str]) -> Account:
-    account = Account(CALL, 1, JournalFile(folder / "c.journal"), lambda: fenced.append(CALL))
-    flush.open(account)
+class Watcher:
+    """A guardian that writes down what it is told."""
+
+    def __init__(self, told: list[str]) -> None:
+        self._told = told
+
+    def fence(self) -> None:
+        self._told.append("fenced")
+
+    def disk_lost(self, error: OSError) -> None:
+        self._told.append("disk lost")
+
+
+def opened(flush: Flush, folder: Path, told: list[str]) -> Account:
+    account = Account(CALL, 1, JournalFile(folder / "c.journal"))
+    flush.open(account, Watcher(told))
     return account
 
 
@@ -138,7 +151,7 @@ async def test_a_call_taken_over_by_another_owner_is_told_so(database: Database,
     account.epoch = 0
     flush.charge(account, charges(1, 1)[0])
     await flush.once()
-    assert fenced == [CALL]
+    assert fenced == ["fenced"]
     assert await written(database) == (0, 0)
     account.journal.close()
 
@@ -186,9 +199,9 @@ async def test_a_turn_the_database_will_not_store_does_not_stop_the_other_calls(
     await prepared(database)
     flush = Flush(database, Clock(), News(), "n")
     good = opened(flush, tmp_path, [])
-    poisoned = Account("d" * 32, 1, JournalFile(tmp_path / "d.journal"), lambda: None)
+    poisoned = Account("d" * 32, 1, JournalFile(tmp_path / "d.journal"))
     poisoned.turns.append(TurnTaken(0, "agent", "half an emoji \ud83d", Millis(0), Millis(900)))
-    flush.open(poisoned)
+    flush.open(poisoned, Watcher([]))
     for charge in charges(1, 2):
         flush.charge(good, charge)
     await flush.once()
@@ -206,3 +219,26 @@ async def test_settling_a_call_that_was_taken_over_says_so(database: Database, t
     with pytest.raises(Fenced):
         await flush.settle(account, Ended(EndReason.IDLE, "completed", 5, account.total))
     account.journal.close()
+
+
+class Undiskable(JournalFile):
+    """A journal on a disk that takes writes and loses them."""
+
+    def sync(self) -> None:
+        raise OSError(28, "No space left on device")
+
+
+async def test_a_journal_that_cannot_be_synced_ends_its_call_and_no_other_and_loses_no_charge(
+    database: Database, tmp_path: Path
+) -> None:
+    await prepared(database)
+    flush, told = Flush(database, Clock(), News(), "n"), list[str]()
+    account = Account(CALL, 1, Undiskable(tmp_path / "c.journal"))
+    flush.open(account, Watcher(told))
+    account.journal.owes_sync = True
+    flush.charge(account, charges(1, 1)[0])
+    await flush.once()
+    assert told == ["disk lost"]
+    assert await written(database) == (1, 1)
+    with pytest.raises(OSError, match="No space"):
+        account.journal.close()

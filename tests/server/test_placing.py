@@ -13,11 +13,12 @@ import pytest
 from pipeline.carriers.base import DialOrder, Leg
 from pipeline.core.errors import CarrierError
 from pipeline.core.money import Nanos, parse_usd
+from server.desk import Desk
 from server.live import open_desk
 from storage import ledger
 from storage.audit import audit
 from storage.ids import new_id
-from tests.server.rig import Person, RecordingCarrier, Rig, running, settings
+from tests.server.rig import LoopClock, Person, RecordingCarrier, Rig, running, settings
 
 SCRIPTED = {"stt_engine": "scripted", "llm_engine": "scripted", "tts_engine": "scripted"}
 
@@ -38,7 +39,7 @@ class NoRoute(RecordingCarrier):
 async def ringing(data_dir: Path) -> AsyncIterator[tuple[Rig, NoRoute]]:
     """A server whose calls all hang in dialling until the end of the test."""
     carrier = NoRoute()
-    async with running(settings(data_dir, **SCRIPTED), open_desk, carrier) as rig:
+    async with running(settings(data_dir, **SCRIPTED), open_desk, carrier, LoopClock()) as rig:
         yield rig, carrier
         carrier.decided.set()
         await rig.parts.desk.drain(5)
@@ -166,3 +167,28 @@ async def test_a23_no_proof_no_credit_no_call_and_nothing_is_dialled(tmp_path: P
         answer = await ann.post("/api/calls", {"persona_id": "brad", "scenario_id": foreign})
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert carrier.dialled == []
+
+
+@pytest.mark.parametrize("first", ["webhook", "callback"])
+async def test_a_persona_has_met_whoever_answered_and_once_a_call(tmp_path: Path, first: str) -> None:
+    async def met(person: Person) -> tuple[int, bool]:
+        known = (await person.get("/api/personas/brad/relationship")).json()
+        return known["calls"], known["last_call_at"] is not None
+
+    async with running(settings(tmp_path, **SCRIPTED), open_desk, clock=LoopClock()) as rig:
+        ann, bob = await ready(rig), await ready(rig, email="bob@example.com", phone="+12025550143")
+        desk = rig.parts.desk
+        assert isinstance(desk, Desk)
+        for number, person in enumerate((ann, bob), start=1):
+            call = (await person.post("/api/calls", {"persona_id": "brad"})).json()["id"]
+            sid = f"CA{number:032x}"
+            assert await met(person) == (0, False), "ordering is not meeting"
+            if person is bob:
+                if first == "callback":
+                    await desk.status(sid, call, "in-progress", None, 1)
+                assert await desk.answered(call, sid) is not None
+                assert await desk.answered(call, sid) is not None
+                await desk.status(sid, call, "in-progress", None, 1)
+            await desk.status(sid, call, "completed" if person is bob else "no-answer", 1, 2)
+        await desk.drain(5)
+        assert (await met(ann), await met(bob)) == ((0, False), (1, True))

@@ -84,12 +84,14 @@ def test_a_damaged_journal_is_1_and_names_the_line(
 
 
 @pytest.mark.parametrize("content", ["E [/]", 'E {"type":"[/red]"}', "[/]"])
-def test_a_foreign_line_is_shown_as_it_is(
+def test_a_foreign_line_is_refused_without_being_repeated(
     content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What looks like the screen's own markup is text."""
+    """A journal holds what was said; what looks like the screen's own markup does no harm either."""
     assert run(journal(tmp_path / f"1{SUFFIX}", [content])) == 1
-    assert content[2:] in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "line" in told
+    assert content[2:] not in told
 
 
 def test_a_timeline_shows_words_as_they_were_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

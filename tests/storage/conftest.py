@@ -1,21 +1,14 @@
 """Every storage test runs twice: on a SQLite file and on PostgreSQL, each a copy of a database migrated once."""
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from storage.db import Database
-from storage.migrate import migrate
 from tests.postgres import Server
-
-
-def migrated(url: str) -> None:
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, migrate(url)).result()
+from tests.storage.world import migrated
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,20 @@ import pytest
 from storage import calls, ledger, turns
 from storage.db import Database, Tx
 from storage.records import CallRow, CallStatus, IdemTaken, TurnRow
-from tests.storage.world import NASTY, NOON, book, call, completed, later, person
+from tests.storage.world import (
+    DOLLAR,
+    LINES,
+    NASTY,
+    NOON,
+    book,
+    call,
+    charges,
+    completed,
+    held_call,
+    later,
+    person,
+    tile,
+)
 
 
 async def test_a_call_comes_back_as_it_was_placed(database: Database) -> None:
@@ -160,3 +173,25 @@ async def test_a_turn_is_written_once(database: Database) -> None:
             TurnRow(1, "agent", NASTY, 900, 1800, interrupted=True),
         ]
         assert await turns.of_call(tx, "none") == []
+
+
+async def test_an_open_call_is_claimed_once_an_epoch(database: Database) -> None:
+    async with database.write() as tx:
+        user = await person(tx, credit=DOLLAR)
+        placed = await held_call(tx, user, 1_000)
+
+    async def take(owner: str) -> CallRow | None:
+        async with database.write() as tx:
+            return await calls.claim(tx, placed.id, 1, owner)
+
+    won = [row for row in await asyncio.gather(*(take(owner) for owner in "abc")) if row is not None]
+    assert [(row.id, row.epoch) for row in won] == [(placed.id, 2)]
+    assert won[0].owner in "abc"
+    async with database.write() as tx:
+        prices = await book(tx)
+        stale = charges(placed.id, [tile(prices, 1, LINES["stt"], 0, 1)])
+        assert await ledger.flush(tx, [stale]) == [placed.id], "whoever had it writes nothing more"
+        await completed(tx, placed.id)
+        await ledger.finalise(tx, call_id=placed.id, epoch=2, now=NOON)
+        assert await calls.claim(tx, placed.id, 2, "d") is None
+        assert await calls.claim(tx, "none", 1, "d") is None

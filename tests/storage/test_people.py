@@ -1,4 +1,4 @@
-"""What belongs to a person beside the account: sessions, codes, personas, scenarios, receipts."""
+"""What belongs to a person beside the account: sessions, codes, personas, scenarios."""
 
 import asyncio
 from datetime import timedelta
@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 
 from pipeline.core.errors import Refused
-from storage import personas, receipts, scenarios, stream_tokens, tokens, verification
+from storage import personas, scenarios, stream_tokens, tokens, verification
 from storage.db import Database
 from storage.records import Relationship, StreamToken
-from tests.storage.world import NASTY, NOON, call, later, person, rows
+from tests.storage.world import NASTY, NOON, call, later, person
 
 E164 = "+12025550123"
 
@@ -187,22 +187,3 @@ async def test_a_stream_token_opens_one_socket(database: Database) -> None:
     assert [answer for answer in answers if answer] == [
         StreamToken("hash", placed.id, "CA1", later(30), later(29))
     ]
-
-
-async def test_a_webhook_is_new_once(database: Database) -> None:
-    async def deliver() -> bool:
-        async with database.write() as tx:
-            return await receipts.first_time(tx, NASTY)
-
-    assert sorted(await asyncio.gather(*(deliver() for _ in range(8)))) == [False] * 7 + [True]
-
-    async def fail() -> None:
-        async with database.write() as tx:
-            assert await receipts.first_time(tx, "failed")
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        await fail()
-    async with database.write() as tx:
-        assert await receipts.first_time(tx, "failed")
-    assert await rows(database, "SELECT count(*) FROM webhook_receipts") == [(2,)]

@@ -1,7 +1,9 @@
 """People, calls and charges for the storage tests."""
 
+import asyncio
 import itertools
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
@@ -14,6 +16,7 @@ from storage.audit import AuditReport, audit
 from storage.db import Database, Tx
 from storage.ids import new_id
 from storage.ledger import CallCharges
+from storage.migrate import migrate
 from storage.records import CallRow, NewCall, User
 
 NOON = datetime(2026, 11, 23, 17, 0, tzinfo=UTC)
@@ -27,6 +30,12 @@ LINES = {
 }
 
 _numbers = itertools.count(1)
+
+
+def migrated(url: str) -> None:
+    """Also where an event loop runs already."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, migrate(url)).result()
 
 
 def later(seconds: float) -> datetime:

@@ -45,6 +45,8 @@ class Emulator:
         self.exchange = exchange
         self.requests: list[tuple[str, str, list[tuple[str, str]]]] = []
         self.mishaps: deque[Mishap] = deque()
+        self.list_lags = 0
+        """So many lists yet to come do not show any call: the resource is eventually consistent."""
         self.verdict: tuple[int, int, str] | None = None
         """A refusal of every new call or message: HTTP status, code, text."""
         self._sid = exchange.account_sid
@@ -104,9 +106,11 @@ class Emulator:
 
     def _list(self, request: Request, _form: list[tuple[str, str]]) -> Response:
         asked = request.query_params
+        lags, self.list_lags = self.list_lags > 0, max(0, self.list_lags - 1)
+        known = [] if lags else list(self.exchange.calls.values())
         found = [
             self._resource(call)
-            for call in reversed(self.exchange.calls.values())
+            for call in reversed(known)
             if asked.get("To") in {None, call.order.to} and asked.get("From") in {None, call.order.sender}
         ]
         size = int(asked.get("PageSize", "50"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -93,6 +94,24 @@ def test_a_dial_with_a_lost_answer_is_unsure_never_repeated_and_can_be_found(mis
             found = await carrier.find(ORDER, since)
             assert found is not None
             assert [found.sid] == list(emulator.exchange.calls)
+
+    run_scaled(main())
+
+
+def test_a_carrier_whose_clock_lies_behind_is_believed_for_a_call_that_goes_on() -> None:
+    async def main() -> None:
+        async with emulated() as (carrier, emulator):
+            leg = await carrier.dial(ORDER)
+            call = emulator.exchange.calls[leg.sid]
+            behind, far_behind = (call.created + timedelta(seconds=ahead) for ahead in (4, 10))
+            found = await carrier.find(ORDER, behind)
+            assert found is not None
+            assert found.sid == leg.sid
+            assert await carrier.find(ORDER, far_behind) is None
+            await carrier.hang_up(leg.sid)
+            await call.over.wait()
+            assert await carrier.find(ORDER, behind) is None, "an earlier call of this number that is over"
+            assert await carrier.find(ORDER, call.created) is not None
 
     run_scaled(main())
 

@@ -1,0 +1,97 @@
+"""One call this process is on, from the dial to its closed ledger. Nothing it raises reaches another call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from pipeline.core.errors import CarrierError
+from pipeline.core.events import EndReason
+from pipeline.runner import LiveCall
+from server.endings import ending
+from server.flush import Account, Flush
+from server.metrics import CALLS_ENDED, SURPRISES
+from server.news import News
+from server.outside import Outside
+from storage import calls
+from storage.db import Database
+from storage.records import CallRow, Fenced
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Ongoing:
+    """The machine, the leg and the account of one call. `run` is its task."""
+
+    row: CallRow
+    live: LiveCall
+    outside: Outside
+    account: Account
+    flush: Flush
+    database: Database
+    news: News
+
+    async def run(self, ring: Coroutine[Any, Any, None]) -> None:
+        """Live through the call while `ring` dials it, then settle. Cancelled, it leaves the ledger open."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(ring)
+                await self.live.run()
+        except* Exception:  # edge: a fault of ours ends this call and no other
+            SURPRISES.labels("call").inc()
+            log.exception("call_failed", call=self.row.id)
+        try:
+            if self.outside.ended is None:
+                await self._rescue()
+            await self._close_books()
+        except Exception:  # edge: of one call; the ledger stays open and is settled at the next start
+            SURPRISES.labels("settlement").inc()
+            log.exception("call_not_settled", call=self.row.id)
+        finally:
+            self.news.close(self.row.id)
+            await asyncio.to_thread(self._close_journal)
+
+    async def _rescue(self) -> None:
+        """The machine itself failed: end the leg and settle with what was charged."""
+        self.outside.broken(self.account.total)
+        self.outside.no_leg()
+        try:
+            await self.outside.hang_up()
+        except CarrierError as error:
+            log.error("rescue_failed", call=self.row.id, error=error.detail)
+
+    async def _close_books(self) -> None:
+        """Settle what the call cost, however long the database makes us wait, then tell whoever listens."""
+        ended = self.outside.ended
+        if ended is None:
+            return
+        CALLS_ENDED.labels(str(ended.reason or "unanswered")).inc()
+        try:
+            final = await self.flush.settle(self.account, ended)
+            log.info("call_settled", call=self.row.id, total_nano=final.total, operator_nano=final.operator)
+        except Fenced:
+            log.warning("call_settled_elsewhere", call=self.row.id)
+        async with self.database.read() as tx:
+            row = await calls.get(tx, self.row.id)
+        if row is not None:
+            self.news.publish(row.id, "status", {"status": row.status})
+            self.news.publish(row.id, "ended", ending(row))
+
+    def fence(self) -> None:
+        """Another process took the call over: being fenced means hanging up."""
+        self.flush.forget(self.account)
+        self.live.ask_hang_up(EndReason.SERVER_LOST)
+
+    def disk_lost(self, error: OSError) -> None:
+        self.live.journal_lost(error)
+
+    def _close_journal(self) -> None:
+        try:
+            self.account.journal.close()
+        except OSError as error:
+            log.error("journal_not_closed", call=self.row.id, error=error.strerror)

@@ -1,0 +1,118 @@
+"""Admission: one call a user and one call a key, however many orders come at the same moment."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from pipeline.clock import Clock
+from pipeline.core.errors import Refused
+from server.admission import Admissions, Admitted
+from server.parts import PlaceCall
+from storage import calls, personas, scenarios
+from storage.db import Database
+from storage.records import IdemTaken, User
+from tests.server.rig import NOON, PHONE, settings
+from tests.storage.world import DOLLAR, audited, person, rows
+from tests.whole.rig import scripted
+
+ORDER = PlaceCall("brad", None, "", None, "phone")
+Pair = tuple[Database, Database]
+
+
+def admissions(folder: Path, node: str = "a", **more: object) -> Admissions:
+    return Admissions(settings(folder, **more), scripted(), Clock(NOON), node)
+
+
+async def tried(
+    database: Database, admitting: Admissions, user: User, idem: tuple[str, str] | None = None
+) -> Admitted | str:
+    """The call, the code of the refusal, or whose key it was."""
+    try:
+        async with database.write() as tx:
+            return await admitting.admit(tx, user, ORDER, PHONE, idem)
+    except Refused as refused:
+        return refused.code
+    except IdemTaken as taken:
+        return f"same as {taken.existing.id}"
+
+
+async def rich(database: Database) -> User:
+    async with database.write() as tx:
+        return await person(tx, credit=20 * DOLLAR)
+
+
+async def test_orders_of_one_moment_ring_once(two_nodes: Pair, tmp_path: Path) -> None:
+    user = await rich(two_nodes[0])
+    answers = await asyncio.gather(
+        *(tried(two_nodes[number % 2], admissions(tmp_path, f"n{number % 2}"), user) for number in range(8))
+    )
+    placed = [answer for answer in answers if isinstance(answer, Admitted)]
+    assert len(placed) == 1
+    assert [answer for answer in answers if isinstance(answer, str)] == ["call_in_progress"] * 7
+    assert await rows(two_nodes[0], "SELECT count(*) FROM credit_holds") == [(1,)]
+    assert (await audited(two_nodes[0])).breaches == []
+
+
+async def test_one_key_is_one_call_and_no_call_in_progress(two_nodes: Pair, tmp_path: Path) -> None:
+    user = await rich(two_nodes[0])
+    answers = await asyncio.gather(
+        *(tried(two_nodes[number % 2], admissions(tmp_path), user, ("k", "hash")) for number in range(8))
+    )
+    placed = [answer for answer in answers if isinstance(answer, Admitted)]
+    assert len(placed) == 1
+    assert [answer for answer in answers if isinstance(answer, str)] == [f"same as {placed[0].row.id}"] * 7
+
+
+async def test_orders_of_two_users_do_not_disturb_each_other(two_nodes: Pair, tmp_path: Path) -> None:
+    ann, bob = await rich(two_nodes[0]), await rich(two_nodes[0])
+    answers = await asyncio.gather(
+        *(
+            tried(database, admissions(tmp_path), user)
+            for database, user in zip(two_nodes, (ann, bob), strict=True)
+        )
+    )
+    assert all(isinstance(answer, Admitted) for answer in answers)
+
+
+async def test_somebody_without_an_account_is_refused(two_nodes: Pair, tmp_path: Path) -> None:
+    async with two_nodes[0].write() as tx:
+        user = await person(tx)
+    assert await tried(two_nodes[0], admissions(tmp_path), user) == "insufficient_credit"
+
+
+@pytest.mark.parametrize(
+    ("asked", "scenario", "server", "minutes"),
+    [
+        (None, None, 60, 15),
+        (3, None, 60, 3),
+        (30, 4, 60, 4),
+        (30, None, 60, 15),
+        (3, 4, 60, 3),
+        (None, 30, 60, 15),
+        (9, 8, 2, 2),
+    ],
+)
+async def test_the_shortest_time_of_all_that_were_given_holds(
+    two_nodes: Pair, tmp_path: Path, asked: int | None, scenario: int | None, server: int, minutes: int
+) -> None:
+    """The persona's own is a quarter of an hour."""
+    user = await rich(two_nodes[0])
+    async with two_nodes[0].write() as tx:
+        made = await scenarios.add(
+            tx, user.id, title="t", prompt="p", opening="", max_minutes=scenario, now=NOON
+        )
+        order = PlaceCall("brad", made.id if scenario else None, "", asked, "phone")
+        admitted = await admissions(tmp_path, max_call_minutes=server).admit(tx, user, order, PHONE, None)
+    assert admitted.row.max_minutes == minutes
+    assert admitted.started.limits.max_duration_ms == 60_000 * admitted.row.max_minutes
+
+
+async def test_ordering_a_call_is_not_having_met(two_nodes: Pair, tmp_path: Path) -> None:
+    user = await rich(two_nodes[0])
+    assert isinstance(await tried(two_nodes[0], admissions(tmp_path), user), Admitted)
+    async with two_nodes[0].read() as tx:
+        assert (await personas.relationship(tx, user.id, "brad")).calls == 0
+        assert await calls.count_live(tx, user.id) == 1

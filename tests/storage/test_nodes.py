@@ -1,0 +1,77 @@
+"""Which nodes run: told from a lock that goes with the process, however it ends."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import text
+
+from storage.db import Database, DatabaseDown
+from storage.nodes import hold_node, is_alive
+
+Pair = tuple[Database, Database]
+
+KILL = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+)
+
+
+async def alive(database: Database, node: str) -> bool:
+    async with database.read() as tx:
+        return await is_alive(tx, node)
+
+
+async def killed(database: Database) -> None:
+    """As the database sees kill -9: every connection that holds such a lock is gone."""
+    async with database.write() as tx:
+        assert [bool(done) for (done,) in await tx.execute(KILL)] == [True]
+
+
+async def test_a_node_is_alive_for_as_long_as_it_holds_its_lock(postgres_pair: Pair) -> None:
+    ours, theirs = postgres_pair
+    async with hold_node(theirs, "a"):
+        assert await alive(ours, "a")
+        assert await alive(ours, "a"), "asking does not take it"
+        assert not await alive(ours, "b")
+        # Other work of that node uses other connections.
+        assert await alive(theirs, "a")
+    assert not await alive(ours, "a")
+
+
+async def test_a_killed_node_is_dead_at_once_and_a_cut_connection_is_made_anew(postgres_pair: Pair) -> None:
+    ours, theirs = postgres_pair
+    async with hold_node(theirs, "a") as lock:
+        await lock.take()
+        await killed(ours)
+        assert not await alive(ours, "a")
+        with pytest.raises(DatabaseDown):
+            await lock.take()
+        await lock.take()
+        assert await alive(ours, "a")
+    assert not await alive(ours, "a")
+
+
+async def test_a_node_that_cannot_say_so_does_not_start(postgres_pair: Pair) -> None:
+    ours, theirs = postgres_pair
+    async with hold_node(theirs, "a"):
+        with pytest.raises(DatabaseDown):  # the same name twice: the lock's patience is a second
+            async with hold_node(ours, "a"):
+                raise AssertionError
+        assert await alive(ours, "a")
+
+
+async def test_asking_leaves_nothing_behind(postgres_pair: Pair) -> None:
+    ours, theirs = postgres_pair
+    await asyncio.gather(*(alive(ours, f"n{number}") for number in range(20)))
+    async with theirs.read() as tx:
+        held = (
+            await tx.execute(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"))
+        ).scalar_one()
+    assert held == 0
+
+
+async def test_on_sqlite_every_other_node_is_dead(sqlite_url: str) -> None:
+    database = Database.open(sqlite_url)
+    async with hold_node(database, "a") as lock:
+        await lock.take()
+        assert not await alive(database, "b")
+    await database.aclose()
