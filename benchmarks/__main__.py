@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -39,7 +40,11 @@ async def measure(console: Console, *, quick: bool) -> list[Figure]:
     }
     for name, part in parts.items():
         begun = cpu_seconds()
-        figures += await part()
+        try:
+            figures += await part()
+        except Exception:  # edge: of one part; what the others found is shown
+            console.print_exception()
+            figures.append(Figure(name, "not measured", math.nan, ""))
         console.print(f"[dim]measured {name}: {cpu_seconds() - begun:.0f} s[/]")
     return figures
 

@@ -119,6 +119,7 @@ async def echo(levels: Sequence[int], window_s: float, kind: str = "bare") -> di
 
 async def _echoed(server: Child, callers: Sequence[_EchoCaller], window_s: float) -> Spent:
     """One window, again where the machine stalled in it. `RuntimeError` when it does so every time."""
+    seen = ""
     for _ in range(TRIES):
         await asyncio.sleep(1.0)
         sent, back = _counted(callers)
@@ -129,7 +130,8 @@ async def _echoed(server: Child, callers: Sequence[_EchoCaller], window_s: float
         due = len(callers) * spent.seconds / FRAME_S
         if abs(back - due) < 0.05 * due and abs(sent - due) < 0.05 * due:
             return spent
-    raise RuntimeError(f"the echo returned {back} of {sent} frames, {due:.0f} were due")
+        seen = f"the echo returned {back} of {sent} frames, {due:.0f} were due"
+    raise RuntimeError(seen)
 
 
 def _counted(callers: Sequence[_EchoCaller]) -> tuple[int, int]:

@@ -127,7 +127,7 @@ class Exchange:
                 call = self.calls[said["sid"]] = Call(said, caller)
                 self._dialled.set()
                 self._spawn(self._answer(call, said["voice"]))
-            case "hang_up":
+            case "hang_up" if said["sid"] in self.calls:  # else it crossed the caller's own
                 self._spawn(self._end(self.calls[said["sid"]]))
 
     async def place(self, count: int, every_s: float) -> None:

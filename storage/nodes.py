@@ -38,15 +38,17 @@ class NodeLock:
         """
         if self._database.dialect == "sqlite":
             return
+        held = False
         try:
             with translated():
                 if self._connection is None:
                     self._connection = await self._database.session()
                     await self._lock(self._connection)
                 await self._connection.execute(text("SELECT 1"))
-        except BaseException:
-            await self.release()
-            raise
+            held = True
+        finally:
+            if not held:
+                await self.release()
 
     async def _lock(self, connection: Tx) -> None:
         for setting in _KEEP_ALIVE:

@@ -20,17 +20,20 @@ from pipeline.core.events import Answered, Event
 from pipeline.core.money import Nanos
 from pipeline.journal_file import SUFFIX, JournalFile, frame, read_lines
 from pipeline.replay import replay
+from server.live import open_desk
 from server.metrics import SURPRISES
-from server.recovery import Orphans
+from server.recovery import EVERY_S, Orphans
 from storage import calls, ledger
 from storage.db import Database
 from storage.ledger import CallCharges
-from storage.nodes import hold_node
+from storage.nodes import NodeLock, hold_node, is_alive
 from storage.records import CallRow, User
 from tests.core.story import Story, started
-from tests.server.rig import NOON, RecordingCarrier
-from tests.storage.world import DOLLAR, audited, book, person, rows
+from tests.postgres import Server
+from tests.server.rig import NOON, LoopClock, RecordingCarrier, running, settings
+from tests.storage.world import DOLLAR, audited, book, migrated, person, rows
 from tests.storage.world import call as placed_call
+from tests.twilio.rig import run_scaled
 
 Steps = list[tuple[Event, list[Effect]]]
 HELD = Nanos(DOLLAR // 4)
@@ -315,3 +318,95 @@ async def test_two_nodes_that_find_the_same_orphan_settle_it_once(
         assert world.carrier.hung_up == ["CA1"]
         assert await rows(ours, "SELECT count(*) FROM credit_transactions WHERE kind = 'usage'") == [(1,)]
         assert replay(read_lines(world.journal(row))).exact
+
+
+def test_the_servers_task_looks_again_and_again(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'test.db'}"
+    migrated(url)
+
+    async def main() -> None:
+        database = Database.open(url)
+        async with opened(database, database, tmp_path) as world, asyncio.TaskGroup() as tasks:
+            lost, live = await world.call(owner=world.node), await world.call(owner=world.node)
+            looks: list[str] = []
+            third = asyncio.Event()
+
+            def conducts(call_id: str) -> bool:
+                looks.append(call_id)
+                if looks.count(live.id) == 3:
+                    third.set()
+                return call_id == live.id
+
+            task = tasks.create_task(world.orphans.run(conducts))
+            async with asyncio.timeout(10 * EVERY_S):
+                await third.wait()
+            assert looks.count(lost.id) == 2, "settled at the second look"
+            assert ((await world.now(lost)).status, (await world.now(live)).final_at) == ("failed", None)
+            task.cancel()
+        await database.aclose()
+
+    run_scaled(main(), speed=60.0)
+
+
+class Telling(NodeLock):
+    """Says when it was taken."""
+
+    def __init__(self, database: Database, node: str) -> None:
+        super().__init__(database, node)
+        self.taken = asyncio.Event()
+
+    async def take(self) -> None:
+        await super().take()
+        self.taken.set()
+
+
+def test_a_restart_of_the_database_makes_no_orphans(postgres: Server, tmp_path: Path) -> None:
+    """It takes the signs of life away; they are back before anybody looks twice."""
+
+    async def main(url: str) -> None:
+        ours, theirs = Database.open(url), Database.open(url)
+        lock = Telling(ours, "us")
+        await lock.take()
+        orphans = Orphans(ours, HangingUp(), Clock(NOON), tmp_path, lock)
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(orphans.run(conducts_nothing))
+            async with theirs.write() as tx:
+                assert len((await tx.execute(KILL_NEWEST)).all()) == 1
+            lock.taken.clear()
+            assert not await alive(theirs, "us")
+            async with asyncio.timeout(EVERY_S):
+                await lock.taken.wait()
+            assert await alive(theirs, "us")
+            task.cancel()
+        await lock.release()
+        await ours.aclose()
+        await theirs.aclose()
+
+    with postgres.fresh_database(prepare=migrated) as url:
+        run_scaled(main(url))
+
+
+async def test_a_server_on_postgres_settles_at_start_what_a_killed_one_left(
+    postgres: Server, tmp_path: Path
+) -> None:
+    with postgres.fresh_database(prepare=migrated) as url:
+        database = Database.open(url)
+        given = settings(
+            tmp_path, database_url=url, stt_engine="scripted", llm_engine="scripted", tts_engine="scripted"
+        )
+        async with opened(database, database, given.calls_dir, "another") as world:
+            row, other = await world.call(owner="killed"), await world.call(owner="another")
+            data(await world.told(), world.journal(row))
+            async with running(given, open_desk, clock=LoopClock()):
+                settled = await world.now(row)
+                assert (settled.status, settled.end_reason) == ("completed", "server_lost")
+                assert settled.final_at is not None
+                assert (await world.now(other)).final_at is None
+                assert await alive(database, settled.owner), "the server holds its own sign of life"
+            assert not await alive(database, settled.owner)
+        await database.aclose()
+
+
+async def alive(database: Database, node: str) -> bool:
+    async with database.read() as tx:
+        return await is_alive(tx, node)
