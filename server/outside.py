@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from pipeline.carriers.base import Carrier
+from pipeline.carriers.base import OVER, Carrier
 from pipeline.core.effects import Charge, Effect, Ended, TurnTaken, Warned
 from pipeline.core.errors import CarrierError
 from pipeline.core.events import Answered, CarrierDone, EndReason, Event, StreamStarted
 from pipeline.core.money import Nanos, usd
 from server.flush import Account, Flush
 from server.news import News
-from storage.records import OVER, STATUS_RANK
-
-TERMINAL = frozenset(status for status, rank in STATUS_RANK.items() if rank == OVER)
 
 HANG_UP_PATIENCE_S = 15.0
 """Longest wait for a dial under way, before there is a leg that could be ended."""
@@ -106,7 +103,7 @@ class Outside:
                 return
             except TimeoutError:
                 leg = await self._carrier.fetch(sid)
-            if leg.status in TERMINAL:
+            if leg.status in OVER:
                 self._report(leg.status, leg.seconds)
                 return
 

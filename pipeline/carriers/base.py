@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+OVER = frozenset({"completed", "busy", "no-answer", "failed", "canceled"})
+"""The statuses of a call that nothing follows."""
+
 
 @dataclass(frozen=True, slots=True)
 class DialOrder:

@@ -22,9 +22,9 @@ import structlog
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake
 
-from pipeline.carriers.base import DialOrder
+from pipeline.carriers.base import OVER, DialOrder
 from pipeline.carriers.callee import Answer, Busy, Callee, NoAnswer, Reject, Script
-from pipeline.carriers.phonecall import OVER, Alert, Moment, PhoneCall, Sms
+from pipeline.carriers.phonecall import Alert, Moment, PhoneCall, Sms
 from pipeline.carriers.stream import MediaSocket, StreamEnd
 from pipeline.carriers.twiml import BadTwiml, ConnectStream, Hangup, Pause, Redirect, Verb, parse
 from pipeline.carriers.webhooks import Webhooks, signed_url

@@ -10,9 +10,6 @@ from pipeline.carriers.base import DialOrder, Leg
 from pipeline.carriers.callee import Callee
 from pipeline.carriers.stream import MediaSocket
 
-OVER = frozenset({"completed", "busy", "no-answer", "failed", "canceled"})
-"""The statuses nothing follows."""
-
 
 @dataclass(frozen=True, slots=True)
 class Moment:

@@ -11,10 +11,10 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from pipeline.carriers.base import DialOrder, Leg
+from pipeline.carriers.base import OVER, DialOrder, Leg
 from pipeline.carriers.callee import Script
 from pipeline.carriers.exchange import Delivery, Exchange, prompt
-from pipeline.carriers.phonecall import OVER, Alert, PhoneCall, Sms
+from pipeline.carriers.phonecall import Alert, PhoneCall, Sms
 from pipeline.clock import Clock
 from pipeline.core.errors import CarrierError
 

@@ -22,7 +22,7 @@ from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
 
-from pipeline.carriers.base import DialOrder, Leg
+from pipeline.carriers.base import OVER, DialOrder, Leg
 from pipeline.core.errors import CarrierError
 
 REQUEST_S = 5.0
@@ -37,7 +37,6 @@ CLOCK_SLACK = timedelta(seconds=5)
 """How far the carrier's clock may lie behind ours."""
 
 _PUBLIC_API = "https://api.twilio.com"
-_OVER = frozenset({"completed", "busy", "no-answer", "failed", "canceled"})
 _ALREADY_OVER = frozenset({21220, 20404})
 _TOO_MANY = 429
 _EVENTS = ["initiated", "ringing", "answered", "completed"]
@@ -128,7 +127,7 @@ class TwilioCarrier:
             if (made := call.date_created) is not None
             # The carrier's clock may be behind ours. A call it made "before" is this order's only while it
             # goes on: a person is on one call at a time.
-            and (made >= least or (made >= least - CLOCK_SLACK and str(call.status) not in _OVER))
+            and (made >= least or (made >= least - CLOCK_SLACK and str(call.status) not in OVER))
         ]
         if not recent:
             return None
