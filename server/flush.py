@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Protocol
 
 import structlog
@@ -28,6 +29,8 @@ from storage.records import OVER, STATUS_RANK, CallStatus, Fenced, Final
 log = structlog.get_logger()
 
 EVERY_S = 1.0
+SYNCS = 4
+"""Journals carried to the disk at a time: the disk takes several nearly as fast as one."""
 
 
 @dataclass(slots=True)
@@ -162,7 +165,10 @@ class Flush:
         owing = [account for account in waiting if account.journal.owes_sync]
         if not owing:
             return
-        for account, error in await asyncio.to_thread(_sync, owing):
+        shares = [owing[first::SYNCS] for first in range(SYNCS)]
+        async with asyncio.TaskGroup() as tasks:
+            syncing = [tasks.create_task(asyncio.to_thread(_sync, share)) for share in shares if share]
+        for account, error in chain.from_iterable(task.result() for task in syncing):
             log.error("journal_not_synced", call=account.call_id, error=error.strerror)
             if (guardian := self._guardians.get(account.call_id)) is not None:
                 guardian.disk_lost(error)
