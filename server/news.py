@@ -40,6 +40,7 @@ class _Topic:
     ring: deque[Item]
     last: int = 0
     closed: bool = False
+    waiting: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def wake(self) -> None:
@@ -67,7 +68,11 @@ class Listening:
                 return item
             if self._topic.closed:
                 raise StopAsyncIteration
-            await self._topic.changed.wait()
+            self._topic.waiting += 1
+            try:
+                await self._topic.changed.wait()
+            finally:
+                self._topic.waiting -= 1
 
     def _next(self) -> Item | None:
         ring = self._topic.ring
@@ -125,6 +130,11 @@ class News:
                 oldest.closed = True
                 oldest.wake()
         return Listening(topic, after)
+
+    def listeners(self, call_id: str) -> int:
+        """How many have read everything of this call and wait for more."""
+        topic = self._live.get(call_id) or self._silent.get(call_id)
+        return 0 if topic is None else topic.waiting
 
     def knows(self, call_id: str) -> bool:
         """Whether anything of this call is kept here."""
