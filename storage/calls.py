@@ -114,6 +114,13 @@ async def live(tx: Tx, owner: str | None = None) -> list[CallRow]:
     return await every(tx, CallRow, query.order_by(calls.c.created_at, calls.c.id))
 
 
+async def of_user(tx: Tx, user_id: str) -> list[CallRow]:
+    """All calls of a user, for the day the account goes."""
+    return await every(
+        tx, CallRow, _calls(calls.c.user_id == user_id).order_by(calls.c.created_at, calls.c.id)
+    )
+
+
 async def count_live(tx: Tx, user_id: str) -> int:
     """The user's calls that are not over, those still ringing included."""
     ongoing = (calls.c.user_id == user_id, calls.c.status_rank < OVER, calls.c.final_at.is_(None))

@@ -7,29 +7,36 @@ another is proved.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import secrets
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 import structlog
 from pydantic import Field
+from starlette.responses import Response
 
 from pipeline.core.errors import CarrierError, Refused
+from pipeline.journal_file import SUFFIX
 from server import numbers
 from server.errors import invalid, overloaded
 from server.limits import take_all, too_often
 from server.metrics import CODES
 from server.parts import Parts
 from server.routes.auth import PersonName, Phone, UserView, Zone, view
-from server.routing import AnyOp, Ask, Body, Op, View, When
-from storage import users, verification
+from server.routing import AnyOp, Ask, Body, Op, View, When, no_content
+from storage import calls, users, verification
 from storage.db import Tx
 from storage.records import User
 
 log = structlog.get_logger(__name__)
 
 CODE_LIFE = timedelta(minutes=10)
+FILES = (SUFFIX, ".wav")
+"""What a call leaves on the disk."""
 
 
 class Profile(Body):
@@ -58,6 +65,25 @@ async def change(ask: Ask[Profile, None]) -> UserView:
     async with ask.parts.database.write() as tx:
         user = await users.update(tx, ask.user.id, name=ask.body.name, timezone=ask.body.timezone)
     return view(user)
+
+
+async def erase(ask: Ask[None, None]) -> Response:
+    """The account goes with all that hangs on it; its journals and recordings are unlinked before the answer."""
+    folder = ask.parts.settings.calls_dir
+    async with ask.parts.database.write() as tx:
+        mine = await calls.of_user(tx, ask.user.id)
+        if any(call.final_at is None for call in mine):
+            raise Refused("call_in_progress", "A call of yours is still on; hang up first.", status=409)
+        await users.delete(tx, ask.user.id)
+        # Before the commit: files that cannot be unlinked keep the account, so that it can be tried again.
+        await asyncio.to_thread(_unlink, [folder / f"{call.id}{end}" for call in mine for end in FILES])
+    log.info("account_deleted", user=ask.user.id, calls=len(mine))
+    return no_content()
+
+
+def _unlink(files: Sequence[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
 
 
 async def send_code(ask: Ask[NewPhone, None]) -> CodeSent:
@@ -141,6 +167,10 @@ def code_hash(key: bytes, user_id: str, e164: str, code: str) -> str:
 
 OPS: tuple[AnyOp, ...] = (
     Op("GET", "/api/me", show, "My profile", reply=UserView),
+    Op(
+        "DELETE", "/api/me", erase, "Delete my account with all its calls", status=204,
+        refuses=((409, "call_in_progress"),),
+    ),
     Op("PATCH", "/api/me", change, "Change my profile", body=Profile, reply=UserView),
     Op(
         "POST", "/api/me/phone", send_code, "Send a code to my telephone", body=NewPhone, reply=CodeSent, status=202,
