@@ -112,11 +112,12 @@ class Show:
         return table
 
     def _speed(self, outcome: Outcome) -> Table:
-        table = Table(
-            "caller said", "end of turn", "first token", "first audio", caption="ms after the last sound"
-        )
+        table = Table(caption="ms after the caller's last sound")
+        table.add_column("caller said", no_wrap=True, overflow="ellipsis")
+        for name in ("end of turn", "first token", "first audio"):
+            table.add_column(name, justify="right", no_wrap=True)
         for turn in latencies(read_lines(outcome.journal)):
-            table.add_row(turn.said[:48], str(turn.end_of_turn), str(turn.first_token), str(turn.first_audio))
+            table.add_row(turn.said, str(turn.end_of_turn), str(turn.first_token), str(turn.first_audio))
         if outcome.latencies_ms:
             middle = sorted(outcome.latencies_ms)[len(outcome.latencies_ms) // 2]
             table.caption = f"ms after the caller's last sound; heard at the carrier: median {middle} ms"
