@@ -113,7 +113,7 @@ class Show:
 
     def _speed(self, outcome: Outcome) -> Table:
         table = Table(caption="ms after the caller's last sound")
-        table.add_column("caller said", no_wrap=True, overflow="ellipsis")
+        table.add_column("caller said", no_wrap=True, overflow="ellipsis", max_width=34)
         for name in ("end of turn", "first token", "first audio"):
             table.add_column(name, justify="right", no_wrap=True)
         for turn in latencies(read_lines(outcome.journal)):
