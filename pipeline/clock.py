@@ -93,6 +93,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._job_done)
         return future
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Joining the threads is work too: its time limit, new in Python 3.12, must not run out meanwhile."""
+        self._jobs += 1
+        try:
+            await super().shutdown_default_executor()
+        finally:
+            self._jobs -= 1
+
     def _job_done(self, _future: asyncio.Future[Any]) -> None:
         self._jobs -= 1
 
