@@ -38,7 +38,7 @@ from storage import ledger
 from storage.audit import audit
 from tests.twilio.emulator import Emulator
 
-SPEED = 10.0
+SPEED = 8.0
 SECRET = "0123456789abcdef0123456789abcdef-testing"
 
 T = TypeVar("T")
