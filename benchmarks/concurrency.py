@@ -23,18 +23,21 @@ from benchmarks.machine import Meter, Spent, cores, cpu_by_thread
 from benchmarks.wire import Wire
 
 TRIES = 3
-SETTLE_S = 5.0
-"""From the last call's greeting to the window: by then all have begun to talk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Levels of calls, seconds of each window, and between two calls that are placed."""
+    """Levels of calls and seconds of each window.
+
+    `ramp_s` lies between two calls that are placed, `settle_s` between the last one's greeting and the window:
+    by then all have begun to talk.
+    """
 
     levels: tuple[int, ...]
     window_s: float
     echo_window_s: float
     ramp_s: float
+    settle_s: float
 
 
 @dataclass(slots=True)
@@ -159,10 +162,10 @@ async def serving(people: int) -> AsyncIterator[tuple[Exchange, Child]]:
                 yield exchange, server
 
 
-async def calls(levels: Sequence[int], window_s: float, ramp_s: float) -> list[Level]:
+async def calls(plan: Plan) -> list[Level]:
     """Grow to each level in turn and watch it for a window."""
-    async with serving(max(levels)) as (exchange, server):
-        found = [await _level(exchange, server, level, window_s, ramp_s) for level in levels]
+    async with serving(max(plan.levels)) as (exchange, server):
+        found = [await _level(exchange, server, level, plan) for level in plan.levels]
         await exchange.hang_up_all()
         await asyncio.sleep(2.5)  # two flushes
         report = await server.ask(do="audit")
@@ -171,11 +174,11 @@ async def calls(levels: Sequence[int], window_s: float, ramp_s: float) -> list[L
     return found
 
 
-async def _level(exchange: Exchange, server: Child, level: int, window_s: float, ramp_s: float) -> Level:
+async def _level(exchange: Exchange, server: Child, level: int, plan: Plan) -> Level:
     tally = exchange.tally
     tally.start()
-    await exchange.place(level - len(exchange.calls), ramp_s)
-    await asyncio.sleep(SETTLE_S)
+    await exchange.place(level - len(exchange.calls), plan.ramp_s)
+    await asyncio.sleep(plan.settle_s)
     greetings, first_words = [*tally.greetings], [*tally.first_words]
     await server.ask(do="trace")
     before = await server.ask(do="figures")
@@ -183,7 +186,7 @@ async def _level(exchange: Exchange, server: Child, level: int, window_s: float,
     tally.start()
     threads = cpu_by_thread(before["threads"], server.pid)
     meter = Meter(server.pid)
-    await asyncio.sleep(window_s)
+    await asyncio.sleep(plan.window_s)
     spent = meter.read()
     after_threads = cpu_by_thread(before["threads"], server.pid)
     tally.on = False
@@ -216,7 +219,7 @@ async def _level(exchange: Exchange, server: Child, level: int, window_s: float,
 async def measure(plan: Plan) -> list[Figure]:
     top = max(plan.levels)
     before = await echo(plan.levels, plan.echo_window_s)
-    levels = await calls(plan.levels, plan.window_s, plan.ramp_s)
+    levels = await calls(plan)
     yardstick = {level: per_call_minute(spent, level) for level, spent in before.items()}
     first, again = yardstick[top], per_call_minute((await echo([top], plan.echo_window_s))[top], top)
     decoding = per_call_minute((await echo([top], plan.echo_window_s, "decoding"))[top], top)
