@@ -23,7 +23,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DATA_DIR
 
 PIP_INSTALL := $(BIN)/python -m pip install
-LOCKED := --require-hashes --only-binary :all:
+# The lock is complete, so nothing is resolved: with extras in play some pips look at a newer release and then refuse it.
+LOCKED := --no-deps --require-hashes --only-binary :all:
 EDITABLE := $(PIP_INSTALL) --quiet --no-deps --no-build-isolation --editable .
 
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
