@@ -52,13 +52,16 @@ def cpu_seconds() -> float:
 
 
 class _WarpSelector(selectors.DefaultSelector):
-    """Waits a fraction of what is asked, or not at all once `idle` says nothing is under way."""
+    """Waits as long as `wait` makes of what is asked. What is ready is seen first, for `wait` may move the time."""
 
-    def __init__(self, wait: Callable[[float | None], float | None]) -> None:
+    def __init__(self, wait: Callable[[float | None], float | None], grace: float = 0.0) -> None:
         super().__init__()
         self._wait = wait
+        self._grace = grace
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if (timeout is None or timeout > 0) and (ready := super().select(self._grace)):
+            return ready
         return super().select(self._wait(timeout))
 
 
@@ -66,14 +69,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """Time stands still while there is work and jumps to the next timer when there is none.
 
     Jobs handed to `run_in_executor` count as work, so engines that compute in threads
-    take no virtual time. Sockets are served but their peers are not waited for: use
-    `ScaledLoop` where a call crosses one.
+    take no virtual time. With a `grace` (real seconds) peers on sockets of this very loop
+    count too: a message is on its way for less than that, so before each jump it is waited
+    for. Peers elsewhere are not waited for: use `ScaledLoop` where a call crosses to one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, grace: float = 0.0) -> None:
         self._virtual = 0.0
         self._jobs = 0
-        super().__init__(_WarpSelector(self._jump))
+        super().__init__(_WarpSelector(self._jump, grace))
 
     def time(self) -> float:
         return self._virtual
@@ -117,7 +121,7 @@ class ScaledLoop(asyncio.SelectorEventLoop):
         return (time.monotonic() - self._started) * self._speed
 
 
-def run_virtual(main: Coroutine[Any, Any, T]) -> T:
+def run_virtual(main: Coroutine[Any, Any, T], *, grace: float = 0.0) -> T:
     """Run to completion on a `VirtualLoop`, as `asyncio.run` does on a real one."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(grace)) as runner:
         return runner.run(main)

@@ -2,13 +2,13 @@
 
 Sound goes to the carrier in chunks of at most 400 ms with a mark behind each, never more
 than two seconds ahead of what plays, so that an interruption drops little and the marks
-say closely what was heard. What an utterance means is none of its business.
+say closely what was heard. Paused, it keeps what was not heard (`outgoing.py`) and can go
+on from the last mark. What an utterance means is none of its business.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -18,18 +18,16 @@ import structlog
 
 from pipeline.clips import Clips
 from pipeline.clock import Clock
-from pipeline.core.errors import EngineError
-from pipeline.core.events import AudioQueued, EngineFailed, Event, UtteranceQueued
+from pipeline.core.errors import AllDown, EngineError
+from pipeline.core.events import EngineFailed, Event, SpeechBought, SpeechSkipped
 from pipeline.core.money import Millis
 from pipeline.engines.base import Speaker, Voice
+from pipeline.outgoing import Outgoing
+from pipeline.pacer import Pace, Pacer
 from pipeline.ports import Line
 
 log = structlog.get_logger()
 
-BYTES_PER_S = 8000
-BYTES_PER_MS = 8
-CHUNK_BYTES = 3200
-AHEAD_S = 2.0
 PATIENCE_S = 6.0
 """Longest wait for the next piece of an engine's sound."""
 
@@ -41,32 +39,50 @@ class Unopened:
     """The voice of an engine that cannot be opened."""
 
     error: EngineError
+    model: str = ""
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         raise self.error
         yield b""  # type: ignore[unreachable]  # makes it a generator
 
 
+@dataclass(slots=True)
+class Order:
+    """One utterance. `asked` once its text was sent to an engine, `told` once who is paid for it was."""
+
+    utterance: int
+    text: str
+    voice: Voice | None = None
+    told: bool = False
+
+
 class Mouth:
     """Owned by the call's performer, which runs `run` as a task of the call."""
 
-    def __init__(self, speaker: Speaker, voice: str, clips: Clips, clock: Clock, post: Post) -> None:
+    def __init__(
+        self,
+        speaker: Speaker,
+        voice: str,
+        clips: Clips,
+        clock: Clock,
+        post: Post,
+        silence_ms: Callable[[], int] = lambda: -1,
+        pace: Pace | None = None,
+    ) -> None:
         self._speaker = speaker
         self._voice = voice
         self._clips = clips
-        self._clock = clock
         self._post = post
-        self._line: Line | None = None
-        self._orders: deque[tuple[int, str]] = deque()
+        self._orders: deque[Order] = deque()
         self._unrendered: deque[str] = deque()
         self._keep: set[str] = set()
         self._wake = asyncio.Event()
+        self._current: Order | None = None
         self._uttering: asyncio.Task[None] | None = None
-        self._plays_until = 0.0
-        self._chunk = 0
+        self._out = Outgoing(clock, pace or Pacer(clock), post, silence_ms)
 
     def attach(self, line: Line) -> None:
-        self._line = line
+        self._out.line = line
         self._wake.set()
 
     def prepare(self, texts: Sequence[str]) -> None:
@@ -76,17 +92,34 @@ class Mouth:
         self._wake.set()
 
     def say(self, utterance: int, text: str) -> None:
-        self._orders.append((utterance, text))
+        self._orders.append(Order(utterance, text))
         self._wake.set()
 
+    def played(self, chunk: int) -> None:
+        """A mark came back."""
+        self._out.played(chunk)
+
+    def loudness(self) -> int:
+        """How loud the agent is about now."""
+        return self._out.loudness()
+
+    def pause(self) -> None:
+        """Stop what plays, and keep it."""
+        self._out.pause()
+
+    def resume(self) -> None:
+        self._out.resume()
+
     def hush(self) -> None:
-        """Drop what is queued here and at the carrier."""
+        """Drop what is queued here and at the carrier. What of it was paid for is told at once."""
+        for order in self._orders:
+            self._post(lambda at, order=order: SpeechSkipped(at, order.utterance))  # type: ignore[misc]
         self._orders.clear()
-        if self._uttering is not None:
+        if self._uttering is not None and self._current is not None:
+            self._tell_price(self._current)
             self._uttering.cancel()
-        self._plays_until = 0.0
-        if self._line is not None:
-            self._line.clear()
+            self._current = None  # it is cancelled once, and what it runs into meanwhile is no news
+        self._out.drop()
 
     async def run(self) -> None:
         """Speak until cancelled. While the engine cannot be opened, all but rendered phrases fails."""
@@ -97,13 +130,13 @@ class Mouth:
             except EngineError as error:
                 await self._speak_without(error)
             except Exception as error:  # edge: the engine's opening must not take the call down
-                log.exception("voice_not_opened", engine=self._speaker.model)
+                log.exception("voice_not_opened", engine=self._speaker.models)
                 await self._speak_without(EngineError(type(error).__name__))
 
     async def _speak(self, voice: Voice) -> None:
         while True:
-            if (line := self._wanted_on) is not None:
-                await self._next(voice, line)
+            if self._wanted:
+                await self._next(voice)
             elif self._unrendered:
                 await self._render(voice, self._unrendered.popleft())
             else:
@@ -111,24 +144,24 @@ class Mouth:
 
     async def _speak_without(self, error: EngineError) -> None:
         """One utterance; then opening the engine is tried again."""
-        while (line := self._wanted_on) is None:
+        while not self._wanted:
             await self._news()
-        await self._next(Unopened(error), line)
+        await self._next(Unopened(error))
 
     @property
-    def _wanted_on(self) -> Line | None:
-        """The line, if there is one and an utterance waits for it."""
-        return self._line if self._orders else None
+    def _wanted(self) -> bool:
+        """There is a line, and an utterance waits for it."""
+        return self._out.line is not None and bool(self._orders)
 
     async def _news(self) -> None:
         self._wake.clear()
         await self._wake.wait()
 
-    async def _next(self, voice: Voice, line: Line) -> None:
-        utterance, text = self._orders.popleft()
+    async def _next(self, voice: Voice) -> None:
+        self._current = order = self._orders.popleft()
         async with asyncio.TaskGroup() as tasks:
-            self._uttering = tasks.create_task(self._utter(voice, line, utterance, text))
-        self._uttering = None
+            self._uttering = tasks.create_task(self._utter(voice, order))
+        self._uttering = self._current = None
 
     async def _render(self, voice: Voice, text: str) -> None:
         """Render a phrase for later, unless another call has; an utterance that is wanted now goes first."""
@@ -139,71 +172,77 @@ class Mouth:
             async with aclosing(_pieces(voice, text)) as pieces:
                 async for piece in pieces:
                     sound += piece
-                    if self._wanted_on is not None:
+                    if self._wanted:
                         self._unrendered.append(text)
                         return
         except EngineError as error:
-            log.warning("phrase_not_rendered", engine=self._speaker.model, error=error.detail)
+            log.warning("phrase_not_rendered", engine=voice.model, error=error.detail)
             return
         except Exception:  # edge: one phrase must not take the call down
-            log.exception("phrase_not_rendered", engine=self._speaker.model)
+            log.exception("phrase_not_rendered", engine=voice.model)
             return
-        self._clips.put(self._speaker.model, self._voice, text, bytes(sound))
+        self._clips.put(voice.model, self._voice, text, bytes(sound))
 
-    async def _utter(self, voice: Voice, line: Line, utterance: int, text: str) -> None:
+    async def _utter(self, voice: Voice, order: Order) -> None:
         try:
-            clip = self._clip(text)
-            sent = await (
-                self._send(line, utterance, clip)
-                if clip is not None
-                else self._stream(voice, line, utterance, text)
-            )
+            if (found := self._clip(order.text)) is not None:
+                model, clip = found
+                self._bought(order, model)
+                await self._out.send(order.utterance, clip)
+            else:
+                await self._stream(voice, order)
         except EngineError as error:
-            self._failed(utterance, error)
+            self._failed(order, error)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # edge: one utterance must not take the call down
-            log.exception("utterance_failed", engine=self._speaker.model)
-            self._failed(utterance, EngineError(type(error).__name__))
+            log.exception("utterance_failed", engine=self._speaker.models)
+            self._failed(order, EngineError(type(error).__name__))
         else:
-            self._post(lambda at: UtteranceQueued(at, utterance, sent // BYTES_PER_MS))
+            self._tell_price(order)
+            await self._out.end(order.utterance)
 
-    async def _stream(self, voice: Voice, line: Line, utterance: int, text: str) -> int:
-        """Send sound as it is rendered; how many bytes that came to."""
-        sent, sound = 0, bytearray()
-        async with aclosing(_pieces(voice, text)) as pieces:
+    async def _stream(self, voice: Voice, order: Order) -> None:
+        """Send sound as it is rendered."""
+        sound = bytearray()
+        order.voice = voice
+        async with aclosing(_pieces(voice, order.text)) as pieces:
             async for piece in pieces:
+                self._tell_price(order)
                 sound += piece
-                sent += await self._send(line, utterance, piece)
-        if text in self._keep:
-            self._clips.put(self._speaker.model, self._voice, text, bytes(sound))
-        return sent
+                await self._out.send(order.utterance, piece)
+        if order.text in self._keep:
+            self._clips.put(voice.model, self._voice, order.text, bytes(sound))
 
-    async def _send(self, line: Line, utterance: int, sound: bytes) -> int:
-        for start in range(0, len(sound), CHUNK_BYTES):
-            chunk = sound[start : start + CHUNK_BYTES]
-            length = len(chunk) / BYTES_PER_S
-            ahead = self._plays_until - self._clock.seconds() + length
-            if ahead > AHEAD_S:
-                await asyncio.sleep(ahead - AHEAD_S)
-            self._plays_until = max(self._plays_until, self._clock.seconds()) + length
-            self._queue(line, utterance, chunk)
-        return len(sound)
+    # -- who is paid for an utterance ------------------------------------------------------
 
-    def _queue(self, line: Line, utterance: int, chunk: bytes) -> None:
-        self._chunk += 1
-        number, ms = self._chunk, len(chunk) // BYTES_PER_MS
-        digest = hashlib.blake2b(chunk, digest_size=8).hexdigest()
-        line.play(number, chunk)
-        self._post(lambda at: AudioQueued(at, utterance, number, ms, digest))
+    def _tell_price(self, order: Order) -> None:
+        """At its first sound, or where it ends without one: the engine that has its text is paid, or nobody."""
+        if order.voice is not None:
+            self._bought(order, order.voice.model)
+        elif not order.told:
+            order.told = True
+            self._post(lambda at: SpeechSkipped(at, order.utterance))
 
-    def _clip(self, text: str) -> bytes | None:
-        return self._clips.get(self._speaker.model, self._voice, text)
+    def _bought(self, order: Order, model: str) -> None:
+        if not order.told:
+            order.told = True
+            self._post(lambda at: SpeechBought(at, order.utterance, model))
 
-    def _failed(self, utterance: int, error: EngineError) -> None:
-        log.warning("speech_failed", engine=self._speaker.model, error=error.detail)
-        kind = "retryable" if error.retryable else "failed"
-        self._post(lambda at: EngineFailed(at, "tts", utterance, kind))
+    def _clip(self, text: str) -> tuple[str, bytes] | None:
+        """A rendered phrase, and whose voice it is in."""
+        for model in self._speaker.models:
+            if (clip := self._clips.get(model, self._voice, text)) is not None:
+                return model, clip
+        return None
+
+    def _failed(self, order: Order, error: EngineError) -> None:
+        if self._current is not order:
+            return
+        log.warning("speech_failed", engine=self._speaker.models, error=error.detail)
+        order.told = True  # what a failing engine did not deliver is not paid for
+        kind = "all_down" if isinstance(error, AllDown) else "retryable" if error.retryable else "failed"
+        self._post(lambda at: EngineFailed(at, "tts", order.utterance, kind))
 
 
 async def _pieces(voice: Voice, text: str) -> AsyncGenerator[bytes, None]:

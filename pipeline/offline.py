@@ -20,6 +20,7 @@ from pipeline.journal_file import JournalFile
 from pipeline.ports import Engines
 from pipeline.recorder import Recorder
 from pipeline.runner import LiveCall
+from pipeline.traffic import SUFFIX, Tape
 
 FRAME_BYTES = 160
 FRAME_S = 0.02
@@ -82,7 +83,10 @@ class Aside:
 async def run_call(
     started: CallStarted, caller: bytes, engines: Engines, *, voice: str, journal: Path, wav: Path
 ) -> Aside:
-    """Play a recorded caller (mu-law, 8 kHz) through the whole pipeline; writes the journal and a stereo WAV."""
+    """Play a recorded caller (mu-law, 8 kHz) through the whole pipeline.
+
+    Writes the journal, a stereo WAV, and beside the journal the traffic of caller and engines.
+    """
     clock = Clock()
     handset = Handset(clock)
     aside = Aside(handset)
@@ -96,6 +100,7 @@ async def run_call(
         journal=sink,
         outside=aside,
         recorder=Recorder(wav),
+        tape=Tape(journal.with_suffix(SUFFIX), clock),
     )
     handset.call = call
     try:

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from functools import partial
 
 import structlog
 
+from pipeline.audio.beep import BeepDetector
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
-from pipeline.core.errors import CarrierError, EngineError
+from pipeline.core.errors import AllDown, CarrierError, EngineError
 from pipeline.core.money import Millis
 from pipeline.core.sentences import speakable
 from pipeline.core.tariff import Service
-from pipeline.engines.base import Ear, Hearing, Partial, Reply, Segment, Tokens, Turn, Used
+from pipeline.engines.base import (
+    Eager,
+    Ear,
+    EndCall,
+    Hearing,
+    Partial,
+    Piece,
+    Reply,
+    Resumed,
+    Segment,
+    Switched,
+    Tokens,
+    Turn,
+    Used,
+)
 from pipeline.mouth import Mouth
 from pipeline.ports import Engines, Line, Surroundings
 
@@ -43,11 +58,13 @@ class Performer:
         self._tasks = tasks
         self._post = post
         self._replies: dict[int, asyncio.Task[None]] = {}
-        self._tokens: dict[int, Callable[[], Tokens]] = {}
+        self._writing: dict[int, Reply] = {}
+        self._seconds: dict[str, int] = {}
         self._hearing: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
         self._fruitless = 0
         self.ear: Ear | None = None
+        self.beeps: BeepDetector | None = None
         self.line: Line | None = None
 
     def perform(self, effect: fx.Effect) -> None:
@@ -60,6 +77,12 @@ class Performer:
                 self._mouth.say(effect.utterance, effect.text)
             case fx.Hush():
                 self._mouth.hush()
+            case fx.Pause():
+                self._mouth.pause()
+            case fx.Resume():
+                self._mouth.resume()
+            case fx.ListenForBeep():
+                self.beeps = BeepDetector()
             case fx.AskReply():
                 self._ask(effect)
             case fx.DropReply():
@@ -85,32 +108,41 @@ class Performer:
 
     async def _hear(self, pause: float) -> None:
         transcriber = self._engines.transcriber
+        before = dict(self._seconds)
         try:
             await asyncio.sleep(pause)
             async with transcriber.open() as ear:
                 self.ear = ear
+                self._post(lambda at: ev.Listening(at, transcriber.models[0], transcriber.ends_turns))
                 async for hearing in ear.heard():
-                    self._understood(hearing)
+                    self._understood(hearing, before)
             raise EngineError("stopped listening", retryable=True)
         except EngineError as error:
-            self._failed("stt", 0, transcriber.model, error)
+            self._failed("stt", 0, transcriber.models, error)
         except Exception as error:  # edge: the transcriber must not take the call down
-            log.exception("hearing_failed", engine=transcriber.model)
-            self._failed("stt", 0, transcriber.model, EngineError(type(error).__name__))
+            log.exception("hearing_failed", engine=transcriber.models)
+            self._failed("stt", 0, transcriber.models, EngineError(type(error).__name__))
 
-    def _understood(self, hearing: Hearing) -> None:
-        if not isinstance(hearing, Used):
+    def _understood(self, hearing: Hearing, before: Mapping[str, int]) -> None:
+        """`before`: the seconds that earlier openings of each model came to."""
+        if not isinstance(hearing, Used | Switched):
             self._fruitless = 0
         match hearing:
             case Partial(text):
                 self._post(partial(ev.Heard, text=speakable(text)))
             case Segment(text):
                 self._post(partial(ev.SegmentHeard, text=speakable(text)))
+            case Eager(text):
+                self._post(partial(ev.TurnLikelyEnded, text=speakable(text)))
+            case Resumed():
+                self._post(ev.TurnResumed)
             case Turn(text):
                 self._post(partial(ev.TurnEnded, text=speakable(text)))
-            case Used(seconds):
-                line = f"stt:{self._engines.transcriber.model}:second"
-                self._post(lambda at: ev.EngineUsed(at, line, seconds))
+            case Switched(model, ends_turns):
+                self._post(partial(ev.Listening, model=model, ends_turns=ends_turns))
+            case Used(model, seconds):
+                total = self._seconds[model] = before.get(model, 0) + seconds
+                self._post(partial(ev.EngineUsed, line=f"stt:{model}:second", total=total))
 
     def _ask(self, order: fx.AskReply) -> None:
         """Start a reply. Its tokens are reported however it ends, even before it began."""
@@ -123,26 +155,33 @@ class Performer:
         task.add_done_callback(lambda _: self._reply_over(number))
 
     async def _reply(self, number: int, writing: AbstractAsyncContextManager[Reply]) -> None:
-        model = self._engines.thinker.model
+        models = self._engines.thinker.models
         try:
             async with writing as reply, aclosing(reply.pieces()) as pieces:
-                self._tokens[number] = lambda: reply.tokens
+                self._writing[number] = reply
                 async for piece in pieces:
                     self._piece(number, piece)
         except EngineError as error:
-            self._failed("llm", number, model, error)
+            self._failed("llm", number, models, error)
         except Exception as error:  # edge: one reply must not take the call down
-            log.exception("reply_failed", engine=model)
-            self._failed("llm", number, model, EngineError(type(error).__name__))
+            log.exception("reply_failed", engine=models)
+            self._failed("llm", number, models, EngineError(type(error).__name__))
 
     def _reply_over(self, number: int) -> None:
         self._replies.pop(number, None)
-        counted = self._tokens.pop(number, None)
-        used = Tokens(0, 0, 0) if counted is None else counted()
-        self._post(lambda at: ev.ReplyFinished(at, number, used.uncached, used.cached, used.out))
+        reply = self._writing.pop(number, None)
+        used, model = (Tokens(0, 0, 0), "") if reply is None else (reply.tokens, reply.model)
+        self._post(
+            lambda at: ev.ReplyFinished(
+                at, number, model, used.estimated, used.uncached, used.cached, used.out
+            )
+        )
 
-    def _piece(self, number: int, text: str) -> None:
-        self._post(lambda at: ev.ReplyPiece(at, number, text))
+    def _piece(self, number: int, piece: Piece) -> None:
+        if isinstance(piece, EndCall):
+            self._post(partial(ev.ReplyEndsCall, reply=number))
+        else:
+            self._post(partial(ev.ReplyPiece, reply=number, text=piece))
 
     async def _hang_up(self) -> None:
         """The carrier is told; a little later the socket is closed too, whatever became of that."""
@@ -159,7 +198,7 @@ class Performer:
         except Exception:  # edge: closing the socket still ends the call
             log.exception("hang_up_failed")
 
-    def _failed(self, service: Service, ref: int, model: str, error: EngineError) -> None:
-        log.warning("engine_failed", service=service, engine=model, error=error.detail)
-        kind = "retryable" if error.retryable else "failed"
+    def _failed(self, service: Service, ref: int, models: Sequence[str], error: EngineError) -> None:
+        log.warning("engine_failed", service=service, engine=models, error=error.detail)
+        kind = "all_down" if isinstance(error, AllDown) else "retryable" if error.retryable else "failed"
         self._post(lambda at: ev.EngineFailed(at, service, ref, kind))

@@ -44,7 +44,7 @@ def replay(lines: Sequence[str]) -> Replay:
     done, at = 0, 0
     for step, effects in rerun(lines):
         done, at = done + 1, step.event.at
-        difference = _compare(step, [journal.effect_line(effect) for effect in effects])
+        difference = compare(step, [journal.effect_line(effect) for effect in effects])
         if difference is not None:
             return Replay(done, at, difference)
     return Replay(done, at, None)
@@ -63,7 +63,7 @@ def rerun(lines: Sequence[str]) -> Iterator[tuple[Step, list[Effect]]]:
         raise JournalError("the journal is empty")
 
 
-def _compare(step: Step, replayed: Sequence[str]) -> Difference | None:
+def compare(step: Step, replayed: Sequence[str]) -> Difference | None:
     for number in range(max(len(step.effects), len(replayed))):
         was = step.effects[number] if number < len(step.effects) else None
         now = replayed[number] if number < len(replayed) else None

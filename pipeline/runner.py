@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
-from pipeline.audio.vad import Detector, Held, Started, Stopped
+from pipeline.audio.mulaw import is_loud
+from pipeline.audio.vad import Detector, Faded, Held, Returned, Started, Stopped
+from pipeline.audio.windows import Windows
 from pipeline.clips import Clips
 from pipeline.clock import Clock
 from pipeline.core import events as ev
@@ -25,9 +28,12 @@ from pipeline.core.money import Millis
 from pipeline.engines.base import VoiceTrack
 from pipeline.journal_file import NoJournal
 from pipeline.mouth import Mouth
+from pipeline.pacer import Pace
 from pipeline.perform import Performer
 from pipeline.ports import Engines, JournalSink, Line, Surroundings
 from pipeline.recorder import RecordedLine, Recorder
+from pipeline.taped import TapedClips, taped
+from pipeline.traffic import Tape
 
 log = structlog.get_logger()
 
@@ -36,6 +42,15 @@ INBOX_EVENTS = 2_000
 
 KEPT = (ev.ReplyFinished, ev.EngineUsed, ev.CarrierDone)
 """Events that come once a reply, a second or a call, and are never thrown away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """What a replay puts in the place of time: the order of events, the sending of sound, the echo's loudness."""
+
+    inbox: asyncio.Queue[Event]
+    pace: Pace
+    agent: Callable[[], int]
 
 
 class LiveCall:
@@ -52,25 +67,44 @@ class LiveCall:
         journal: JournalSink,
         outside: Surroundings,
         recorder: Recorder | None = None,
+        tape: Tape | None = None,
+        conduct: Conduct | None = None,
     ) -> None:
         self.id = started.call_id
         self._started = started
+        self._tape = tape
+        if tape is not None:
+            engines, clips = taped(engines, tape), TapedClips(clips, tape)
         self._engines = engines
         self._clock = clock
         self._journal = journal
         self._outside = outside
         self._recorder = recorder
-        self._inbox: asyncio.Queue[Event] = asyncio.Queue(INBOX_EVENTS)
+        self._inbox = asyncio.Queue(INBOX_EVENTS) if conduct is None else conduct.inbox
         self._zero = clock.millis()
+        if tape is not None:
+            tape.begin()
         self._latest = Millis(0)
         self._deadline: Millis | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._mouth = Mouth(engines.speaker, voice, clips, clock, self._post)
+        self._mouth = Mouth(
+            engines.speaker,
+            voice,
+            clips,
+            clock,
+            self._post,
+            self._silence_ms,
+            None if conduct is None else conduct.pace,
+        )
+        self._agent = self._mouth.loudness if conduct is None else conduct.agent
+
         self._hands: Performer | None = None
         self._line: Line | None = None
         self._phase = Phase.RINGING
         self._track: VoiceTrack | None = None
         self._detector = Detector(started.limits.barge_in_ms)
+        self._windows = Windows()
+        self._loud_at: float | None = None
 
     # -- what the world tells the call -------------------------------------------------
 
@@ -98,12 +132,21 @@ class LiveCall:
         """Caller audio, in order."""
         if self._recorder is not None:
             self._recorder.caller(mulaw)
+        if self._tape is not None:
+            self._tape.caller(mulaw)
+        if is_loud(mulaw):
+            self._loud_at = self._clock.seconds()
         if self._track is not None:
+            self._windows.feed(mulaw, self._loudness)
             self._track.feed(mulaw)
-        if self._hands is not None and self._hands.ear is not None:
-            self._hands.ear.feed(mulaw)
+        if (hands := self._hands) is not None:
+            if hands.ear is not None:
+                hands.ear.feed(mulaw)
+            if hands.beeps is not None and hands.beeps.feed(mulaw):
+                self._post(ev.BeepHeard)
 
     def played(self, chunk: int) -> None:
+        self._mouth.played(chunk)
         self._post(partial(ev.MarkReached, chunk=chunk))
 
     def pressed(self, digit: str) -> None:
@@ -130,6 +173,8 @@ class LiveCall:
             opened.callback(self._arm, None)
             if self._recorder is not None:
                 opened.callback(self._recorder.close)
+            if self._tape is not None:
+                opened.callback(self._tape.close)
             self._track = opened.enter_context(self._engines.voice_activity.open(self._window))
             async with asyncio.TaskGroup() as tasks:
                 mouth = tasks.create_task(self._mouth.run())
@@ -205,16 +250,28 @@ class LiveCall:
 
     def _window(self, probability: float) -> None:
         """Voice activity's opinion of the latest 32 ms; facts go to the core, boundaries to the ear."""
-        for fact in self._detector.window(probability):
+        sound, agent = self._windows.take()
+        for fact in self._detector.window(probability, sound, agent):
             match fact:
                 case Started(onset_ms):
                     self._bound(speaking=True)
                     self._post(partial(ev.SpeechStarted, onset_ms=onset_ms))
                 case Held():
                     self._post(ev.SpeechHeld)
+                case Faded(quiet_ms):
+                    self._post(partial(ev.SpeechFaded, quiet_ms=quiet_ms))
+                case Returned():
+                    self._post(ev.SpeechReturned)
                 case Stopped(silence_ms):
                     self._bound(speaking=False)
                     self._post(partial(ev.SpeechStopped, silence_ms=silence_ms))
+
+    def _loudness(self) -> int:
+        return self._agent() if self._tape is None else self._tape.level(self._agent())
+
+    def _silence_ms(self) -> int:
+        """How long the caller has been inaudible; -1 before they were heard."""
+        return -1 if self._loud_at is None else round((self._clock.seconds() - self._loud_at) * 1000)
 
     def _bound(self, *, speaking: bool) -> None:
         if self._hands is not None and self._hands.ear is not None:

@@ -25,12 +25,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class TurnLatency:
-    """One answered turn, in milliseconds after the caller's last voiced sound."""
+    """One answered turn: what the caller said, and how fast it was answered."""
 
     said: str
-    end_of_turn: int
-    first_token: int
-    first_audio: int
+    timed: fx.TurnTimed
 
 
 def entries(lines: Sequence[str]) -> Iterator[Entry]:
@@ -57,6 +55,16 @@ def _event(event: Event) -> tuple[str, str] | None:
             return "caller", "speaks"
         case ev.SegmentHeard() if event.text:
             return "caller", f"heard as: {event.text}"
+        case ev.Listening():
+            return "caller", f"is listened to by {event.model}"
+        case ev.TurnLikelyEnded():
+            return "caller", f"is probably done: {event.text}"
+        case ev.TurnResumed():
+            return "caller", "goes on"
+        case ev.ReplyEndsCall():
+            return "agent", "wants to end the call"
+        case ev.BeepHeard():
+            return "carrier", "a beep"
         case ev.MachineDetected():
             return "carrier", f"answering machine detection: {event.kind}"
         case ev.DigitPressed():
@@ -81,6 +89,19 @@ def _effect(effect: Effect) -> tuple[str, str] | None:
             return "agent", f"says: {effect.text}"
         case fx.Hush():
             return "agent", "stops speaking"
+        case fx.Pause():
+            return "agent", "stops, and waits for what the voice was"
+        case fx.Resume():
+            return "agent", "speaks on"
+        case fx.ListenForBeep():
+            return "agent", "waits for the machine's beep"
+        case fx.TurnTimed():
+            return "agent", f"answered turn {effect.index} in {effect.audible_ms} ms"
+        case fx.EagerSettled():
+            fate = "used" if effect.committed else "dropped"
+            return "money", f"reply {effect.reply}, begun early, was {fate}: {usd(effect.nano)}"
+        case fx.OptedOut():
+            return "caller", f"wants no more calls (by {effect.how})"
         case fx.TurnTaken():
             cut = " (interrupted)" if effect.interrupted else ""
             return effect.role, f"turn {effect.index}{cut}: {effect.text}"
@@ -97,24 +118,16 @@ def _effect(effect: Effect) -> tuple[str, str] | None:
 
 
 def latencies(lines: Sequence[str]) -> list[TurnLatency]:
-    """How fast each turn was answered, as the journal saw it."""
+    """How fast each turn was answered, as the call measured it."""
     found: list[TurnLatency] = []
-    said, stopped, asked, token = "", 0, -1, -1
+    said: dict[int, str] = {}
     for step in steps(lines):
-        match step.event:
-            case ev.SpeechStopped(at=at, silence_ms=silence):
-                stopped = at - silence
-            case ev.ReplyPiece(at=at) if asked >= 0 and token < 0:
-                token = at
-            case ev.AudioQueued(at=at) if token >= 0:
-                found.append(TurnLatency(said, asked - stopped, token - stopped, at - stopped))
-                asked = token = -1
-            case _:
-                pass
         for line in step.effects:
-            effect = journal.parse_effect(line)
-            if isinstance(effect, fx.TurnTaken) and effect.role == "caller":
-                said = effect.text
-            elif isinstance(effect, fx.AskReply):
-                asked, token = step.event.at, -1
+            match journal.parse_effect(line):
+                case fx.TurnTaken(index=index, role="caller", text=text):
+                    said[index] = text
+                case fx.TurnTimed() as timed:
+                    found.append(TurnLatency(said.get(timed.index, ""), timed))
+                case _:
+                    pass
     return found

@@ -17,7 +17,7 @@ from pipeline.ports import Engines
 from server import casting
 from server.parts import PlaceCall
 from server.settings import Settings
-from storage import calls, ids, ledger, personas, pricing, scenarios
+from storage import calls, ids, ledger, opt_outs, personas, pricing, scenarios
 from storage.db import Tx
 from storage.records import CallRow, IdemTaken, NewCall, User
 
@@ -47,6 +47,13 @@ class Admissions:
         if idem is not None and (earlier := await calls.by_idem(tx, user.id, idem[0])) is not None:
             raise IdemTaken(earlier)
         now = self._clock.utc()
+        if await opt_outs.has(tx, e164):
+            raise Refused(
+                "opted_out",
+                "Somebody at this number asked for no more calls. Verify the number again to lift that: "
+                "POST /api/me/phone.",
+                status=403,
+            )
         part = await self._part(tx, user, order)
         if await calls.count_live(tx, user.id) >= 1:
             raise Refused("call_in_progress", "Your phone is already on a call with us.", status=409)

@@ -22,7 +22,8 @@ import jwt
 
 from pipeline.clock import Clock
 from server.errors import unauthorized
-from server.settings import MIN_SECRET_BYTES, BadSettings, Settings
+from server.setting_kinds import MIN_SECRET_BYTES
+from server.settings import BadSettings, Settings
 from storage import tokens, users
 from storage.db import Database
 from storage.records import User

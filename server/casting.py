@@ -14,9 +14,9 @@ from datetime import datetime
 from pipeline.core import prompt
 from pipeline.core.effects import Message
 from pipeline.core.errors import CallMeBackError
-from pipeline.core.events import Allowance, CallStarted, EndReason, Layer, Limits, Phrases
+from pipeline.core.events import Allowance, CallStarted, EndReason, Layer, Limits, Manners, Phrases
 from pipeline.core.money import START, Nanos
-from pipeline.core.tariff import STEP_SERVICES, Price, PriceBook, cost
+from pipeline.core.tariff import STEP_SERVICES, Price, PriceBook, Service, Unit, cost
 from pipeline.ports import Engines
 from server.settings import Settings
 from storage.records import Persona, PriceRow, Relationship, Scenario
@@ -26,6 +26,11 @@ STREAM_MODEL = "twilio-media"
 TALKED_CHARS_A_MINUTE = 600
 """An agent that talks half of the time, at about 20 characters a second."""
 REPLIES_A_MINUTE = 6
+
+
+SECONDS: tuple[Unit, ...] = ("second",)
+TOKENS: tuple[Unit, ...] = ("token_in", "token_cached", "token_out")
+CHARS: tuple[Unit, ...] = ("char",)
 
 
 class Unpriced(CallMeBackError):
@@ -45,21 +50,25 @@ class Part:
 
 def pinned(rows: Sequence[PriceRow], engines: Engines) -> tuple[Price, ...]:
     """The price book of a phone call with these engines. Raises `Unpriced`."""
-    wanted = (
+    wanted: list[tuple[Service, str, tuple[Unit, ...]]] = [
         ("carrier", CARRIER_MODEL, ("second",)),
         ("stream", STREAM_MODEL, ("second",)),
         ("amd", CARRIER_MODEL, ("call",)),
-        ("stt", engines.transcriber.model, ("second",)),
-        ("llm", engines.thinker.model, ("token_in", "token_cached", "token_out")),
-        ("tts", engines.speaker.model, ("char",)),
-    )
+        *(("stt", model, SECONDS) for model in engines.transcriber.models),
+        *(("llm", model, TOKENS) for model in engines.thinker.models),
+        *(("tts", model, CHARS) for model in engines.speaker.models),
+    ]
     found = {(row.price.service, row.price.model, row.price.unit): row.price for row in rows}
     book = []
     for service, model, units in wanted:
         for unit in units:
             price = next((p for key, p in found.items() if key == (service, model, unit)), None)
             if price is None:
-                raise Unpriced(f"there is no price for {service}:{model}:{unit}")
+                raise Unpriced(
+                    f"there is no price for {service}:{model}:{unit}; give a model of your own one with LLM_PRICE_USD"
+                    if service == "llm"
+                    else f"there is no price for {service}:{model}:{unit}"
+                )
             book.append(price)
     return tuple(book)
 
@@ -69,9 +78,16 @@ def limits(settings: Settings, persona: Persona, minutes: int) -> Limits:
         max_duration_ms=minutes * 60_000,
         end_of_turn_ms=settings.end_of_turn_ms,
         barge_in_ms=settings.barge_in_ms,
+        barge_in_words=settings.barge_in_words,
         idle_prompt_ms=settings.idle_prompt_ms,
         ring_ms=(settings.ring_seconds + 20) * 1000,
         reply_max_tokens=persona.reply_max_tokens,
+    )
+
+
+def manners(settings: Settings) -> Manners:
+    return Manners(
+        eager=settings.eager_replies, backchannels=settings.backchannels, voicemail=settings.voicemail
     )
 
 
@@ -89,6 +105,11 @@ def phrases(part: Part, settings: Settings) -> Phrases:
         still_there="Are you still there?",
         apology="Sorry, I didn't quite get that. Could you say it again?",
         voicemail=f"Hi, it's {part.persona.name}. I tried to reach you as you asked. Talk to you soon, goodbye!",
+        trouble="I'm so sorry, something has gone wrong on my side and I have to go. Goodbye!",
+        opted_out="Understood. I won't call this number again. Goodbye.",
+        screening=f"This is {part.persona.name}, an automated caller from {settings.operator_name}. "
+        f"{first if first != 'there' else 'Somebody'} asked for this call.",
+        listening="Mm-hm.",
     )
 
 
@@ -125,8 +146,8 @@ def admission(prices: tuple[Price, ...], bounds: Limits, system: Sequence[Layer]
     book = PriceBook(prices)
     minute = sum(cost(price, 60) for price in prices if price.service in STEP_SERVICES)
     once = sum(cost(price, 1) for price in book.of("amd"))
-    listening = sum(cost(price, 60) for price in book.of("stt"))
-    reserve = sum(cost(price, bounds.goodbye_ms // 1000) for price in book.of("stt"))
+    listening = _worst(book, "stt", "second", 60)
+    reserve = _worst(book, "stt", "second", bounds.goodbye_ms // 1000)
     opening = prompt.tokens_at_most([Message("system", layer.text) for layer in system])
     reply = _of(book, "token_in", opening + 200) + _of(book, "token_out", bounds.reply_max_tokens)
     answer = _speech(book, bounds.reply_max_chars) + reply
@@ -140,12 +161,17 @@ def admission(prices: tuple[Price, ...], bounds: Limits, system: Sequence[Layer]
     return Admission(Nanos(at_least), Nanos(wanted), Nanos(minute))
 
 
-def _of(book: PriceBook, unit: str, quantity: int) -> int:
-    return sum(cost(price, quantity) for price in book.of("llm") if price.unit == unit)
+def _worst(book: PriceBook, service: Service, unit: Unit, quantity: int) -> int:
+    """What a quantity costs where the dearest of the service's engines has to be fallen back to."""
+    return max((cost(price, quantity) for price in book.of(service) if price.unit == unit), default=0)
+
+
+def _of(book: PriceBook, unit: Unit, quantity: int) -> int:
+    return _worst(book, "llm", unit, quantity)
 
 
 def _speech(book: PriceBook, chars: int) -> int:
-    return sum(cost(price, chars) for price in book.of("tts"))
+    return _worst(book, "tts", "char", chars)
 
 
 def allowance(
@@ -180,6 +206,7 @@ def started(
         prices=prices,
         allowance=money,
         limits=bounds,
+        manners=manners(settings),
         temperature_pct=part.persona.temperature_pct,
         transcriber_ends_turns=engines.transcriber.ends_turns,
         seed=zlib.crc32(call_id.encode()),

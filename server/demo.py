@@ -27,15 +27,19 @@ import uvloop
 from pipeline.carriers.phonecall import Sms
 from pipeline.carriers.simulated import SimulatedCarrier
 from pipeline.clock import Clock
+from pipeline.conducted import replay_call
 from pipeline.core.money import NANOS_PER_USD, Nanos, parse_usd, usd
 from pipeline.core.tariff import Service
-from pipeline.engines.loading import LocalModels
+from pipeline.engines.loading import EngineLoader
 from pipeline.journal_file import SUFFIX, read_lines
 from pipeline.replay import replay
 from pipeline.timeline import latencies
+from pipeline.traffic import SUFFIX as TRAFFIC
+from pipeline.traffic import read as read_traffic
 from server.app import SIMULATED_SENDER, build, server_config
 from server.demo_show import Show
-from server.live import chosen, open_desk
+from server.engines import chosen
+from server.live import open_desk
 from server.logs import configure
 from server.parts import Account, Parts
 from server.prices import models
@@ -48,6 +52,8 @@ from storage.lockfile import private_dir
 PHONE = "+12025550123"
 EMAIL = "jordan@example.com"
 MINUTES = 2
+ENGINES = ("stt_", "llm_", "tts_", "engine_", "deepgram_", "elevenlabs_")
+"""The demo is played with the engines that are set."""
 TALK_NANO = 17_500_000
 """What the budget leaves for speech and the model: less than one carrier minute, so that a third is out of reach."""
 
@@ -86,7 +92,7 @@ def _settings() -> Settings:
     shutil.rmtree(data_dir, ignore_errors=True)
     private_dir(base.data_dir)
     private_dir(data_dir)
-    engines = {"stt_engine": base.stt_engine, "llm_engine": base.llm_engine, "tts_engine": base.tts_engine}
+    engines = {name: getattr(base, name) for name in Settings.model_fields if name.startswith(ENGINES)}
     return Settings(port=port, data_dir=data_dir, record_calls=True, log_level="error", **engines)
 
 
@@ -112,7 +118,7 @@ async def play(settings: Settings, show: Show) -> Outcome:
                 on_sms=texted,
             )
         )
-        engines = await stack.enter_async_context(LocalModels(chosen(settings), show.loading).open())
+        engines = await stack.enter_async_context(EngineLoader(chosen(settings), show.loading).open())
         app = build(
             settings, clock=clock, account=account, carrier=carrier, engines=engines, open_desk=open_desk
         )
@@ -240,7 +246,7 @@ async def _outcome(
     async with parts.database.read() as tx:
         report = await audit(tx)
     journal = parts.settings.calls_dir / f"{call_id}{SUFFIX}"
-    lines = read_lines(journal)
+    lines, facts = read_lines(journal), read_traffic(journal.with_suffix(TRAFFIC))
     said = " ".join(turn["text"] for turn in turns if turn["role"] == "agent")
     checks = {
         "the call did not end by its budget": call["end_reason"] == "budget",
@@ -252,6 +258,7 @@ async def _outcome(
         == sum(parse_usd(item["usd"]) for item in costs["per_second"]),
         "the audit found a breach": not report.breaches,
         "the journal does not replay": replay(lines).exact,
+        "the sound does not replay": (await asyncio.to_thread(replay_call, lines, facts)).replay.exact,
         "the carrier complained": not alerts,
         "no turn was answered": bool(latencies(lines)),
     }

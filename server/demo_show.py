@@ -13,6 +13,7 @@ from rich.table import Table
 
 from pipeline.journal_file import read_lines
 from pipeline.timeline import latencies
+from server.routes.calls import percentile
 
 if TYPE_CHECKING:
     from server.demo import Outcome
@@ -54,6 +55,8 @@ class Show:
         match kind:
             case "status":
                 self._console.print(f"[dim]· {data['status']}[/]")
+            case "turn" if "latency" in data:
+                pass  # the table at the end has it
             case "turn":
                 self._turn(data)
             case "warning":
@@ -112,15 +115,27 @@ class Show:
         return table
 
     def _speed(self, outcome: Outcome) -> Table:
-        table = Table(caption="ms after the caller's last sound")
-        table.add_column("caller said", no_wrap=True, overflow="ellipsis", max_width=34)
-        for name in ("end of turn", "first token", "first audio"):
+        table = Table()
+        table.add_column("caller said", no_wrap=True, overflow="ellipsis", max_width=26)
+        for name in ("end of turn", "token", "audio", "frame", "audible"):
             table.add_column(name, justify="right", no_wrap=True)
-        for turn in latencies(read_lines(outcome.journal)):
-            table.add_row(turn.said, str(turn.end_of_turn), str(turn.first_token), str(turn.first_audio))
+        answers = latencies(read_lines(outcome.journal))
+        for turn in answers:
+            timed = turn.timed
+            stages = (
+                timed.end_of_turn_ms,
+                timed.first_token_ms,
+                timed.first_audio_ms,
+                timed.first_frame_ms,
+                timed.audible_ms,
+            )
+            table.add_row(turn.said, *(str(stage) for stage in stages))
+        table.caption = "ms after the caller's last audible sample"
+        if answers:
+            audible = [turn.timed.audible_ms for turn in answers]
+            table.caption += f"; p50 {percentile(audible, 50)}, p95 {percentile(audible, 95)}"
         if outcome.latencies_ms:
-            middle = sorted(outcome.latencies_ms)[len(outcome.latencies_ms) // 2]
-            table.caption = f"ms after the caller's last sound; heard at the carrier: median {middle} ms"
+            table.caption += f"; as the carrier itself saw it: p50 {percentile(outcome.latencies_ms, 50)}"
         return table
 
 

@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import secrets
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -25,6 +26,8 @@ from pipeline.journal_file import SUFFIX, JournalFile
 from pipeline.ports import Engines, Line
 from pipeline.recorder import Recorder
 from pipeline.runner import LiveCall
+from pipeline.traffic import SUFFIX as TRAFFIC
+from pipeline.traffic import Tape
 from server import numbers
 from server.admission import Admissions, Admitted
 from server.flush import Account, Flush
@@ -47,6 +50,15 @@ GOODBYES_S = 45.0
 """How long a draining desk waits for goodbyes to be heard and books to be closed."""
 LIMIT_SLACK_S = 30
 """The carrier's own time limit lies this far behind the longest permitted call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What a call writes to: its journal, and where calls are recorded the sound and the engines' traffic."""
+
+    journal: JournalFile
+    recorder: Recorder | None = None
+    tape: Tape | None = None
 
 
 class Desk:
@@ -109,7 +121,7 @@ class Desk:
             except IdemTaken as taken:
                 return _same(taken.existing, idem)
             opened.pop_all()
-        self._begin(admitted, *files)
+        self._begin(admitted, files)
         return admitted.row
 
     def _check_room(self) -> None:
@@ -146,18 +158,21 @@ class Desk:
 
     # -- the life of a call --------------------------------------------------------------
 
-    def _open_files(self, row: CallRow, opened: ExitStack) -> tuple[JournalFile, Recorder | None]:
-        journal = JournalFile(self._settings.calls_dir / f"{row.id}{SUFFIX}")
+    def _open_files(self, row: CallRow, opened: ExitStack) -> Files:
+        folder = self._settings.calls_dir
+        journal = JournalFile(folder / f"{row.id}{SUFFIX}")
         opened.callback(journal.close)
         if not self._settings.record_calls:
-            return journal, None
-        recorder = Recorder(self._settings.calls_dir / f"{row.id}.wav")
+            return Files(journal)
+        recorder = Recorder(folder / f"{row.id}.wav")
         opened.callback(recorder.close)
-        return journal, recorder
+        tape = Tape(folder / f"{row.id}{TRAFFIC}", self._clock)
+        opened.callback(tape.close)
+        return Files(journal, recorder, tape)
 
-    def _begin(self, admitted: Admitted, journal: JournalFile, recorder: Recorder | None) -> None:
+    def _begin(self, admitted: Admitted, files: Files) -> None:
         row = admitted.row
-        account = Account(row.id, row.epoch, journal)
+        account = Account(row.id, row.epoch, files.journal)
         outside = Outside(
             account,
             self._flush,
@@ -171,9 +186,10 @@ class Desk:
             engines=self._engines,
             clips=self._clips,
             clock=self._clock,
-            journal=journal,
+            journal=files.journal,
             outside=outside,
-            recorder=recorder,
+            recorder=files.recorder,
+            tape=files.tape,
         )
         ongoing = Ongoing(row, live, outside, account, self._flush, self._database, self._news)
         self._ongoing[row.id] = ongoing

@@ -16,14 +16,15 @@ from typing import Protocol
 import structlog
 
 from pipeline.clock import Clock, cpu_seconds
-from pipeline.core.effects import Charge, Ended, TurnTaken
+from pipeline.core.effects import Charge, Ended
 from pipeline.core.money import ZERO, Nanos, usd
 from pipeline.journal_file import JournalFile
 from server.metrics import FLUSH_SECONDS, FLUSHES_FAILED, SURPRISES
 from server.news import News
-from storage import calls, ledger, turns
+from storage import calls, ledger, notes
 from storage.db import Database, DatabaseDown
 from storage.ledger import CallCharges
+from storage.notes import Note
 from storage.records import OVER, STATUS_RANK, CallStatus, Fenced, Final
 
 log = structlog.get_logger()
@@ -41,7 +42,7 @@ class Account:
     epoch: int
     journal: JournalFile
     charges: list[Charge] = field(default_factory=list)
-    turns: list[TurnTaken] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
     second: int = 0
     total: Nanos = ZERO
     told: tuple[int, int] = (-1, -1)
@@ -65,12 +66,12 @@ class _Due:
 
     account: Account
     charges: tuple[Charge, ...]
-    turns: tuple[TurnTaken, ...]
+    notes: tuple[Note, ...]
     ended: Ended | None
 
 
 class Flush:
-    """The only writer of charges, turns and final settlements. `run` is a task of the application."""
+    """The only writer of charges, notes and final settlements. `run` is a task of the application."""
 
     def __init__(self, database: Database, clock: Clock, news: News, node: str) -> None:
         self._database = database
@@ -117,12 +118,12 @@ class Flush:
 
     async def once(self) -> None:
         """Write everything that waits. Never raises for a database that is down: the next second tries again."""
-        waiting = [a for a in self._accounts.values() if a.charges or a.turns or a.ended is not None]
+        waiting = [a for a in self._accounts.values() if a.charges or a.notes or a.ended is not None]
         if not waiting:
             return
         await self._to_disk(waiting)
         begun = cpu_seconds()
-        batch = [_Due(a, tuple(a.charges), tuple(a.turns), a.ended) for a in waiting]
+        batch = [_Due(a, tuple(a.charges), tuple(a.notes), a.ended) for a in waiting]
         try:
             await self._write_and_tell(batch)
         except DatabaseDown as error:
@@ -149,7 +150,7 @@ class Flush:
         for due in batch:
             account = due.account
             del account.charges[: len(due.charges)]
-            del account.turns[: len(due.turns)]
+            del account.notes[: len(due.notes)]
             settled = account.settled if account.settled is not None and not account.settled.done() else None
             if account.call_id in lost:
                 if (guardian := self._guardians.get(account.call_id)) is not None:
@@ -187,11 +188,7 @@ class Flush:
                 account, ended = due.account, due.ended
                 if account.call_id in lost:
                     continue
-                for turn in due.turns:
-                    await turns.add(
-                        tx, account.call_id, turn.index, turn.role, turn.text,
-                        turn.started, turn.ended, turn.interrupted,
-                    )  # fmt: skip
+                await notes.write(tx, account.call_id, due.notes, now)
                 if ended is not None:
                     await calls.advance(
                         tx, account.call_id, _terminal(ended.status), at=now,

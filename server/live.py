@@ -9,15 +9,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
-from pipeline.engines.loading import Chosen, LocalModels
+from pipeline.core.money import parse_usd
+from pipeline.engines.base import Tokens
+from pipeline.engines.breaker import State
+from pipeline.engines.loading import EngineLoader, Watching
 from pipeline.ports import Engines
 from server.app import SIMULATED_SENDER
-from server.casting import pinned
+from server.casting import TOKENS, pinned
 from server.desk import Desk
+from server.engines import chosen
 from server.flush import Flush
+from server.metrics import ENGINES_DOWN, TOKENS_LOST
 from server.parts import Parts, Placing
 from server.recovery import Orphans
-from server.settings import Settings
 from storage import pricing
 from storage.nodes import hold_node
 
@@ -26,12 +30,31 @@ log = structlog.get_logger()
 OnProgress = Callable[[str, bool], None]
 
 
-def chosen(settings: Settings) -> Chosen:
-    return Chosen(settings.stt_engine, settings.llm_engine, settings.tts_engine, settings.data_dir)
-
-
 def log_progress(name: str, done: bool) -> None:
     log.info("engine_loaded" if done else "engine_loading", engine=name)
+
+
+def _engine_changed(name: str, state: State) -> None:
+    log.warning("engine_state", engine=name, state=state.value)
+    ENGINES_DOWN.labels(name).set(state is not State.CLOSED)
+
+
+def _tokens_lost(model: str, tokens: Tokens) -> None:
+    TOKENS_LOST.labels(model).inc(tokens.uncached + tokens.cached + tokens.out)
+
+
+async def _price_own_models(parts: Parts) -> None:
+    """The price list learns what the operator says of models it does not know."""
+    settings = parts.settings
+    async with parts.database.write() as tx:
+        for model, dollars in zip(settings.llm_model, settings.llm_price_usd, strict=False):
+            nanos = [parse_usd(part) for part in dollars.split("/")]
+            prices = list(zip(TOKENS, nanos, strict=True))
+            if await pricing.set_own(tx, model, prices, parts.clock.utc(), settings.price_list):
+                log.info("model_priced", model=model, dollars_a_million=dollars)
+
+
+WATCHING = Watching(_engine_changed, _tokens_lost)
 
 
 @asynccontextmanager
@@ -44,8 +67,9 @@ async def open_desk(
     """
     async with AsyncExitStack() as stack:
         if engines is None:
-            models = LocalModels(chosen(parts.settings), on_progress)
+            models = EngineLoader(chosen(parts.settings), on_progress, WATCHING)
             engines = await stack.enter_async_context(models.open())
+        await _price_own_models(parts)
         async with parts.database.read() as tx:
             pinned(await pricing.current(tx, parts.clock.utc(), parts.settings.price_list), engines)
         node = secrets.token_hex(8)

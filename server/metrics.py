@@ -20,6 +20,19 @@ CODES = Counter("callmeback_codes", "Verification codes by outcome", ("outcome",
 READY = Gauge("callmeback_ready", "1 while new calls are taken")
 CALLS_LIVE = Gauge("callmeback_calls_live", "Calls this process is on, ringing included")
 CALLS_ENDED = Counter("callmeback_calls_ended", "Calls by the reason they ended", ("reason",))
+ENGINES_DOWN = Gauge(
+    "callmeback_engine_down", "1 while an engine's circuit breaker keeps it from being tried", ("engine",)
+)
+TOKENS_LOST = Counter(
+    "callmeback_tokens_lost", "Tokens of replies that a failing engine did not deliver", ("model",)
+)
+TURN_SECONDS = Histogram(
+    "callmeback_turn_seconds",
+    "From the caller's last audible sample to a stage of the answer",
+    ("stage",),
+    buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 3, 5),
+)
+EAGER_REPLIES = Counter("callmeback_eager_replies", "Replies begun before the turn was over", ("outcome",))
 FLUSH_SECONDS = Histogram(
     "callmeback_flush_seconds",
     "Time of one flush transaction, all calls of the process together",

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from pipeline.carriers.base import OVER, Carrier
-from pipeline.core.effects import Charge, Effect, Ended, TurnTaken, Warned
+from pipeline.core.effects import Charge, EagerSettled, Effect, Ended, OptedOut, TurnTaken, TurnTimed, Warned
 from pipeline.core.errors import CarrierError
 from pipeline.core.events import Answered, CarrierDone, EndReason, Event, StreamStarted
 from pipeline.core.money import Nanos, usd
 from server.flush import Account, Flush
+from server.metrics import EAGER_REPLIES, TURN_SECONDS
 from server.news import News
 
 HANG_UP_PATIENCE_S = 15.0
@@ -65,8 +66,16 @@ class Outside:
                 case Charge():
                     self._flush.charge(self._account, effect)
                 case TurnTaken():
-                    self._account.turns.append(effect)
+                    self._account.notes.append(effect)
                     self._tell_turn(effect)
+                case TurnTimed():
+                    self._account.notes.append(effect)
+                    self._tell_speed(effect)
+                case EagerSettled():
+                    self._account.notes.append(effect)
+                    EAGER_REPLIES.labels("used" if effect.committed else "dropped").inc()
+                case OptedOut():
+                    self._account.notes.append(effect)
                 case Warned():
                     news = {
                         "rest_usd": usd(effect.rest),
@@ -120,3 +129,21 @@ class Outside:
                 "interrupted": turn.interrupted,
             },
         )
+
+    def _tell_speed(self, timed: TurnTimed) -> None:
+        """Comes after the turn it belongs to: listeners know it by its index."""
+        stages = latency(timed)
+        for stage, ms in stages.items():
+            TURN_SECONDS.labels(stage.removesuffix("_ms")).observe(ms / 1000)
+        self._news.publish(self._account.call_id, "turn", {"index": timed.index, "latency": stages})
+
+
+def latency(timed: TurnTimed) -> dict[str, int]:
+    """The stages of one answer, in milliseconds after the caller's last audible sample."""
+    return {
+        "end_of_turn_ms": timed.end_of_turn_ms,
+        "first_token_ms": timed.first_token_ms,
+        "first_audio_ms": timed.first_audio_ms,
+        "first_frame_ms": timed.first_frame_ms,
+        "audible_ms": timed.audible_ms,
+    }

@@ -11,12 +11,9 @@ from dataclasses import dataclass
 
 from pipeline.core.money import Nanos
 from pipeline.core.tariff import Price, PriceBook, Service, cost
+from server.engines import models as engine_models
 from server.settings import Settings
 from storage.records import Channel, PriceRow
-
-STT_MODELS = {"local": "whisper-tiny.en", "scripted": "scripted"}
-LLM_MODELS = {"local": "companion", "smollm2": "smollm2", "scripted": "scripted"}
-TTS_MODELS = {"local": "hibari", "scripted": "scripted"}
 
 AGENT_CHARS_A_MINUTE = 420
 """Half a minute of speech at fourteen characters a second."""
@@ -33,12 +30,8 @@ class Estimate:
 
 
 def models(settings: Settings, channel: Channel = "phone") -> dict[Service, str]:
-    """The model of each service a call buys. A browser call has no carrier."""
-    engines: dict[Service, str] = {
-        "stt": STT_MODELS[settings.stt_engine],
-        "llm": LLM_MODELS[settings.llm_engine],
-        "tts": TTS_MODELS[settings.tts_engine],
-    }
+    """The model of each service a call buys while every engine works. A browser call has no carrier."""
+    engines: dict[Service, str] = {service: names[0] for service, names in engine_models(settings).items()}
     if channel == "browser":
         return engines
     return {"carrier": "twilio", "stream": "twilio-media", "amd": "twilio", **engines}

@@ -20,14 +20,14 @@ from pipeline.clock import Clock
 from pipeline.core import events as ev
 from pipeline.core import journal
 from pipeline.core.call import Call
-from pipeline.core.effects import Charge, Effect, Ended, TurnTaken
+from pipeline.core.effects import Charge, Effect, Ended
 from pipeline.core.errors import CarrierError, JournalError
 from pipeline.core.events import EndReason
 from pipeline.core.money import Millis
 from pipeline.journal_file import SUFFIX, JournalFile, Step, mend, read_lines, steps
 from server.errors import whereabouts
 from server.metrics import SURPRISES
-from storage import calls, ledger, nodes, turns
+from storage import calls, ledger, nodes, notes
 from storage.db import Database, DatabaseDown
 from storage.ledger import CallCharges
 from storage.nodes import NodeLock
@@ -140,18 +140,8 @@ class Orphans:
             owed = CallCharges(row.id, row.epoch, charges, second)
             if await ledger.flush(tx, [owed], node=self._lock.node, now=now):
                 raise JournalError("its charges do not continue those of the ledger")
-            for turn in effects:
-                if isinstance(turn, TurnTaken):
-                    await turns.add(
-                        tx,
-                        row.id,
-                        turn.index,
-                        turn.role,
-                        turn.text,
-                        turn.started,
-                        turn.ended,
-                        turn.interrupted,
-                    )
+            noted = [effect for effect in effects if isinstance(effect, notes.Note)]
+            await notes.write(tx, row.id, noted, now)
             await calls.advance(tx, row.id, status, at=now, end_reason=reason, carrier_seconds=seconds)
             final = await ledger.finalise(tx, call_id=row.id, epoch=row.epoch, now=now)
         log.info("orphan_settled", call=row.id, total_nano=final.total, operator_nano=final.operator)

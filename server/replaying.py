@@ -1,12 +1,14 @@
 """`callmeback replay FILE`: a journal is re-derived exactly; a WAV is heard again by today's engines.
 
-A journal replays byte for byte (level 1). A WAV does not: it goes through the whole
-pipeline with live engines (level 3), faster than real time, and what comes out is new.
+A journal replays byte for byte (level 1), and with the traffic that was recorded beside it the
+sound does too (level 2). A WAV does not: it goes through the whole pipeline with live engines
+(level 3), faster than real time, and what comes out is new.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 import tempfile
 from pathlib import Path
@@ -18,15 +20,18 @@ from rich.table import Table
 
 from pipeline.audio.intake import caller_sound
 from pipeline.clock import Clock, VirtualLoop, cpu_seconds
+from pipeline.conducted import replay_call
 from pipeline.core.errors import EngineError, JournalError
 from pipeline.core.events import CallStarted
 from pipeline.core.money import usd
-from pipeline.engines.loading import Chosen, LocalModels
+from pipeline.engines.loading import Chosen, EngineLoader
 from pipeline.journal_file import SUFFIX, read_lines
 from pipeline.offline import Aside, run_call
 from pipeline.ports import Engines
-from pipeline.replay import replay
+from pipeline.replay import Difference, replay
 from pipeline.timeline import entries
+from pipeline.traffic import SUFFIX as TRAFFIC
+from pipeline.traffic import read as read_traffic
 from server import casting
 from server.settings import Settings
 from storage import personas, pricing
@@ -43,14 +48,15 @@ def main(file: Path, *, timeline: bool, persona: str, engines: EngineSet, out: P
     console = Console(highlight=False, soft_wrap=True)
     try:
         if file.suffix == SUFFIX:
-            return _journal(console, file, timeline=timeline)
+            wav = None if out is None else out / f"{file.stem}-replayed.wav"
+            return _journal(console, file, timeline=timeline, wav=wav)
         return _wav(console, file, persona, engines, out or file.parent)
     except (JournalError, EngineError, ValueError, OSError) as error:
         console.print(f"[red]{escape(str(error))}[/]")
         return 1
 
 
-def _journal(console: Console, file: Path, *, timeline: bool) -> int:
+def _journal(console: Console, file: Path, *, timeline: bool, wav: Path | None) -> int:
     lines = read_lines(file)
     if timeline:
         show_timeline(console, lines)
@@ -58,12 +64,30 @@ def _journal(console: Console, file: Path, *, timeline: bool) -> int:
     result = replay(lines)
     took = max(cpu_seconds() - begun, 1e-6)
     seconds = result.millis / 1000
-    if result.difference is None:
-        console.print(
-            f"exact: {result.steps} steps, {seconds:.1f} s of call, {seconds / took:,.0f} × real time"
-        )
-        return 0
-    difference = result.difference
+    if result.difference is not None:
+        return _differs(console, result.difference)
+    console.print(f"exact: {result.steps} steps, {seconds:.1f} s of call, {seconds / took:,.0f} × real time")
+    traffic = file.with_suffix(TRAFFIC)
+    return _with_sound(console, lines, traffic, wav) if traffic.exists() else 0
+
+
+def _with_sound(console: Console, lines: list[str], traffic: Path, wav: Path | None) -> int:
+    """Level 2: the sound as well, from what engines and caller gave then."""
+    begun = cpu_seconds()
+    result = replay_call(lines, read_traffic(traffic), wav=wav)
+    took = max(cpu_seconds() - begun, 1e-6)
+    if result.replay.difference is not None:
+        return _differs(console, result.replay.difference)
+    seconds = result.replay.millis / 1000
+    digest = hashlib.blake2b(result.sound, digest_size=8).hexdigest()
+    console.print(
+        f"exact with sound, offline: {result.frames} chunks, {len(result.sound) / 8000:.1f} s of speech "
+        f"(digest {digest}), {seconds / took:,.0f} × real time"
+    )
+    return 0
+
+
+def _differs(console: Console, difference: Difference) -> int:
     console.print(f"differs at line {difference.line}; everything after it is stale")
     console.print(f"  recorded: {difference.recorded or 'nothing'}", markup=False)
     console.print(f"  replayed: {difference.replayed or 'nothing'}", markup=False)
@@ -118,7 +142,7 @@ async def _hear_again(
         if done:
             console.print(f"[green]✓[/] loaded {name}")
 
-    async with LocalModels(Chosen(engine_set, engine_set, engine_set), loading).open() as engines:
+    async with EngineLoader(Chosen((engine_set,), (engine_set,), (engine_set,)), loading).open() as engines:
         started = _offline_call(persona, rows, engines)
         return await run_call(started, caller, engines, voice=persona.voice, journal=journal, wav=wav)
 

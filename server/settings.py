@@ -12,28 +12,30 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from server.setting_kinds import (
+    E164,
+    AccountSid,
+    DatabaseUrl,
+    Keys,
+    LanguageModels,
+    Names,
+    Origin,
+    Regions,
+    Secret,
+    ServerUrls,
+    SigningSecret,
+    SigningSecrets,
+    SocketUrl,
+    SpeechToTexts,
+    TextToSpeeches,
+    TokenPrices,
+    Voices,
 )
-
-MIN_SECRET_BYTES = 32
-MIN_DISTINCT_BYTES = 8
-"""A secret with fewer different bytes is a placeholder such as "changeme" repeated, and refused."""
-
-_E164 = re.compile(r"\+[1-9]\d{6,14}")
-_REGION = re.compile(r"[A-Z]{2}")
-_DATABASE = re.compile(r"sqlite(\+\w+)?:///[^:?][^?]*|postgres(ql)?(\+\w+)?://.+")
-_ACCOUNT = re.compile(r"AC[0-9a-fA-F]{32}")
 
 
 class BadSettings(Exception):
@@ -42,77 +44,6 @@ class BadSettings(Exception):
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
-
-
-def _signing_secret(secret: SecretStr) -> SecretStr:
-    raw = secret.get_secret_value().encode()
-    if len(raw) < MIN_SECRET_BYTES:
-        raise ValueError(
-            f"must have at least {MIN_SECRET_BYTES} bytes, such as the output of: openssl rand -hex 32"
-        )
-    if len(set(raw)) < MIN_DISTINCT_BYTES:
-        raise ValueError("looks like a placeholder; use the output of: openssl rand -hex 32")
-    return secret
-
-
-def _not_empty(secret: SecretStr) -> SecretStr:
-    if not secret.get_secret_value().strip():
-        raise ValueError("is set but empty")
-    return secret
-
-
-def _split(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be an http:// or https:// address")
-    if parts.path not in {"", "/"} or parts.query or parts.fragment or parts.username:
-        raise ValueError("must be an origin: scheme, host and port, without a path")
-    try:
-        _ = parts.port
-    except ValueError:
-        raise ValueError("has a port that is no port") from None
-    return url.rstrip("/")
-
-
-def _database(url: str) -> str:
-    if not _DATABASE.fullmatch(url):
-        raise ValueError("must be sqlite+aiosqlite:///path or postgresql+asyncpg://user@host/name")
-    return url
-
-
-def _account(text: str) -> str:
-    if not _ACCOUNT.fullmatch(text):
-        raise ValueError("must be AC followed by 32 hexadecimal digits")
-    return text
-
-
-def _number(text: str) -> str:
-    if not _E164.fullmatch(text):
-        raise ValueError("must be a number in E.164 form, such as +12025550100")
-    return text
-
-
-def _regions(regions: tuple[str, ...]) -> tuple[str, ...]:
-    if not regions or not all(_REGION.fullmatch(region) for region in regions):
-        raise ValueError("must be two-letter country codes, separated by commas, such as US,CA")
-    return regions
-
-
-SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
-Secret = Annotated[SecretStr, AfterValidator(_not_empty)]
-Origin = Annotated[str, AfterValidator(_origin)]
-DatabaseUrl = Annotated[str, AfterValidator(_database)]
-AccountSid = Annotated[str, AfterValidator(_account)]
-E164 = Annotated[str, AfterValidator(_number)]
-Regions = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_regions)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-SigningSecrets = Annotated[tuple[SigningSecret, ...], BeforeValidator(_split), Field(max_length=2)]
 
 
 class Settings(BaseModel):
@@ -189,9 +120,53 @@ class Settings(BaseModel):
     )
 
     # engines and prices
-    stt_engine: Literal["local", "scripted"] = Field("local", description="Speech to text.")
-    llm_engine: Literal["local", "smollm2", "scripted"] = Field("local", description="Language model.")
-    tts_engine: Literal["local", "scripted"] = Field("local", description="Text to speech.")
+    stt_engine: SpeechToTexts = Field(("local",), description="Speech to text, in the order of failover.")
+    llm_engine: LanguageModels = Field(("local",), description="Language models, in the order of failover.")
+    tts_engine: TextToSpeeches = Field(("local",), description="Text to speech, in the order of failover.")
+    engine_patience_ms: int = Field(
+        1_500,
+        ge=200,
+        le=10_000,
+        description="Longest wait for an engine's first word or sound before the next.",
+    )
+    deepgram_api_key: Secret | None = Field(None, description="Key of Deepgram.")
+    deepgram_url: SocketUrl = Field("wss://api.deepgram.com", description="Address of Deepgram's sockets.")
+    deepgram_stt_model: Names = Field(
+        ("flux-general-en",), description="Model of each deepgram in STT_ENGINE: flux-… or nova-…."
+    )
+    deepgram_language: str = Field("en", max_length=16, description="Language that Nova listens for.")
+    deepgram_keyterms: Names = Field((), description="Names and terms to listen for, separated by commas.")
+    deepgram_eot_threshold: float = Field(
+        0.7, ge=0.5, le=1.0, description="How sure Flux must be that the caller is done."
+    )
+    deepgram_eager_eot_threshold: float = Field(
+        0.4, ge=0.3, le=0.9, description="How sure it must be for a reply to be begun ahead."
+    )
+    deepgram_eot_timeout_ms: int = Field(
+        5_000, ge=500, le=60_000, description="Silence after which Flux ends a turn in any case."
+    )
+    deepgram_tts_model: str = Field("aura-2", max_length=40, description="Aura's line in the price list.")
+    deepgram_voices: Voices = Field((), description="Aura's voices by persona: sarah=aura-2-thalia-en,….")
+    llm_base_url: ServerUrls = Field(
+        (), description="Address of each openai in LLM_ENGINE, such as https://api.cerebras.ai/v1."
+    )
+    llm_api_key: Keys = Field(
+        (), description="Key of each openai in LLM_ENGINE; none for a server of your own."
+    )
+    llm_model: Names = Field((), description="Model of each openai in LLM_ENGINE.")
+    llm_price_usd: TokenPrices = Field(
+        (), description="Dollars a million tokens in/cached/out of each LLM_MODEL that the price list lacks."
+    )
+    llm_reasoning_effort: Literal["", "none", "minimal", "low", "medium", "high"] = Field(
+        "", description="Sent to reasoning models; low is right for a conversation."
+    )
+    llm_tools: bool = Field(True, description="Offer the model its one tool, to end the call.")
+    elevenlabs_api_key: Secret | None = Field(None, description="Key of ElevenLabs.")
+    elevenlabs_url: SocketUrl = Field(
+        "wss://api.elevenlabs.io", description="Address of ElevenLabs' sockets."
+    )
+    elevenlabs_model: str = Field("eleven_flash_v2_5", max_length=40, description="Model of ElevenLabs.")
+    elevenlabs_voices: Voices = Field((), description="ElevenLabs' voice ids by persona: sarah=ID,brad=ID.")
     local_prices: Literal["list", "free"] | None = Field(
         None,
         description="What local engines cost; default list with the simulated carrier, free with a real one.",
@@ -209,7 +184,17 @@ class Settings(BaseModel):
         100, ge=1, le=10_000, description="Live calls of this process, beyond them 503."
     )
     end_of_turn_ms: int = Field(500, ge=100, le=5_000, description="Silence that ends the caller's turn.")
-    barge_in_ms: int = Field(250, ge=60, le=2_000, description="Voiced sound that stops the agent.")
+    barge_in_ms: int = Field(200, ge=60, le=2_000, description="Voiced sound that stops the agent.")
+    barge_in_words: int = Field(
+        1, ge=1, le=5, description="Words that make a stop an interruption; with fewer the reply goes on."
+    )
+    eager_replies: bool = Field(
+        True, description="Begin a reply when the caller is probably done; what is begun in vain is paid too."
+    )
+    backchannels: bool = Field(False, description="Say “mm-hm” in the pauses of a long story.")
+    voicemail: Literal["message", "hang_up"] = Field(
+        "message", description="What is done when an answering machine picks up."
+    )
     idle_prompt_ms: int = Field(9_000, ge=2_000, le=60_000, description="Silence before “still there?”.")
     drain_seconds: int = Field(
         900,
@@ -241,7 +226,7 @@ class Settings(BaseModel):
         }
         missing = [name for name, value in twilio.items() if value is None]
         public = not self.public_is_loopback
-        problems = []
+        problems = self._engine_problems()
         if len(missing) < len(twilio):
             problems += [
                 f"{name}: is missing; the Twilio settings are given together or not at all"
@@ -259,6 +244,27 @@ class Settings(BaseModel):
             # No ValueError: pydantic lets it through, and all are told at once.
             raise BadSettings(tuple(problems))
         return self
+
+    def _engine_problems(self) -> list[str]:
+        """What the chosen engines lack."""
+        ears, minds = self.stt_engine.count("deepgram"), self.llm_engine.count("openai")
+        problems = []
+        if (ears or "deepgram" in self.tts_engine) and self.deepgram_api_key is None:
+            problems.append("DEEPGRAM_API_KEY: is needed by the engine deepgram")
+        if ears and len(self.deepgram_stt_model) != ears:
+            problems.append("DEEPGRAM_STT_MODEL: must name one model for each deepgram in STT_ENGINE")
+        if "elevenlabs" in self.tts_engine and self.elevenlabs_api_key is None:
+            problems.append("ELEVENLABS_API_KEY: is needed by the engine elevenlabs")
+        for name, count in (("LLM_BASE_URL", len(self.llm_base_url)), ("LLM_MODEL", len(self.llm_model))):
+            if count != minds:
+                problems.append(f"{name}: must have one entry for each openai in LLM_ENGINE")
+        for name, count in (
+            ("LLM_API_KEY", len(self.llm_api_key)),
+            ("LLM_PRICE_USD", len(self.llm_price_usd)),
+        ):
+            if count not in {0, minds}:
+                problems.append(f"{name}: must have one entry for each openai in LLM_ENGINE, or none at all")
+        return problems
 
     @property
     def public_is_loopback(self) -> bool:
@@ -303,7 +309,11 @@ def _is_loopback(url: str) -> bool:
 _OPTIONAL_TEXT = frozenset(
     name
     for name in Settings.model_fields
-    if name not in {"jwt_secret", "metrics_token", "twilio_auth_token", "jwt_secret_previous"}
+    if name
+    not in {
+        *("jwt_secret", "jwt_secret_previous", "metrics_token", "twilio_auth_token"),
+        *("deepgram_api_key", "llm_api_key", "elevenlabs_api_key"),
+    }
 )
 
 

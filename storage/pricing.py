@@ -8,13 +8,14 @@ from typing import Any, get_args
 
 from sqlalchemy import Row, or_, select
 
-from pipeline.core.tariff import Price, Service
+from pipeline.core.tariff import Price, Service, Unit
 from storage.db import Tx
 from storage.records import PriceList, PriceRow
 from storage.tables import pricing
 
 SERVICES: tuple[str, ...] = get_args(Service)
 """What a call can buy. The table also holds text messages and verifications, which no call buys."""
+MILLION = 1_000_000
 
 
 async def current(tx: Tx, at: datetime, price_list: PriceList = "list") -> list[PriceRow]:
@@ -29,6 +30,28 @@ async def current(tx: Tx, at: datetime, price_list: PriceList = "list") -> list[
     )
     newest = {(row.service, row.model, row.unit): row for row in await tx.execute(query)}
     return _priced(sorted(newest.values(), key=lambda row: int(row.id)))
+
+
+async def set_own(
+    tx: Tx, model: str, prices: Iterable[tuple[Unit, int]], at: datetime, price_list: PriceList
+) -> bool:
+    """The operator's own price of a language model, a million tokens; False when it stands so already."""
+    wanted = dict(prices)
+    have = {
+        row.price.unit: row.price.price_nano
+        for row in await current(tx, at, price_list)
+        if row.price.service == "llm" and row.price.model == model and row.price.block_units == MILLION
+    }
+    if have == wanted:
+        return False
+    for unit, nano in wanted.items():
+        await tx.execute(
+            pricing.insert().values(
+                provider="operator", service="llm", model=model, unit=unit, price_nano=nano,
+                block_units=MILLION, source="LLM_PRICE_USD", seen_on=at.date(), effective_from=at,
+            )
+        )  # fmt: skip
+    return True
 
 
 async def by_ids(tx: Tx, ids: Iterable[int]) -> list[PriceRow]:

@@ -200,7 +200,10 @@ class CallRow:
 
 @dataclass(frozen=True, slots=True)
 class TurnRow:
-    """One line of a transcript; times are milliseconds since the call's first event."""
+    """One line of a transcript; times are milliseconds since the call's first event.
+
+    The stages of its answer are milliseconds after its last audible sample, None where it had none.
+    """
 
     index: int
     role: Speaking
@@ -208,6 +211,20 @@ class TurnRow:
     started_ms: int
     ended_ms: int
     interrupted: bool
+    end_of_turn_ms: int | None = None
+    first_token_ms: int | None = None
+    first_audio_ms: int | None = None
+    first_frame_ms: int | None = None
+    audible_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EagerReply:
+    """A reply that was begun before the caller's turn was over, and what its tokens cost."""
+
+    reply: int
+    committed: bool
+    nano: Nanos
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,8 +219,20 @@ call_turns = Table(
     count("started_ms"),
     count("ended_ms"),
     Column("interrupted", Boolean, nullable=False, server_default=false()),
+    # How fast a caller's turn was answered, from its last audible sample on.
+    Column("end_of_turn_ms", BigInteger),
+    Column("first_token_ms", BigInteger),
+    Column("first_audio_ms", BigInteger),
+    Column("first_frame_ms", BigInteger),
+    Column("audible_ms", BigInteger),
     PrimaryKeyConstraint("call_id", "index"),
 )
+
+call_eager_replies = Table(
+    "call_eager_replies", metadata, _call(), Column("reply", BigInteger, nullable=False),
+    Column("committed", Boolean, nullable=False, server_default=false()), nanos("nano"),
+    PrimaryKeyConstraint("call_id", "reply"),
+)  # fmt: skip
 
 stream_tokens = Table(
     "stream_tokens", metadata, name("token_hash"), _call(), Column("call_sid", Text, nullable=False),

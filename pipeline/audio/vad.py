@@ -19,6 +19,7 @@ QUIET = 0.35
 START_WINDOWS = 3
 START_WITHIN = 4
 STOP_MS = 200
+FADE_MS = 96
 UNSURE_MS = 1_000
 """Windows that prove nothing end a voice too, once there are this many milliseconds of them in a row."""
 LONGEST_MS = 25_000
@@ -38,13 +39,25 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Faded:
+    """A held voice has been quiet for `quiet_ms`: over, or between two words."""
+
+    quiet_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A faded voice goes on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """The voice ended `silence_ms` ago, counted from the end of the latest window."""
 
     silence_ms: int
 
 
-Fact = Started | Held | Stopped
+Fact = Started | Held | Faded | Returned | Stopped
 
 
 @dataclass(slots=True)
@@ -56,6 +69,8 @@ class _Voice:
     unvoiced: int = 0
     quiet: int = 0
     held: bool = False
+    faded: bool = False
+    back: int = 0
 
 
 class Detector:
@@ -66,7 +81,7 @@ class Detector:
         self._latest: deque[bool] = deque(maxlen=START_WITHIN)
         self._voice: _Voice | None = None
 
-    def window(self, probability: float) -> list[Fact]:
+    def window(self, probability: float, sound: bytes = b"", agent: int = 0) -> list[Fact]:
         """Take the next window; the facts it settles, in order."""
         voiced = probability >= VOICED
         if self._voice is None:
@@ -85,7 +100,19 @@ class Detector:
             self._voice = None
             self._latest.clear()
             return [Stopped(voice.unvoiced * WINDOW_MS)]
-        return self._perhaps_hold(self._voice)
+        return [*self._perhaps_hold(voice), *self._perhaps_fade(voice, voiced)]
+
+    def _perhaps_fade(self, voice: _Voice, voiced: bool) -> list[Fact]:
+        if not voice.held:
+            return []
+        voice.back = voice.back + 1 if voiced else 0
+        if voice.faded and voice.back >= 2:
+            voice.faded = False
+            return [Returned()]
+        if not voice.faded and voice.quiet * WINDOW_MS >= FADE_MS:
+            voice.faded = True
+            return [Faded(voice.unvoiced * WINDOW_MS)]
+        return []
 
     def _perhaps_start(self) -> list[Fact]:
         voiced = sum(self._latest)

@@ -21,6 +21,17 @@ LONGEST_NOTICE = Millis(60_000)
 
 
 @dataclass(frozen=True, slots=True)
+class Clock:
+    """A line billed by the second from `since_s` on; at second t it has come to t - since_s units."""
+
+    price: Price
+    since_s: int = 0
+
+    def cost_until(self, second: int) -> Nanos:
+        return cost(self.price, second - self.since_s)
+
+
+@dataclass(frozen=True, slots=True)
 class Purse:
     """The money of a call at one instant.
 
@@ -32,7 +43,7 @@ class Purse:
     used: Nanos
     pending: Nanos
     steps: tuple[Price, ...]
-    clocks: tuple[Price, ...]
+    clocks: tuple[Clock, ...]
     bought_s: int
     clock_s: int
     reserve_s: int
@@ -41,7 +52,7 @@ class Purse:
     @property
     def rest(self) -> Nanos:
         """What may still be spent on anything but the goodbye."""
-        reserve = sum(cost(price, self.reserve_s) for price in self.clocks)
+        reserve = sum(cost(clock.price, self.reserve_s) for clock in self.clocks)
         return Nanos(self.allowed - self.used - self.pending - reserve)
 
 
@@ -52,7 +63,7 @@ def step_price(purse: Purse) -> Nanos:
 
 def _running(purse: Purse, until_s: int) -> int:
     """What the per-second lines cost from now to `until_s`."""
-    return sum(cost(price, until_s) - cost(price, purse.clock_s) for price in purse.clocks)
+    return sum(clock.cost_until(until_s) - clock.cost_until(purse.clock_s) for clock in purse.clocks)
 
 
 def cutoff_at(purse: Purse) -> Millis:

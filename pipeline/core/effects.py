@@ -50,6 +50,21 @@ class Hush(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Pause(Effect):
+    """Stop speaking now, but keep what was not heard: `Resume` or `Hush` follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume(Effect):
+    """Speak on from the last mark that came back."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenForBeep(Effect):
+    """Tell when an answering machine's tone has sounded."""
+
+
+@dataclass(frozen=True, slots=True)
 class AskReply(Effect):
     reply: int
     messages: tuple[Message, ...]
@@ -86,6 +101,42 @@ class TurnTaken(Effect):
     started: Millis
     ended: Millis
     interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTimed(Effect):
+    """How fast the caller's turn `index` was answered.
+
+    `speech_end` is when its last audible sample arrived; the rest are milliseconds after that: the turn was
+    judged over, the model's first words, the voice's first sound, the first frame sent, and the answer's first
+    audible sample, the distance to the carrier (measured by the first mark) included. `eager`: the reply had
+    been begun before the turn was over, so its first words may come before its end.
+    """
+
+    index: int
+    speech_end: Millis
+    end_of_turn_ms: int
+    first_token_ms: int
+    first_audio_ms: int
+    first_frame_ms: int
+    audible_ms: int
+    eager: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EagerSettled(Effect):
+    """What a reply begun ahead of the turn's end came to: used, or dropped and paid for in vain."""
+
+    reply: int
+    committed: bool
+    nano: Nanos
+
+
+@dataclass(frozen=True, slots=True)
+class OptedOut(Effect):
+    """The person wants no more calls, and said so by "key" or "voice"."""
+
+    how: Literal["key", "voice"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ CallMeBackError
 ├── Refused          the user may not: a stable code and a plain sentence, shown to them
 ├── TheirFault       a carrier or an engine misbehaved
 │   ├── EngineError      one of the four engine seams
+│   │   └── AllDown          every engine of the seam, with none left to fail over to
 │   ├── CarrierError     the telephone side
 │   └── BadStream        the media socket broke its protocol
 └── JournalError     a journal that cannot be read back
@@ -52,6 +53,13 @@ class TheirFault(CallMeBackError):
 
 class EngineError(TheirFault):
     """Speech to text, the model, text to speech or voice activity failed."""
+
+
+class AllDown(EngineError):
+    """Every engine of one seam is down: each was tried and failed, or is not to be tried yet."""
+
+    def __init__(self, last: EngineError | None = None) -> None:
+        super().__init__(f"every engine is down; the last: {last.detail}" if last else "every engine is down")
 
 
 class CarrierError(TheirFault):

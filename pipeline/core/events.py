@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from pipeline.core.money import ZERO, Millis, Nanos
 from pipeline.core.tariff import Price, Service
@@ -40,9 +41,21 @@ class Limits:
     max_duration_ms: int = 900_000
     end_of_turn_ms: int = 500
     """Silence after speech that ends the caller's turn, where the transcriber does not decide."""
-    barge_in_ms: int = 250
+    unfinished_ms: int = 1_000
+    """The same, where what was said so far sounds cut off ("and", "because", "um")."""
+    barge_in_ms: int = 200
     """Voiced sound that stops the agent; anything shorter does not."""
+    barge_in_words: int = 1
+    """Words that make a stop an interruption; with fewer, or only listening noises, the reply goes on."""
+    brief_ms: int = 600
+    """A voice that stopped the agent and fades before this is taken for a noise: the reply goes on at once."""
     idle_prompt_ms: int = 9_000
+    screening_ms: int = 30_000
+    """How long nobody is prompted after a call screener was answered."""
+    beep_ms: int = 20_000
+    """Longest wait for an answering machine's beep before the message is left anyway."""
+    machine_quiet_ms: int = 2_500
+    """Silence after which a machine's greeting counts as over, where no beep was heard."""
     idle_prompts: int = 2
     """Unanswered "still there?" prompts before the goodbye."""
     thinking_ms: int = 15_000
@@ -82,6 +95,10 @@ class Phrases:
     still_there: str
     apology: str
     voicemail: str
+    trouble: str
+    opted_out: str
+    screening: str
+    listening: str
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -95,7 +112,24 @@ class Phrases:
             self.apology,
             self.still_there,
             self.voicemail,
+            self.trouble,
+            self.opted_out,
+            self.screening,
+            self.listening,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How the agent behaves where people differ.
+
+    `eager`: begin a reply when the caller is probably done, at the price of replies begun in vain.
+    `backchannels`: "mm-hm" in the pauses of a long story. `voicemail`: what is done with a machine.
+    """
+
+    eager: bool = True
+    backchannels: bool = False
+    voicemail: Literal["message", "hang_up"] = "message"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +170,7 @@ class CallStarted(Event):
     prices: tuple[Price, ...]
     allowance: Allowance
     limits: Limits
+    manners: Manners
     temperature_pct: int
     transcriber_ends_turns: bool
     seed: int
@@ -165,10 +200,30 @@ class SpeechHeld(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechFaded(Event):
+    """A held voice has been quiet for `quiet_ms`: over, or a gap between two words."""
+
+    quiet_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechReturned(Event):
+    """A faded voice goes on."""
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechStopped(Event):
     """The caller's voice ended `silence_ms` ago."""
 
     silence_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listening(Event):
+    """A transcriber is open, or another one took over: which, and whether it ends turns itself."""
+
+    model: str
+    ends_turns: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +241,18 @@ class SegmentHeard(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TurnLikelyEnded(Event):
+    """The transcriber thinks that the caller is done with `text`; `TurnEnded` or `TurnResumed` follows."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnResumed(Event):
+    """The caller went on after all."""
+
+
+@dataclass(frozen=True, slots=True)
 class TurnEnded(Event):
     """The transcriber itself decided that the caller is done; `text` is the whole turn."""
 
@@ -199,13 +266,53 @@ class ReplyPiece(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyFinished(Event):
-    """The model is done or was stopped; the tokens are what the vendor counts, in either case."""
+class ReplyEndsCall(Event):
+    """The model wants the call to end once this reply was heard."""
 
     reply: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyFinished(Event):
+    """The model is done or was stopped; the tokens are what the vendor counts, in either case.
+
+    `model` is the one that wrote it, "" where none did; `estimated` where the vendor's count never came.
+    """
+
+    reply: int
+    model: str
+    estimated: bool
     tokens_in: int
     tokens_cached: int
     tokens_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechBought(Event):
+    """An utterance gives its first sound, or was cut off after its text was sent: `model` bills its characters."""
+
+    utterance: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechSkipped(Event):
+    """An utterance was dropped before its text was sent anywhere: it costs nothing."""
+
+    utterance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Audible(Event):
+    """An utterance's first audible sample plays in `ahead_ms`; the caller's last one came `silence_ms` ago.
+
+    Both are measured on the sound itself, quiet margins left out. `silence_ms` is -1 before the caller
+    was heard at all.
+    """
+
+    utterance: int
+    ahead_ms: int
+    silence_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +353,11 @@ class MachineDetected(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class BeepHeard(Event):
+    """A tone such as answering machines give before they record has ended."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineUsed(Event):
     """A vendor's own count, as a running total of the call."""
 
@@ -263,7 +375,10 @@ class AllowanceChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class EngineFailed(Event):
-    """`ref` is the reply or the utterance that was under way, 0 when none was."""
+    """`ref` is the reply or the utterance that was under way, 0 when none was.
+
+    `kind` is retryable, failed, or all_down: no engine of that service is left to try.
+    """
 
     service: Service
     ref: int

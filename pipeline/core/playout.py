@@ -18,17 +18,21 @@ MS_PER_CHAR = 60
 
 @dataclass(slots=True)
 class Utterance:
-    """One `Say`, `written` by the model or from stock.
+    """One `Say`, `written` by the model or from stock; `aside` is said beside the caller's turn and no turn.
 
-    `queued_ms` is with the carrier, `heard_ms` proven by marks.
+    `queued_ms` is with the carrier, `heard_ms` proven by marks. `sent_ms` is the most that ever was with
+    the carrier, `length_ms` all its sound, once that is known; pausing changes neither.
     """
 
     number: int
     text: str
     protected: bool
     written: bool = False
+    aside: bool = False
     queued_ms: int = 0
     heard_ms: int = 0
+    sent_ms: int = 0
+    length_ms: int | None = None
     complete: bool = False
 
     @property
@@ -38,7 +42,8 @@ class Utterance:
 
     def words_in(self, ms: int) -> str:
         """The words in the first `ms` of its sound."""
-        length = self.queued_ms if self.complete else max(self.queued_ms, MS_PER_CHAR * len(self.text))
+        guess = max(self.sent_ms, MS_PER_CHAR * len(self.text))
+        length = guess if self.length_ms is None else self.length_ms
         reach = len(self.text) * ms // length if length else 0
         return self.text[:reach].rpartition(" ")[0] if reach < len(self.text) else self.text
 
@@ -50,6 +55,7 @@ class Playout:
         self._utterances: dict[int, Utterance] = {}
         self._chunks: deque[tuple[int, int, int]] = deque()
         self._heard: list[str] = []
+        self.paused = False
         self.started: Millis | None = None
         self.moved = START
         """When something was last asked for, queued or heard."""
@@ -69,21 +75,34 @@ class Playout:
         """When the last mark would be back, if the carrier loses none."""
         return Millis(self.moved + sum(ms for _, _, ms in self._chunks))
 
-    def say(self, number: int, text: str, *, protected: bool, written: bool = False) -> None:
-        self._utterances[number] = Utterance(number, text, protected, written)
+    def say(
+        self, number: int, text: str, *, protected: bool = False, written: bool = False, aside: bool = False
+    ) -> None:
+        self._utterances[number] = Utterance(number, text, protected, written, aside)
+
+    def protect(self) -> None:
+        """Nothing that is still to be heard may be interrupted any more."""
+        for utterance in self._utterances.values():
+            utterance.protected = True
+
+    def text_of(self, number: int) -> str:
+        """What an utterance says; "" when it is over."""
+        utterance = self._utterances.get(number)
+        return "" if utterance is None else utterance.text
 
     def queued(self, number: int, chunk: int, ms: int, at: Millis) -> None:
-        if (utterance := self._utterances.get(number)) is not None:
+        """A chunk is on its way; told late, while all is paused, it was taken back meanwhile."""
+        if (utterance := self._utterances.get(number)) is not None and not self.paused:
             utterance.queued_ms += ms
+            utterance.sent_ms = max(utterance.sent_ms, utterance.queued_ms)
             self._chunks.append((chunk, number, ms))
-            if self.started is None:
+            if self.started is None and not utterance.aside:
                 self.started = at
 
     def complete(self, number: int) -> None:
         """All sound of an utterance is queued; one without any sound is over at once."""
-        if (utterance := self._utterances.get(number)) is not None:
-            utterance.complete = True
-            self._finish(utterance)
+        if (utterance := self._utterances.get(number)) is not None and not self.paused:
+            self._whole(utterance)
 
     def reached(self, chunk: int) -> bool:
         """A mark came back: whether something the model wrote was heard.
@@ -102,20 +121,38 @@ class Playout:
                 self._finish(utterance)
         return written
 
-    def drop(self, number: int) -> None:
-        """An utterance failed: what was sent of it will be heard, the rest is not waited for."""
-        if (utterance := self._utterances.get(number)) is not None:
-            utterance.text = utterance.words_in(utterance.queued_ms)
-            utterance.complete = True
-            self._finish(utterance)
+    def drop(self, number: int) -> bool:
+        """An utterance failed: what was sent of it will be heard, the rest is not waited for.
+
+        True when it was of the agent's turn, and not over.
+        """
+        if (utterance := self._utterances.get(number)) is None:
+            return False
+        utterance.text = utterance.words_in(utterance.queued_ms)
+        self._whole(utterance)
+        return not utterance.aside
+
+    def pause(self) -> None:
+        """The carrier was told to clear, for the time being: what was not heard is queued anew, or cut."""
+        for utterance in self._utterances.values():
+            utterance.queued_ms = utterance.heard_ms
+            utterance.complete = False
+        self._chunks.clear()
+        self.paused = True
+
+    def resume(self, now: Millis) -> None:
+        """What was not heard comes anew."""
+        self.paused = False
+        self.moved = now
 
     def cut(self) -> None:
         """The carrier was told to clear: keep what marks have proven, forget the rest."""
         for utterance in self._utterances.values():
-            if heard := utterance.heard:
+            if (heard := utterance.heard) and not utterance.aside:
                 self._heard.append(heard)
         self._utterances.clear()
         self._chunks.clear()
+        self.paused = False
 
     def take(self) -> str:
         """What was heard of the agent's turn so far; the next turn starts afresh."""
@@ -124,8 +161,14 @@ class Playout:
         self.started = None
         return text
 
+    def _whole(self, utterance: Utterance) -> None:
+        """Nothing of it follows what is queued."""
+        utterance.complete = True
+        utterance.length_ms = utterance.queued_ms
+        self._finish(utterance)
+
     def _finish(self, utterance: Utterance) -> None:
         if utterance.complete and utterance.heard_ms >= utterance.queued_ms:
-            if heard := utterance.heard.strip():
+            if (heard := utterance.heard.strip()) and not utterance.aside:
                 self._heard.append(heard)
             del self._utterances[utterance.number]

@@ -18,6 +18,8 @@ MANNERS = (
 )
 
 TOKENS_PER_MESSAGE = 8
+TOOL_TOKENS = 250
+"""At most what the one tool a model is offered adds to a prompt."""
 BYTES_PER_TOKEN = 4
 
 

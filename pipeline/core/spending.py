@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipeline.core import budget
-from pipeline.core.budget import STEP_S, Purse
+from pipeline.core.budget import STEP_S, Clock, Purse
 from pipeline.core.effects import Charge
 from pipeline.core.events import Allowance, EndReason, Limits
 from pipeline.core.meter import Meter
@@ -23,7 +23,10 @@ class Spending:
     def __init__(self, prices: tuple[Price, ...], allowance: Allowance, limits: Limits) -> None:
         self._book = PriceBook(prices)
         self._steps = tuple(price for price in prices if price.service in STEP_SERVICES)
-        self._clocks = tuple(price for price in prices if price.service == "stt")
+        ears = self._book.of("stt")
+        self._clock = Clock(ears[0]) if ears else None
+        self._counted: dict[str, int] = {}
+        self._unsold: dict[int, int] = {}
         self._limits = limits
         self._pending: dict[str, int] = {}
         self._purse: Purse | None = None
@@ -57,8 +60,8 @@ class Spending:
             minutes = (second // STEP_S + 1) * STEP_S
             for price in self._steps:
                 charges += self.meter.raise_to(price.line, minutes, second)
-            for price in self._clocks:
-                charges += self.meter.raise_to(price.line, second + 1, second)
+            if (clock := self._clock) is not None:
+                charges += self.meter.raise_to(clock.price.line, second + 1 - clock.since_s, second)
         if charges:
             self._changed()
         return charges
@@ -68,8 +71,18 @@ class Spending:
         """When `run` has something to buy again."""
         if self.answered is None:
             return None
-        bought = min((self.meter.total(price.line) for price in (*self._clocks, *self._steps)), default=None)
-        return None if bought is None else Millis(self.answered + bought * 1000)
+        bought = [self._bought_s] if self._steps else []
+        if self._clock is not None:
+            bought.append(self._clock_s)
+        return Millis(self.answered + min(bought) * 1000) if bought else None
+
+    def listening(self, model: str, now: Millis) -> None:
+        """Another transcriber listens from here on: its seconds run, those of the one before do not."""
+        price = self._book.find("stt", model, "second")
+        if price is None or (self._clock is not None and self._clock.price is price):
+            return
+        self._clock = Clock(price, self.second(now) - self.meter.total(price.line))
+        self._changed()
 
     # -- limits ------------------------------------------------------------------------
 
@@ -90,7 +103,7 @@ class Spending:
             used=self.meter.nano,
             pending=Nanos(sum(self._pending.values())),
             steps=self._steps,
-            clocks=self._clocks,
+            clocks=() if self._clock is None else (self._clock,),
             bought_s=self._bought_s,
             clock_s=self._clock_s,
             reserve_s=self._limits.goodbye_ms // 1000,
@@ -129,9 +142,9 @@ class Spending:
     # -- purchases ---------------------------------------------------------------------
 
     def price_of(self, service: Service, unit: Unit, more: int) -> Nanos:
-        """What `more` units would cost; 0 where the call pinned no such line."""
-        price = self._book.find(service, unit)
-        return Nanos(0) if price is None else self.meter.price_of(price.line, more)
+        """What `more` units cost at most, whichever model serves them; 0 where the call pinned no such line."""
+        lines = (price.line for price in self._book.of(service) if price.unit == unit)
+        return max((self.meter.price_of(line, more) for line in lines), default=Nanos(0))
 
     def authorise(self, ref: str, price: Nanos, now: Millis, *, announced: Millis | None) -> bool:
         """Draw the worst case of a purchase from the purse, if it can be afforded.
@@ -146,6 +159,12 @@ class Spending:
         self._changed()
         return True
 
+    def lasts(self, price: Nanos, until: Millis) -> bool:
+        """Whether the money lasts until then after a purchase, or the purchase takes no time off the call."""
+        after = budget.cutoff_at(replace(self.purse, pending=Nanos(self.purse.pending + price)))
+        zero = until if self.answered is None else Millis(until - self.answered)
+        return after >= min(zero, self._paid_until)
+
     def release(self, ref: str, price: Nanos | None = None) -> None:
         """Give back what was drawn for a purchase, or a part of it."""
         if price is None:
@@ -154,9 +173,36 @@ class Spending:
             self._pending[ref] = max(0, self._pending[ref] - price)
         self._changed()
 
-    def use(self, service: Service, unit: Unit, quantity: int, now: Millis) -> list[Charge]:
+    def draw_speech(self, utterance: int, chars: int) -> None:
+        """Set aside what an utterance will cost once a voice has it."""
+        self._unsold[utterance] = chars
+        self._pending[_speech(utterance)] = self.price_of("tts", "char", chars)
+        self._changed()
+
+    def buy_speech(self, utterance: int, model: str, now: Millis) -> list[Charge]:
+        """Charge an utterance's characters to the model that speaks it: once, whatever is told twice."""
+        chars = self._unsold.get(utterance, 0)
+        self.drop_speech(utterance)
+        return self.use("tts", model, "char", chars, now)
+
+    def drop_speech(self, utterance: int) -> None:
+        """The utterance will not be bought."""
+        self._unsold.pop(utterance, None)
+        self.release(_speech(utterance))
+
+    @property
+    def unsold(self) -> bool:
+        """Whether some utterance is neither bought nor dropped yet."""
+        return bool(self._unsold)
+
+    def move(self, ref: str, other: str, price: Nanos) -> None:
+        """What was drawn for one purchase is for another from now on."""
+        self._pending[ref] = max(0, self._pending.get(ref, 0) - price)
+        self._pending[other] = self._pending.get(other, 0) + price
+
+    def use(self, service: Service, model: str, unit: Unit, quantity: int, now: Millis) -> list[Charge]:
         """Charge what was really used."""
-        price = self._book.find(service, unit)
+        price = self._book.find(service, model, unit)
         if price is None or quantity <= 0:
             return []
         self._changed()
@@ -166,18 +212,21 @@ class Spending:
         """Follow a vendor's own running total; what it counts while the phone rings is not the caller's."""
         known = self.answered is not None and any(price.line == line for price in self._book)
         self._changed()
+        if known and line.startswith("stt:"):
+            self._counted[line] = max(total, self._counted.get(line, 0))
         return self.meter.raise_to(line, total, self.second(now)) if known else []
 
     def close(self, seconds: int, now: Millis) -> list[Charge]:
-        """Bring the carrier's minutes to its own count of seconds: buy or refund whole increments."""
+        """Bring the bill to the vendors' own counts: the carrier's increments for `seconds`, the seconds heard."""
         if self.answered is None:
             return []
         self._changed()
         minutes = -(-seconds // STEP_S) * STEP_S
+        finals = {price.line: minutes for price in self._steps} | self._counted
         return [
             charge
-            for price in self._steps
-            for charge in self.meter.correct_to(price.line, minutes, self.second(now))
+            for line, total in finals.items()
+            for charge in self.meter.correct_to(line, total, self.second(now))
         ]
 
     @property
@@ -193,4 +242,8 @@ class Spending:
 
     @property
     def _clock_s(self) -> int:
-        return min((self.meter.total(price.line) for price in self._clocks), default=0)
+        return 0 if self._clock is None else self.meter.total(self._clock.price.line) + self._clock.since_s
+
+
+def _speech(utterance: int) -> str:
+    return f"speech:{utterance}"

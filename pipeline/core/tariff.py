@@ -69,11 +69,15 @@ class PriceBook:
     def of(self, service: Service) -> tuple[Price, ...]:
         return tuple(price for price in self.prices if price.service == service)
 
-    def find(self, service: Service, unit: Unit) -> Price | None:
+    def find(self, service: Service, model: str, unit: Unit) -> Price | None:
         for price in self.prices:
-            if price.service == service and price.unit == unit:
+            if (price.service, price.model, price.unit) == (service, model, unit):
                 return price
         return None
+
+    def models(self, service: Service) -> tuple[str, ...]:
+        """The models a service may be billed on, the preferred one first."""
+        return tuple(dict.fromkeys(price.model for price in self.of(service)))
 
     def line(self, name: str) -> Price:
         """The price of a line; `KeyError` when the call did not pin it."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pipeline.core import cues
 from pipeline.core.events import Limits
 from pipeline.core.money import START, Millis
 
@@ -25,24 +26,47 @@ class CallerTurn:
     """The caller's turn as far as it has come.
 
     `voiced_since` is set while the caller's voice is on; `held` once that voice is long enough to be
-    a barge-in; `awaited` counts stretches of speech whose text has not come yet.
+    a barge-in, `barged` if any voice of the turn was; `lull` is how long the voice had been on when it
+    last went quiet; `awaited` counts stretches of speech whose text has not come yet.
     """
 
     limits: Limits
     voiced_since: Millis | None = None
     held: bool = False
+    barged: bool = False
+    lull: int | None = None
     started: Millis | None = None
     stopped: Millis = START
     awaited: int = 0
     texts: list[str] = field(default_factory=list)
+    unfinished: bool = False
 
     def voice_on(self, onset: Millis) -> None:
         self.voiced_since = onset
         self.held = False
+        self.lull = None
         if self.started is None:
             self.started = onset
 
+    def hold(self) -> None:
+        """The voice is long enough to be speech and no click."""
+        self.held = self.voiced_since is not None
+        self.barged = self.barged or self.held
+
+    def fade(self, quiet_since: Millis) -> None:
+        """A held voice went quiet, perhaps between two words."""
+        if self.voiced_since is not None:
+            self.held = False
+            self.lull = quiet_since - self.voiced_since
+
+    def go_on(self) -> None:
+        """It was between two words."""
+        self.lull = None
+        self.hold()
+
     def voice_off(self, ended: Millis, *, text_follows: bool) -> None:
+        if self.voiced_since is not None and self.lull is None:
+            self.lull = ended - self.voiced_since
         self.voiced_since = None
         self.held = False
         self.stopped = ended
@@ -53,13 +77,18 @@ class CallerTurn:
         self.awaited = max(0, self.awaited - 1)
         if text.strip():
             self.texts.append(text.strip())
+            self.unfinished = cues.unfinished(self.text)
             self._begun_by(now)
 
-    def whole(self, text: str, now: Millis) -> None:
+    def with_rest(self, text: str) -> str:
+        """The turn if `text` is the rest of it: all of it, unless another transcriber began it by stretches."""
+        return " ".join([*self.texts, text.strip()]).strip()
+
+    def over(self, text: str, now: Millis) -> None:
         """The transcriber ended the turn, perhaps before the voice was seen to stop."""
         if self.voiced_since is not None:
             self.stopped = now
-        self.texts = [text.strip()]
+        self.texts = [self.with_rest(text)]
         self.awaited = 0
         self._begun_by(now)
 
@@ -72,18 +101,25 @@ class CallerTurn:
         return " ".join(self.texts)
 
     @property
+    def settled(self) -> bool:
+        """The voice is off, and the words of all that was said are there."""
+        return self.voiced_since is None and not self.awaited and bool(self.texts)
+
+    @property
     def due(self) -> Millis | None:
         """When the turn ends or is given up on, if nothing more is heard."""
         if self.started is None or self.voiced_since is not None:
             return None
-        wait = self.limits.thinking_ms if self.awaited else self.limits.end_of_turn_ms
+        if self.awaited:
+            return Millis(self.stopped + self.limits.thinking_ms)
+        wait = self.limits.unfinished_ms if self.unfinished else self.limits.end_of_turn_ms
         return Millis(self.stopped + wait)
 
     def take(self) -> Said:
         """End the turn and start afresh. The text is empty when there were no words in it."""
         said = Said(self.text, self.started if self.started is not None else self.stopped, self.stopped)
         self.started = None
-        self.held = False
+        self.held = self.barged = self.unfinished = False
         self.awaited = 0
         self.texts = []
         return said

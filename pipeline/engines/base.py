@@ -4,6 +4,9 @@ Four seams: voice activity, speech to text, the language model, text to speech. 
 always 8 kHz mu-law, as the carrier sends it. Everything an engine raises is an
 `EngineError`; everything that costs money is counted by the engine in the vendor's own
 units and can be read at any time, also after a cancellation.
+
+An engine may be several in a row (`failover/`): `models` are the price lines it may bill,
+the preferred one first, and whatever it hands out says which of them it came from.
 """
 
 from __future__ import annotations
@@ -61,13 +64,34 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
-    """Seconds of audio the vendor counts so far, as a running total."""
+class Eager:
+    """The caller is probably done; a `Turn` with this very text follows, or `Resumed`."""
 
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The caller went on speaking after `Eager`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Seconds of audio that the vendor of `model` counts so far, as a running total of this opening."""
+
+    model: str
     seconds: int
 
 
-Hearing = Partial | Segment | Turn | Used
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """From here on another engine listens. What the one before it had not finished is heard again."""
+
+    model: str
+    ends_turns: bool
+
+
+Hearing = Partial | Segment | Eager | Resumed | Turn | Used | Switched
 
 
 class Ear(Protocol):
@@ -79,7 +103,8 @@ class Ear(Protocol):
     def voice(self, speaking: bool) -> None:
         """Voice activity found speech to begin or to end, at the audio fed so far.
 
-        An engine that does not end turns answers each `False` with exactly one `Segment`.
+        An engine that does not end turns answers each `False` with exactly one `Segment`. One that does
+        may ignore both.
         """
 
     def heard(self) -> AsyncGenerator[Hearing, None]:
@@ -87,13 +112,14 @@ class Ear(Protocol):
 
 
 class Transcriber(Protocol):
-    """Speech in, text out. `model` names the price line."""
+    """Speech in, text out. Opened while the phone rings, perhaps a minute before there is any sound."""
 
     @property
-    def model(self) -> str: ...
+    def models(self) -> tuple[str, ...]: ...
 
     @property
-    def ends_turns(self) -> bool: ...
+    def ends_turns(self) -> bool:
+        """Whether `Turn` comes from the engine; of several, whether it does from the first."""
 
     def open(self) -> AbstractAsyncContextManager[Ear]: ...
 
@@ -103,18 +129,34 @@ class Transcriber(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What the vendor counts for one reply: prompt not cached, prompt cached, output."""
+    """What the vendor counts for one reply: prompt not cached, prompt cached, output.
+
+    `estimated` where it was counted here, because the vendor's own count never came.
+    """
 
     uncached: int
     cached: int
     out: int
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EndCall:
+    """The model used its one tool: it wants the call to end once what it wrote was heard."""
+
+
+Piece = str | EndCall
 
 
 class Reply(Protocol):
     """One reply being written."""
 
-    def pieces(self) -> AsyncGenerator[str, None]:
-        """Text as it is written, white space included. Raises `EngineError`."""
+    def pieces(self) -> AsyncGenerator[Piece, None]:
+        """Text as it is written, white space included, never reasoning. Raises `EngineError`."""
+
+    @property
+    def model(self) -> str:
+        """Which of the thinker's models writes it."""
 
     @property
     def tokens(self) -> Tokens:
@@ -125,7 +167,7 @@ class Thinker(Protocol):
     """A chat model. Leaving the context early must stop the billing."""
 
     @property
-    def model(self) -> str: ...
+    def models(self) -> tuple[str, ...]: ...
 
     def reply(
         self, messages: Sequence[Message], *, max_tokens: int, temperature: float
@@ -144,11 +186,15 @@ class Voice(Protocol):
         Characters are counted by the caller (every vendor bills the characters sent).
         """
 
+    @property
+    def model(self) -> str:
+        """Which of the speaker's models speaks now, or spoke last."""
+
 
 class Speaker(Protocol):
     """Text to speech. `voice` is a persona's voice name; an engine maps it to one of its own."""
 
     @property
-    def model(self) -> str: ...
+    def models(self) -> tuple[str, ...]: ...
 
     def open(self, voice: str) -> AbstractAsyncContextManager[Voice]: ...

@@ -2,7 +2,7 @@
 
 What is chosen is `server/settings.py`'s; which engine is the better one is nobody's here.
 Modules of engines that are not chosen are not imported, so that a server on hosted
-engines needs none of the local packages.
+engines needs none of the local packages but voice activity's.
 """
 
 from __future__ import annotations
@@ -13,17 +13,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from pipeline.clock import Clock
 from pipeline.core.effects import Message
 from pipeline.engines.base import Speaker, Thinker, Transcriber, VoiceActivity
+from pipeline.engines.breaker import Breaker, OnChange
+from pipeline.engines.deepgram.aura import AuraSettings, AuraSpeaker
+from pipeline.engines.deepgram.flux import FluxSettings, FluxTranscriber
+from pipeline.engines.deepgram.nova import NovaSettings, NovaTranscriber
+from pipeline.engines.elevenlabs import ElevenLabsSettings, ElevenLabsSpeaker
+from pipeline.engines.failover.speaker import FailoverSpeaker
+from pipeline.engines.failover.thinker import FailoverThinker, OnLost
+from pipeline.engines.failover.transcriber import FailoverTranscriber
 from pipeline.engines.local.pool import Worker
+from pipeline.engines.openai_chat import ChatServer, OpenAIThinker
 from pipeline.engines.scripted import LoudnessActivity, ScriptedSpeaker, ScriptedThinker, ScriptedTranscriber
 from pipeline.ports import Engines
 
 T = TypeVar("T")
 
-SpeechToText = Literal["local", "scripted"]
-LanguageModel = Literal["local", "smollm2", "scripted"]
-TextToSpeech = Literal["local", "scripted"]
+SpeechToText = Literal["local", "scripted"] | FluxSettings | NovaSettings
+LanguageModel = Literal["local", "smollm2", "scripted"] | ChatServer
+TextToSpeech = Literal["local", "scripted"] | ElevenLabsSettings | AuraSettings
 OnProgress = Callable[[str, bool], None]
 """Told a part's name twice: with False before it is loaded, with True after."""
 
@@ -39,78 +49,140 @@ _WAITING_REPLIES = 4
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Names of the engines to open; `data_dir` is where optional weights are kept."""
+    """The engines to open, of each seam in the order of failover.
 
-    stt: SpeechToText = "local"
-    llm: LanguageModel = "local"
-    tts: TextToSpeech = "local"
+    `data_dir` is where optional weights are kept, `patience_s` the longest wait for a first word or sound.
+    """
+
+    stt: tuple[SpeechToText, ...] = ("local",)
+    llm: tuple[LanguageModel, ...] = ("local",)
+    tts: tuple[TextToSpeech, ...] = ("local",)
     data_dir: Path = Path("data")
+    patience_s: float = 1.5
 
 
-class LocalModels:
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """Who is told of engines that go down and come back, and of tokens that bought nothing."""
+
+    on_change: OnChange = lambda name, state: None
+    on_lost: OnLost = lambda model, tokens: None
+
+
+class EngineLoader:
     """The engines, while the context is open.
 
-        async with LocalModels(Chosen(), on_progress).open() as engines: ...
+        async with EngineLoader(Chosen(), on_progress).open() as engines: ...
 
     Voice activity is Silero unless speech to text is scripted too. Raises `EngineError`,
     which says what to install, when a model is missing or is not the expected one.
     """
 
-    def __init__(self, chosen: Chosen, on_progress: OnProgress = lambda name, done: None) -> None:
+    def __init__(
+        self,
+        chosen: Chosen,
+        on_progress: OnProgress = lambda name, done: None,
+        watching: Watching = Watching(),  # frozen
+    ) -> None:
         self._chosen = chosen
         self._on_progress = on_progress
+        self._watching = watching
         self.workers: dict[str, Worker] = {}
         """The threads at work, by engine, for measuring."""
+        self.breakers: dict[str, Breaker] = {}
+        """By seam and model; none for engines that have no other to fall back to and cannot be away."""
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Engines]:
+        chosen, patience_s = self._chosen, self._chosen.patience_s
         async with AsyncExitStack() as stack:
             # One after another: loading is bound by the processor, and progress stays readable.
+            activity = await self._voice_activity(stack)
+            ears = [await self._transcriber(stack, one) for one in chosen.stt]
+            minds = [await self._thinker(stack, one) for one in chosen.llm]
+            voices = [await self._speaker(stack, one) for one in chosen.tts]
+            lost = self._watching.on_lost
             yield Engines(
-                voice_activity=await self._voice_activity(stack),
-                transcriber=await self._transcriber(stack),
-                thinker=await self._thinker(stack),
-                speaker=await self._speaker(stack),
+                voice_activity=activity,
+                transcriber=ears[0]
+                if _certain(chosen.stt)
+                else FailoverTranscriber(
+                    [(ear, self._breaker("stt", ear.models[0])) for ear in ears], patience_s
+                ),
+                thinker=minds[0]
+                if _certain(chosen.llm)
+                else FailoverThinker(
+                    [(mind, self._breaker("llm", mind.models[0])) for mind in minds], patience_s, lost
+                ),
+                speaker=voices[0]
+                if _certain(chosen.tts)
+                else FailoverSpeaker(
+                    [(voice, self._breaker("tts", voice.models[0])) for voice in voices], patience_s
+                ),
             )
 
+    def _breaker(self, seam: str, model: str) -> Breaker:
+        name = f"{seam}:{model}"
+        return self.breakers.setdefault(name, Breaker(name, Clock(), self._watching.on_change))
+
     async def _voice_activity(self, stack: AsyncExitStack) -> VoiceActivity:
-        if self._chosen.stt == "scripted":
+        if self._chosen.stt == ("scripted",):
             return LoudnessActivity()
         from pipeline.engines.local.silero import SileroActivity, SileroModel
 
         model, worker = await self._loaded("voice activity", stack, SileroModel.load, _WAITING_WINDOWS)
         return await stack.enter_async_context(SileroActivity(model, worker).running())
 
-    async def _transcriber(self, stack: AsyncExitStack) -> Transcriber:
-        if self._chosen.stt == "scripted":
-            return ScriptedTranscriber(SCRIPT_HEARD, delay_ms=SCRIPT_DELAY_MS, repeat=True)
-        from pipeline.engines.local.whisper import WhisperModel, WhisperTranscriber
+    async def _transcriber(self, stack: AsyncExitStack, chosen: SpeechToText) -> Transcriber:
+        match chosen:
+            case FluxSettings():
+                return FluxTranscriber(chosen)
+            case NovaSettings():
+                return NovaTranscriber(chosen)
+            case "scripted":
+                return ScriptedTranscriber(SCRIPT_HEARD, delay_ms=SCRIPT_DELAY_MS, repeat=True)
+            case "local":
+                from pipeline.engines.local.whisper import WhisperModel, WhisperTranscriber
 
-        model, worker = await self._loaded("speech to text", stack, WhisperModel.load, _WAITING_SPEECH)
-        return WhisperTranscriber(model, worker)
+                model, worker = await self._loaded(
+                    "speech to text", stack, WhisperModel.load, _WAITING_SPEECH
+                )
+                return WhisperTranscriber(model, worker)
 
-    async def _thinker(self, stack: AsyncExitStack) -> Thinker:
-        if self._chosen.llm == "scripted":
-            return ScriptedThinker(_script)
-        if self._chosen.llm == "smollm2":
-            from pipeline.engines.local import smollm2
+    async def _thinker(self, stack: AsyncExitStack, chosen: LanguageModel) -> Thinker:
+        match chosen:
+            case ChatServer():
+                thinker = OpenAIThinker(chosen)
+                stack.push_async_callback(thinker.aclose)
+                return thinker
+            case "scripted":
+                return ScriptedThinker(_script)
+            case "smollm2":
+                from pipeline.engines.local import smollm2
 
-            data_dir = self._chosen.data_dir
-            server, worker = await self._loaded(
-                "language model", stack, lambda: smollm2.load(data_dir), _WAITING_REPLIES
-            )
-            return smollm2.SmolThinker(server, worker)
-        from pipeline.engines.local.companion import Companion
+                data_dir = self._chosen.data_dir
+                server, worker = await self._loaded(
+                    "language model", stack, lambda: smollm2.load(data_dir), _WAITING_REPLIES
+                )
+                return smollm2.SmolThinker(server, worker)
+            case "local":
+                from pipeline.engines.local.companion import Companion
 
-        return Companion()
+                return Companion()
 
-    async def _speaker(self, stack: AsyncExitStack) -> Speaker:
-        if self._chosen.tts == "scripted":
-            return ScriptedSpeaker()
-        from pipeline.engines.local.hibari import HibariModel, HibariSpeaker
+    async def _speaker(self, stack: AsyncExitStack, chosen: TextToSpeech) -> Speaker:
+        match chosen:
+            case ElevenLabsSettings():
+                return ElevenLabsSpeaker(chosen)
+            case AuraSettings():
+                return AuraSpeaker(chosen)
+            case "scripted":
+                return ScriptedSpeaker()
+            case "local":
+                from pipeline.engines.local.hibari import HibariModel, HibariSpeaker
 
-        model, worker = await self._loaded("text to speech", stack, HibariModel.load, _WAITING_WORDS)
-        return HibariSpeaker(model, worker)
+                model, worker = await self._loaded("text to speech", stack, HibariModel.load, _WAITING_WORDS)
+                return HibariSpeaker(model, worker)
 
     async def _loaded(
         self, name: str, stack: AsyncExitStack, load: Callable[[], T], limit: int
@@ -128,3 +200,8 @@ class LocalModels:
 def _script(messages: Sequence[Message]) -> str:
     turns = sum(message.role == "user" for message in messages)
     return f"That is turn {turns}. Please go on."
+
+
+def _certain(chosen: Sequence[object]) -> bool:
+    """One engine of this process's own: it is never away, and there is nothing to fall back to."""
+    return len(chosen) == 1 and isinstance(chosen[0], str)

@@ -156,8 +156,8 @@ class ScriptedTranscriber:
         self._resume_at = 0
 
     @property
-    def model(self) -> str:
-        return self._model
+    def models(self) -> tuple[str, ...]:
+        return (self._model,)
 
     @property
     def ends_turns(self) -> bool:
@@ -201,7 +201,8 @@ class Answer:
 
 
 class ScriptedReply:
-    def __init__(self, answer: Answer, uncached: int, max_tokens: int) -> None:
+    def __init__(self, model: str, answer: Answer, uncached: int, max_tokens: int) -> None:
+        self.model = model
         self._answer = answer
         self._max_tokens = max_tokens
         self._uncached = uncached
@@ -251,15 +252,15 @@ class ScriptedThinker:
         """The latest requests."""
 
     @property
-    def model(self) -> str:
-        return self._model
+    def models(self) -> tuple[str, ...]:
+        return (self._model,)
 
     @asynccontextmanager
     async def reply(
         self, messages: Sequence[Message], *, max_tokens: int, temperature: float
     ) -> AsyncIterator[ScriptedReply]:
         self.requests.append(tuple(messages))
-        yield ScriptedReply(self._next(messages), prompt_tokens(messages), max_tokens)
+        yield ScriptedReply(self._model, self._next(messages), prompt_tokens(messages), max_tokens)
 
     def _next(self, messages: Sequence[Message]) -> Answer:
         if callable(self._answers):
@@ -293,6 +294,7 @@ class ScriptedVoice:
     def __init__(self, script: ScriptedSpeaker, voice: str) -> None:
         self._script = script
         self._second = _tone(voice)
+        (self.model,) = script.models
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         script = self._script
@@ -343,8 +345,8 @@ class ScriptedSpeaker:
         """The latest texts asked for."""
 
     @property
-    def model(self) -> str:
-        return self._model
+    def models(self) -> tuple[str, ...]:
+        return (self._model,)
 
     @asynccontextmanager
     async def open(self, voice: str) -> AsyncIterator[ScriptedVoice]:

@@ -17,7 +17,7 @@ from server.endings import duration
 from server.errors import invalid, not_found
 from server.parts import PlaceCall
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Text, Usd, View, When
-from storage import calls, charges, ledger, turns
+from storage import calls, charges, ledger, notes, turns
 from storage.db import Tx
 from storage.records import OVER, STATUS_RANK, CallRow, CallStatus, Channel, TurnRow
 
@@ -53,6 +53,27 @@ class CallView(View):
     total_usd: Usd
 
 
+class Latencies(View):
+    """From the caller's last audible sample to the first of the answer, at the carrier."""
+
+    turns: int
+    p50_ms: int
+    p95_ms: int
+
+
+class Eager(View):
+    """Replies begun before the turn was over, and what those dropped have cost."""
+
+    begun: int
+    used: int
+    dropped_usd: Usd
+
+
+class WholeCall(CallView):
+    latency: Latencies | None
+    eager: Eager
+
+
 class CallList(View):
     items: list[CallView]
     next_cursor: str | None
@@ -80,8 +101,21 @@ class Costs(View):
     per_second: list[CostSecondView]
 
 
+class TurnLatency(View):
+    """Milliseconds after the caller's last audible sample."""
+
+    end_of_turn_ms: int
+    first_token_ms: int
+    first_audio_ms: int
+    first_frame_ms: int
+    audible_ms: int
+
+
 class TurnView(View):
-    """One line of the transcript; of the agent's words, those that were heard."""
+    """One line of the transcript; of the agent's words, those that were heard.
+
+    `latency` is how fast a caller's turn was answered, null where it was not or the answer was cut off.
+    """
 
     index: int
     role: Literal["caller", "agent"]
@@ -89,6 +123,7 @@ class TurnView(View):
     started_ms: int
     ended_ms: int
     interrupted: bool
+    latency: TurnLatency | None
 
 
 class Transcript(View):
@@ -127,7 +162,18 @@ def turn_view(turn: TurnRow) -> TurnView:
         started_ms=turn.started_ms,
         ended_ms=turn.ended_ms,
         interrupted=turn.interrupted,
+        latency=_latency(turn),
     )
+
+
+def _latency(turn: TurnRow) -> TurnLatency | None:
+    stages = {name: getattr(turn, name) for name in TurnLatency.model_fields}
+    return None if turn.audible_ms is None else TurnLatency(**stages)
+
+
+def percentile(values: Sequence[int], percent: int) -> int:
+    """The smallest value that at least so many percent do not exceed."""
+    return sorted(values)[max(0, -(-len(values) * percent // 100) - 1)]
 
 
 async def mine(tx: Tx, user_id: str, call_id: str) -> CallRow:
@@ -161,9 +207,22 @@ async def listing(ask: Ask[None, PageQuery]) -> CallList:
     return CallList(items=[view(call) for call in page.items], next_cursor=page.next_cursor)
 
 
-async def show(ask: Ask[None, None]) -> CallView:
+async def show(ask: Ask[None, None]) -> WholeCall:
     async with ask.parts.database.read() as tx:
-        return view(await mine(tx, ask.user.id, ask.ident()))
+        call = await mine(tx, ask.user.id, ask.ident())
+        found = await turns.of_call(tx, call.id)
+        begun = await notes.eager(tx, call.id)
+    heard = [turn.audible_ms for turn in found if turn.audible_ms is not None]
+    latency = None
+    if heard:
+        latency = Latencies(turns=len(heard), p50_ms=percentile(heard, 50), p95_ms=percentile(heard, 95))
+    dropped = sum(reply.nano for reply in begun if not reply.committed)
+    used = sum(reply.committed for reply in begun)
+    return WholeCall(
+        **view(call).model_dump(),
+        latency=latency,
+        eager=Eager(begun=len(begun), used=used, dropped_usd=usd(dropped)),
+    )
 
 
 async def costs(ask: Ask[None, None]) -> Costs:
@@ -230,7 +289,7 @@ OPS: tuple[AnyOp, ...] = (
         headers=(("Idempotency-Key", "The same key and body again answer with the same call."),),
     ),
     Op("GET", "/api/calls", listing, "My calls, newest first", query=PageQuery, reply=CallList),
-    Op("GET", "/api/calls/{id}", show, "One of them", reply=CallView),
+    Op("GET", "/api/calls/{id}", show, "One of them", reply=WholeCall),
     Op("GET", "/api/calls/{id}/costs", costs, "What it cost, by service and second", reply=Costs),
     Op("GET", "/api/calls/{id}/transcript", transcript, "What was said", reply=Transcript),
     Op("POST", "/api/calls/{id}/hangup", hang_up, "End it", reply=CallView, status=202),

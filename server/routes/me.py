@@ -21,6 +21,7 @@ from starlette.responses import Response
 
 from pipeline.core.errors import CarrierError, Refused
 from pipeline.journal_file import SUFFIX
+from pipeline.traffic import SUFFIX as TRAFFIC
 from server import numbers
 from server.errors import invalid, overloaded
 from server.limits import take_all, too_often
@@ -28,14 +29,14 @@ from server.metrics import CODES
 from server.parts import Parts
 from server.routes.auth import PersonName, Phone, UserView, Zone, view
 from server.routing import AnyOp, Ask, Body, Op, View, When, no_content
-from storage import calls, users, verification
+from storage import calls, opt_outs, users, verification
 from storage.db import Tx
 from storage.records import User
 
 log = structlog.get_logger(__name__)
 
 CODE_LIFE = timedelta(minutes=10)
-FILES = (SUFFIX, ".wav")
+FILES = (SUFFIX, TRAFFIC, ".wav")
 """What a call leaves on the disk."""
 
 
@@ -157,6 +158,7 @@ async def _proved(tx: Tx, parts: Parts, user: User, code: str, now: datetime) ->
     expected = code_hash(parts.code_key, user.id, sent.e164, code)
     if not hmac.compare_digest(expected, sent.code_hash) or not await verification.finish(tx, sent.id):
         return None
+    await opt_outs.lift(tx, sent.e164)
     return await users.mark_verified(tx, user.id, sent.e164, now)
 
 

@@ -1,39 +1,94 @@
-"""What every text to speech must do, and that the local one is understood."""
+"""What every text to speech must do, hosted ones against their emulators, and that the local one is understood."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from pipeline.audio import mulaw
-from pipeline.clock import run_virtual
+from pipeline.clock import Clock, run_virtual
 from pipeline.core.errors import EngineError
 from pipeline.engines.base import Speaker, Voice
+from pipeline.engines.breaker import Breaker
+from pipeline.engines.deepgram.aura import AuraSettings, AuraSpeaker
+from pipeline.engines.elevenlabs import ElevenLabsSettings, ElevenLabsSpeaker
+from pipeline.engines.failover import FailoverSpeaker
 from pipeline.engines.local.hibari import TIMBRES, HibariModel, HibariSpeaker, clauses, timbre
 from pipeline.engines.local.pool import Worker
 from pipeline.engines.local.whisper import WhisperModel, transcribe
 from pipeline.engines.scripted import ScriptedSpeaker
+from tests.emulators.aura import FAULTS as AURA_FAULTS
+from tests.emulators.aura import Aura
+from tests.emulators.elevenlabs import FAULTS as ELEVENLABS_FAULTS
+from tests.emulators.elevenlabs import ElevenLabs
 
+GRACE = 0.001
 SHORT = "Hello there."
 LONG = "It was lovely to talk with you, Jordan. Take good care of yourself, and call me again soon!"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
+    """An engine, and the same engine made to fail at every text."""
+
     engine: Speaker
     failing: Speaker
 
 
-@pytest.fixture(params=["scripted", "hibari"])
-def case(request: pytest.FixtureRequest, hibari: HibariModel, worker: Worker) -> Case:
+Bringing = Callable[[], AbstractAsyncContextManager[Case]]
+"""Brings a case up on the running loop, with the vendor's emulator for a hosted one."""
+
+
+@asynccontextmanager
+async def elevenlabs() -> AsyncIterator[Case]:
+    async with ElevenLabs() as vendor, ElevenLabs(plan=ELEVENLABS_FAULTS["quota_told"]) as failing:
+        yield Case(
+            ElevenLabsSpeaker(ElevenLabsSettings(key=vendor.key, url=vendor.url)),
+            ElevenLabsSpeaker(ElevenLabsSettings(key=failing.key, url=failing.url)),
+        )
+        assert vendor.violations == failing.violations == []
+
+
+@asynccontextmanager
+async def aura() -> AsyncIterator[Case]:
+    async with Aura() as vendor, Aura(plan=AURA_FAULTS["error_told"]) as failing:
+        yield Case(
+            AuraSpeaker(AuraSettings(key=vendor.key, url=vendor.url)),
+            AuraSpeaker(AuraSettings(key=failing.key, url=failing.url)),
+        )
+        assert vendor.violations == failing.violations == []
+
+
+@asynccontextmanager
+async def failover() -> AsyncIterator[Case]:
+    def in_a_row(*speakers: Speaker) -> Speaker:
+        return FailoverSpeaker(
+            [(each, Breaker(each.models[0], Clock())) for each in speakers], patience_s=1.0
+        )
+
+    broken = ScriptedSpeaker(fails_on=bool, model="broken")
+    yield Case(in_a_row(broken, ScriptedSpeaker()), in_a_row(broken, broken))
+
+
+@pytest.fixture(params=["scripted", "hibari", "elevenlabs", "aura", "failover"])
+def case(request: pytest.FixtureRequest) -> Bringing:
+    if request.param == "elevenlabs":
+        return elevenlabs
+    if request.param == "aura":
+        return aura
+    if request.param == "failover":
+        return failover
     if request.param == "scripted":
-        return Case(ScriptedSpeaker(), ScriptedSpeaker(fails_on=lambda text: True))
-    return Case(HibariSpeaker(hibari, worker), HibariSpeaker(hibari, Worker("full", limit=0)))
+        return lambda: nullcontext(Case(ScriptedSpeaker(), ScriptedSpeaker(fails_on=lambda text: True)))
+    hibari: HibariModel = request.getfixturevalue("hibari")
+    worker: Worker = request.getfixturevalue("worker")
+    full = Worker("full", limit=0)
+    return lambda: nullcontext(Case(HibariSpeaker(hibari, worker), HibariSpeaker(hibari, full)))
 
 
 async def spoken(voice: Voice, text: str, pieces: int | None = None) -> bytes:
@@ -49,67 +104,70 @@ async def spoken(voice: Voice, text: str, pieces: int | None = None) -> bytes:
     return sound
 
 
-def test_speech_is_audible_and_as_long_as_the_text(case: Case) -> None:
+def test_speech_is_audible_and_as_long_as_the_text(case: Bringing) -> None:
     async def main() -> None:
-        async with case.engine.open("sarah") as voice:
-            short, long = await spoken(voice, SHORT), await spoken(voice, LONG)
-        assert mulaw.loudness(short) > 1_000
-        assert 300 < mulaw.duration_ms(short) < 2_500
-        assert mulaw.duration_ms(long) > 3 * mulaw.duration_ms(short)
+        async with case() as up:
+            async with up.engine.open("sarah") as voice:
+                short, long = await spoken(voice, SHORT), await spoken(voice, LONG)
+            assert mulaw.loudness(short) > 1_000
+            assert 300 < mulaw.duration_ms(short) < 2_500
+            assert mulaw.duration_ms(long) > 3 * mulaw.duration_ms(short)
 
-    run_virtual(main())
+    run_virtual(main(), grace=GRACE)
 
 
-def test_the_same_text_is_the_same_sound(case: Case) -> None:
+def test_the_same_text_is_the_same_sound(case: Bringing) -> None:
     async def main() -> None:
-        async with case.engine.open("sarah") as voice:
-            first = await spoken(voice, SHORT)
-            await spoken(voice, LONG)
-            assert await spoken(voice, SHORT) == first
-        async with case.engine.open("sarah") as voice:
-            assert await spoken(voice, SHORT) == first
+        async with case() as up:
+            async with up.engine.open("sarah") as voice:
+                first = await spoken(voice, SHORT)
+                await spoken(voice, LONG)
+                assert await spoken(voice, SHORT) == first
+            async with up.engine.open("sarah") as voice:
+                assert await spoken(voice, SHORT) == first
 
-    run_virtual(main())
+    run_virtual(main(), grace=GRACE)
 
 
-def test_voices_differ(case: Case) -> None:
+def test_voices_differ(case: Bringing) -> None:
     async def main() -> None:
-        sounds = set()
-        for name in TIMBRES:
-            async with case.engine.open(name) as voice:
-                sounds.add(await spoken(voice, SHORT))
-        assert len(sounds) == len(TIMBRES)
+        async with case() as up:
+            sounds = set()
+            for name in TIMBRES:
+                async with up.engine.open(name) as voice:
+                    sounds.add(await spoken(voice, SHORT))
+            assert len(sounds) == len(TIMBRES)
 
-    run_virtual(main())
+    run_virtual(main(), grace=GRACE)
 
 
-def test_closing_cancels_and_the_next_utterance_is_whole(case: Case) -> None:
+def test_closing_cancels_and_the_next_utterance_is_whole(case: Bringing) -> None:
     async def main() -> None:
-        async with case.engine.open("sarah") as voice:
+        async with case() as up, up.engine.open("sarah") as voice:
             whole = await spoken(voice, LONG)
             cut = await spoken(voice, LONG, pieces=1)
             assert len(cut) < len(whole) / 3
             assert whole.startswith(cut)
             assert await spoken(voice, LONG) == whole
 
-    run_virtual(main())
+    run_virtual(main(), grace=GRACE)
 
 
-def test_no_text_is_no_sound(case: Case) -> None:
+def test_no_text_is_no_sound(case: Bringing) -> None:
     async def main() -> None:
-        async with case.engine.open("sarah") as voice:
+        async with case() as up, up.engine.open("sarah") as voice:
             assert await spoken(voice, "") == b""
 
-    run_virtual(main())
+    run_virtual(main(), grace=GRACE)
 
 
-def test_a_failure_is_an_engine_error(case: Case) -> None:
+def test_a_failure_is_an_engine_error(case: Bringing) -> None:
     async def main() -> None:
-        async with case.failing.open("sarah") as voice:
+        async with case() as up, up.failing.open("sarah") as voice:
             with pytest.raises(EngineError):
                 await spoken(voice, SHORT)
 
-    run_virtual(main())
+    run_virtual(main(), grace=GRACE)
 
 
 # -- scripted only ---------------------------------------------------------------------

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
 
-from pipeline.clock import run_virtual
+from pipeline.clock import Clock, run_virtual
 from pipeline.core.effects import Message
 from pipeline.core.errors import EngineError
 from pipeline.engines.base import Reply, Thinker, Tokens
+from pipeline.engines.breaker import Breaker
 from pipeline.engines.counting import text_tokens
+from pipeline.engines.failover import FailoverThinker
 from pipeline.engines.local.companion import Companion
 from pipeline.engines.local.pool import Worker
 from pipeline.engines.local.smollm2 import Chunk, SmolThinker, compiled
+from pipeline.engines.openai_chat import ChatServer, OpenAIThinker
 from pipeline.engines.scripted import Answer, ScriptedThinker
+from tests.emulators.chat import FAULTS, KEY, MODEL, ChatEmulator
 
 MESSAGES = (
     Message("system", "You are Sarah, a warm listener."),
@@ -63,29 +67,66 @@ class FakeRuntime:
         return None
 
 
+GRACE = 0.001
+"""Real seconds in which a packet on loopback arrives."""
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     engine: Thinker
     failing: Thinker
 
 
-@pytest.fixture(params=["scripted", "companion", "smollm2"])
-def case(request: pytest.FixtureRequest, worker: Worker) -> Case:
-    failing: Thinker = ScriptedThinker([Answer("One two three.", fails_after=1)], repeat=True)
-    match request.param:
-        case "scripted":
-            return Case(ScriptedThinker(["That sounds like a big day for you."], repeat=True), failing)
-        case "companion":
-            # The companion has nothing that can fail.
-            return Case(Companion(), failing)
-        case _:
-            return Case(SmolThinker(FakeRuntime(), worker), SmolThinker(FakeRuntime(broken=True), worker))
+Bring = Callable[[], AbstractAsyncContextManager[Case]]
+"""Brings an engine up and takes it down again, inside the loop of the test."""
+
+
+@pytest.fixture(params=["scripted", "companion", "smollm2", "openai", "failover"])
+def bring(request: pytest.FixtureRequest, worker: Worker) -> Bring:
+    name: str = request.param
+
+    @asynccontextmanager
+    async def up() -> AsyncIterator[Case]:
+        failing: Thinker = ScriptedThinker([Answer("One two three.", fails_after=1)], repeat=True)
+        match name:
+            case "scripted":
+                yield Case(ScriptedThinker(["That sounds like a big day for you."], repeat=True), failing)
+            case "companion":
+                # The companion has nothing that can fail.
+                yield Case(Companion(), failing)
+            case "smollm2":
+                yield Case(SmolThinker(FakeRuntime(), worker), SmolThinker(FakeRuntime(broken=True), worker))
+            case "failover":
+                broken = ScriptedThinker([Answer("Lost.", fails_after=0)], repeat=True, model="broken")
+                whole = ScriptedThinker(["That sounds like a big day for you."], repeat=True)
+                yield Case(in_a_row(broken, whole), in_a_row(broken, failing))
+            case _:
+                async with hosted() as case:
+                    yield case
+
+    return up
+
+
+def in_a_row(*thinkers: Thinker) -> Thinker:
+    return FailoverThinker([(each, Breaker(each.models[0], Clock())) for each in thinkers], patience_s=1.0)
+
+
+@asynccontextmanager
+async def hosted() -> AsyncIterator[Case]:
+    async with (
+        ChatEmulator() as server,
+        ChatEmulator(plan=FAULTS["cut"]) as broken,
+        aclosing(OpenAIThinker(ChatServer(MODEL, server.url, KEY))) as engine,
+        aclosing(OpenAIThinker(ChatServer(MODEL, broken.url, KEY))) as failing,
+    ):
+        yield Case(engine, failing)
 
 
 async def written(reply: Reply, pieces: int | None = None) -> str:
     text = ""
     async with aclosing(reply.pieces()) as stream:
         async for piece in stream:
+            assert isinstance(piece, str)
             assert piece
             text += piece
             if pieces is not None:
@@ -95,85 +136,92 @@ async def written(reply: Reply, pieces: int | None = None) -> str:
     return text
 
 
-def test_a_reply_comes_in_pieces_and_is_counted(case: Case) -> None:
+def test_a_reply_comes_in_pieces_and_is_counted(bring: Bring) -> None:
     async def main() -> None:
-        async with case.engine.reply(MESSAGES, max_tokens=100, temperature=0.7) as reply:
-            before = reply.tokens
-            text = await written(reply)
-            assert len(text.split()) >= 3
-            assert text == text.strip()
-        assert before.out == 0
-        assert before.uncached + before.cached > 0
-        assert reply.tokens.out >= len(text.split()) / 2
-        assert reply.tokens.uncached + reply.tokens.cached > 0
+        async with bring() as case:
+            async with case.engine.reply(MESSAGES, max_tokens=100, temperature=0.7) as reply:
+                before = reply.tokens
+                text = await written(reply)
+                assert len(text.split()) >= 3
+                assert text == text.strip()
+            assert reply.model in case.engine.models
+            assert before.out == 0
+            assert before.uncached + before.cached > 0
+            assert reply.tokens.out >= len(text.split()) / 2
+            assert reply.tokens.uncached + reply.tokens.cached > 0
 
-    run_virtual(main())
+    run_virtual(main(), grace=GRACE)
 
 
-def test_leaving_early_stops_the_counting(case: Case) -> None:
+def test_leaving_early_stops_the_counting(bring: Bring) -> None:
     async def main() -> None:
-        async with case.engine.reply(MESSAGES, max_tokens=100, temperature=0.7) as reply:
-            whole = len((await written(reply)).split())
-        complete = reply.tokens
-        async with case.engine.reply(MESSAGES, max_tokens=100, temperature=0.7) as reply:
-            text = await written(reply, pieces=2)
-        cut = reply.tokens
-        assert len(text.split()) == 2 < whole
-        assert 0 < cut.out <= complete.out
-        assert reply.tokens == cut
+        async with bring() as case:
+            async with case.engine.reply(MESSAGES, max_tokens=100, temperature=0.7) as reply:
+                whole = len((await written(reply)).split())
+            complete = reply.tokens
+            async with case.engine.reply(MESSAGES, max_tokens=100, temperature=0.7) as reply:
+                text = await written(reply, pieces=2)
+            cut = reply.tokens
+            assert len(text.split()) == 2 < whole
+            assert 0 < cut.out <= complete.out
+            assert reply.tokens == cut
 
-    run_virtual(main())
+    run_virtual(main(), grace=GRACE)
 
 
-def test_a_reply_never_asked_for_its_pieces_costs_no_output(case: Case) -> None:
+def test_a_reply_never_asked_for_its_pieces_costs_no_output(bring: Bring) -> None:
     async def main() -> None:
-        async with case.engine.reply(MESSAGES, max_tokens=100, temperature=0.7) as reply:
-            pass
-        assert reply.tokens.out == 0
+        async with bring() as case:
+            async with case.engine.reply(MESSAGES, max_tokens=100, temperature=0.7) as reply:
+                pass
+            assert reply.tokens.out == 0
 
-    run_virtual(main())
+    run_virtual(main(), grace=GRACE)
 
 
-def test_the_output_is_bounded(case: Case) -> None:
+def test_the_output_is_bounded(bring: Bring) -> None:
     async def main() -> None:
-        async with case.engine.reply(MESSAGES, max_tokens=4, temperature=0.7) as reply:
-            text = await written(reply)
-        assert 0 < reply.tokens.out <= 4
-        assert text_tokens(text) <= 8
+        async with bring() as case:
+            async with case.engine.reply(MESSAGES, max_tokens=4, temperature=0.7) as reply:
+                text = await written(reply)
+            assert 0 < reply.tokens.out <= 4
+            assert text_tokens(text) <= 8
 
-    run_virtual(main())
+    run_virtual(main(), grace=GRACE)
 
 
-def test_a_failure_is_an_engine_error(case: Case) -> None:
+def test_a_failure_is_an_engine_error(bring: Bring) -> None:
     async def main() -> None:
-        async with case.failing.reply(MESSAGES, max_tokens=100, temperature=0.7) as reply:
+        async with bring() as case, case.failing.reply(MESSAGES, max_tokens=100, temperature=0.7) as reply:
             with pytest.raises(EngineError):
                 await written(reply)
 
-    run_virtual(main())
+    run_virtual(main(), grace=GRACE)
 
 
-def test_an_error_leaves_the_context_as_it_is(case: Case) -> None:
+def test_an_error_leaves_the_context_as_it_is(bring: Bring) -> None:
     async def main() -> None:
-        with pytest.raises(EngineError):
-            async with case.failing.reply(MESSAGES, max_tokens=100, temperature=0.7) as reply:
-                await written(reply)
-        with pytest.raises(ZeroDivisionError):
-            async with case.engine.reply(MESSAGES, max_tokens=100, temperature=0.7):
-                raise ZeroDivisionError
+        async with bring() as case:
+            with pytest.raises(EngineError):
+                async with case.failing.reply(MESSAGES, max_tokens=100, temperature=0.7) as reply:
+                    await written(reply)
+            with pytest.raises(ZeroDivisionError):
+                async with case.engine.reply(MESSAGES, max_tokens=100, temperature=0.7):
+                    raise ZeroDivisionError
 
-    run_virtual(main())
+    run_virtual(main(), grace=GRACE)
 
 
-def test_two_replies_at_once_do_not_mix(case: Case) -> None:
+def test_two_replies_at_once_do_not_mix(bring: Bring) -> None:
     async def main() -> None:
         async with (
+            bring() as case,
             case.engine.reply(MESSAGES, max_tokens=100, temperature=0.7) as one,
             case.engine.reply(MESSAGES, max_tokens=100, temperature=0.7) as other,
         ):
             assert await written(one) == await written(other)
 
-    run_virtual(main())
+    run_virtual(main(), grace=GRACE)
 
 
 # -- scripted only ---------------------------------------------------------------------

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 import pytest
 
 from pipeline.audio import mulaw
-from pipeline.clock import run_virtual
-from pipeline.core.errors import EngineError
-from pipeline.engines.base import Ear, Hearing, Partial, Segment, Transcriber, Turn, Used
+from pipeline.clock import Clock, run_virtual
+from pipeline.core.errors import AllDown, EngineError
+from pipeline.engines.base import Ear, Hearing, Partial, Segment, Switched, Transcriber, Turn, Used
+from pipeline.engines.breaker import Breaker
+from pipeline.engines.deepgram.flux import FluxSettings, FluxTranscriber
+from pipeline.engines.deepgram.nova import NovaSettings, NovaTranscriber
+from pipeline.engines.failover import FailoverTranscriber
 from pipeline.engines.local.pool import Worker
 from pipeline.engines.local.whisper import (
     Transcript,
@@ -21,29 +27,98 @@ from pipeline.engines.local.whisper import (
     transcribe,
 )
 from pipeline.engines.scripted import ScriptedTranscriber, Stretch
+from tests.emulators import flux as emulator_flux
+from tests.emulators import nova as emulator_nova
+from tests.emulators.deepgram import Plan as DeepgramPlan
+from tests.emulators.flux import FluxEmulator
+from tests.emulators.nova import NovaEmulator
+from tests.pipeline.doubles import DeadTranscriber
 
 SAID = ("hello", "sister", "okay")
 
 
+Engine = Callable[[], AbstractAsyncContextManager[Transcriber]]
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An engine that should hear `SAID`, and the same engine made to fail at once."""
+    """An engine that should hear `SAID` in each opening, and the same engine made to fail at once.
 
-    engine: Transcriber
-    failing: Transcriber
+    Brought up inside the loop, together with the vendor's emulator if it has one.
+    """
+
+    engine: Engine
+    failing: Engine
 
 
-@pytest.fixture(params=["scripted", "whisper"])
-def case(
-    request: pytest.FixtureRequest, lines: dict[str, str], whisper: WhisperModel, worker: Worker
-) -> Case:
-    if request.param == "scripted":
-        said = [lines[name] for name in SAID]
-        return Case(
-            ScriptedTranscriber(said, delay_ms=120),
-            ScriptedTranscriber([Stretch("", fails=True, delay_ms=50)]),
-        )
-    return Case(WhisperTranscriber(whisper, worker), WhisperTranscriber(whisper, Worker("full", limit=0)))
+def ready(engine: Transcriber) -> Engine:
+    return lambda: nullcontext(engine)
+
+
+@asynccontextmanager
+async def in_a_row(*engines: Transcriber) -> AsyncIterator[Transcriber]:
+    yield FailoverTranscriber([(each, Breaker(each.models[0], Clock())) for each in engines], patience_s=1.0)
+
+
+@asynccontextmanager
+async def flux(texts: Sequence[str], *plans: DeepgramPlan) -> AsyncIterator[Transcriber]:
+    # Turns end within the silence of `say`; none of the lines pauses for so long.
+    async with FluxEmulator(texts, plans, eot_ms=300, continues=False) as emulator:
+        yield FluxTranscriber(FluxSettings(emulator_flux.KEY, url=emulator.url, eager_eot_threshold=0.5))
+        assert not emulator.violations
+
+
+@asynccontextmanager
+async def nova(texts: Sequence[str], *plans: DeepgramPlan) -> AsyncIterator[Transcriber]:
+    async with NovaEmulator(texts, plans, continues=False) as emulator:
+        yield NovaTranscriber(NovaSettings(emulator_nova.KEY, url=emulator.url))
+        assert not emulator.violations
+
+
+def make_case(name: str, said: Sequence[str], whisper: WhisperModel, worker: Worker) -> Case:
+    match name:
+        case "scripted":
+            return Case(
+                ready(ScriptedTranscriber(said, delay_ms=120)),
+                ready(ScriptedTranscriber([Stretch("", fails=True, delay_ms=50)])),
+            )
+        case "whisper":
+            return Case(
+                ready(WhisperTranscriber(whisper, worker)),
+                ready(WhisperTranscriber(whisper, Worker("full", limit=0))),
+            )
+        case "failover":
+            fails = ScriptedTranscriber([Stretch("", fails=True, delay_ms=50)])
+            return Case(
+                lambda: in_a_row(DeadTranscriber(), ScriptedTranscriber(said, delay_ms=120)),
+                lambda: in_a_row(DeadTranscriber(), fails),
+            )
+        case "flux":
+            drop = emulator_flux.FAULTS["drop_before_any_speech"]
+            return Case(lambda: flux(said), lambda: flux(said, drop))
+        case _:
+            drop = emulator_nova.FAULTS["drop_before_any_speech"]
+            return Case(lambda: nova(said), lambda: nova(said, drop))
+
+
+@pytest.fixture
+def make(lines: dict[str, str], whisper: WhisperModel, worker: Worker) -> Callable[[str], Case]:
+    return lambda name: make_case(name, [lines[each] for each in SAID], whisper, worker)
+
+
+SEGMENTING = ["scripted", "whisper", "nova", "failover"]
+TURNING = ["flux"]
+
+
+@pytest.fixture(params=[*SEGMENTING, *TURNING])
+def case(request: pytest.FixtureRequest, make: Callable[[str], Case]) -> Case:
+    return make(request.param)
+
+
+@pytest.fixture(params=SEGMENTING)
+def segmenting(request: pytest.FixtureRequest, make: Callable[[str], Case]) -> Case:
+    """Only of the engines that leave the turns to us."""
+    return make(request.param)
 
 
 def say(ear: Ear, sound: bytes) -> None:
@@ -61,6 +136,8 @@ async def next_heard(ear: Ear, count: int) -> list[Hearing]:
     found: list[Hearing] = []
     async with asyncio.timeout(30):
         async for hearing in ear.heard():
+            if isinstance(hearing, Switched):
+                continue
             found.append(hearing)
             if len(found) == count:
                 break
@@ -71,35 +148,53 @@ def words(text: str) -> list[str]:
     return re.findall(r"[a-z']+", text.casefold())
 
 
-def test_one_segment_a_stretch_in_order(case: Case, lines: dict[str, str], sounds: dict[str, bytes]) -> None:
+async def next_texts(engine: Transcriber, ear: Ear, count: int) -> list[str]:
+    """The next final texts, of the one kind that this engine gives."""
+    kind = Turn if engine.ends_turns else Segment
+    other = Segment if engine.ends_turns else Turn
+    found: list[str] = []
+    async with asyncio.timeout(30):
+        async for hearing in ear.heard():
+            assert not isinstance(hearing, other)
+            assert not isinstance(hearing, Used) or hearing.model in engine.models
+            if isinstance(hearing, kind):
+                found.append(hearing.text)
+            if len(found) == count:
+                break
+    return found
+
+
+def run(check: Coroutine[object, object, None]) -> None:
+    run_virtual(check, grace=0.001)
+
+
+def test_one_text_a_stretch_in_order(case: Case, lines: dict[str, str], sounds: dict[str, bytes]) -> None:
     async def main() -> None:
-        async with case.engine.open() as ear:
+        async with case.engine() as engine, engine.open() as ear:
             for name in SAID:
                 say(ear, sounds[name])
-            found = await next_heard(ear, len(SAID))
-        assert all(isinstance(each, Segment) for each in found)
-        texts = [each.text for each in found if isinstance(each, Segment)]
-        assert [words(text) for text in texts] == [words(lines[name]) for name in SAID]
+            found = await next_texts(engine, ear, len(SAID))
+        assert [words(text) for text in found] == [words(lines[name]) for name in SAID]
 
-    run_virtual(main())
+    run(main())
 
 
-def test_a_stretch_without_sound_is_still_answered(case: Case) -> None:
+def test_a_stretch_without_sound_is_still_answered(segmenting: Case) -> None:
     async def main() -> None:
-        async with case.engine.open() as ear:
+        async with segmenting.engine() as engine, engine.open() as ear:
             ear.voice(True)
             ear.voice(False)
             ear.voice(True)
             ear.voice(False)
-            assert len(await next_heard(ear, 2)) == 2
+            assert len(await next_texts(engine, ear, 2)) == 2
 
-    run_virtual(main())
+    run(main())
 
 
 def test_closing_ends_the_hearing(case: Case, sounds: dict[str, bytes]) -> None:
     async def main() -> None:
-        async with asyncio.TaskGroup() as group:
-            async with case.engine.open() as ear:
+        async with case.engine() as engine, asyncio.TaskGroup() as group:
+            async with engine.open() as ear:
                 idle = group.create_task(next_heard(ear, 1))
                 await asyncio.sleep(0.01)
                 say(ear, sounds["hello"])
@@ -108,42 +203,48 @@ def test_closing_ends_the_hearing(case: Case, sounds: dict[str, bytes]) -> None:
         assert idle.result() == []
         assert await next_heard(ear, 1) == []
 
-    run_virtual(main())
+    run(main())
 
 
 def test_a_failure_is_an_engine_error(case: Case, sounds: dict[str, bytes]) -> None:
     async def main() -> None:
-        async with case.failing.open() as ear:
+        async with case.failing() as engine, engine.open() as ear:
             say(ear, sounds["hello"])
             with pytest.raises(EngineError) as caught:
-                await next_heard(ear, 1)
-            assert caught.value.retryable
+                await next_texts(engine, ear, 1)
+            # With every engine down there is nothing to retry: when one may be tried again is its breaker's.
+            assert caught.value.retryable or isinstance(caught.value, AllDown)
 
-    run_virtual(main())
+    run(main())
 
 
 def test_every_opening_stands_alone(case: Case, lines: dict[str, str], sounds: dict[str, bytes]) -> None:
     async def main() -> None:
-        for _ in range(2):
-            async with case.engine.open() as ear:
-                say(ear, sounds[SAID[0]])
-                (found,) = await next_heard(ear, 1)
-                assert isinstance(found, Segment)
-                assert words(found.text) == words(lines[SAID[0]])
+        async with case.engine() as engine:
+            for _ in range(2):
+                async with engine.open() as ear:
+                    say(ear, sounds[SAID[0]])
+                    (found,) = await next_texts(engine, ear, 1)
+                    assert words(found) == words(lines[SAID[0]])
 
-    run_virtual(main())
+    run(main())
 
 
-def test_it_names_its_price_line(case: Case) -> None:
-    assert case.engine.model
-    assert not case.engine.ends_turns
+@pytest.mark.parametrize("name", [*SEGMENTING, *TURNING])
+def test_it_names_its_price_lines_and_who_ends_turns(make: Callable[[str], Case], name: str) -> None:
+    async def main() -> None:
+        async with make(name).engine() as engine:
+            assert engine.models
+            assert engine.ends_turns == (name in TURNING)
+
+    run(main())
 
 
 # -- scripted only ---------------------------------------------------------------------
 
 
 def test_the_script_keeps_its_time_and_its_partials() -> None:
-    script = ScriptedTranscriber([Stretch("I see.", 300, before=(Partial("I"), Used(2)))], repeat=True)
+    script = ScriptedTranscriber([Stretch("I see.", 300, before=(Partial("I"), Used("ear", 2)))], repeat=True)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -151,7 +252,7 @@ def test_the_script_keeps_its_time_and_its_partials() -> None:
             for _ in range(2):
                 began = loop.time()
                 ear.voice(True)
-                assert await next_heard(ear, 2) == [Partial("I"), Used(2)]
+                assert await next_heard(ear, 2) == [Partial("I"), Used("ear", 2)]
                 ear.voice(False)
                 assert await next_heard(ear, 1) == [Segment("I see.")]
                 assert loop.time() - began == pytest.approx(0.3)

@@ -19,12 +19,13 @@ from typing import TypeVar
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.call import Call, Phase
-from pipeline.core.events import Allowance, CallStarted, EndReason, Layer, Limits, Phrases
+from pipeline.core.events import Allowance, CallStarted, EndReason, Layer, Limits, Manners, Phrases
 from pipeline.core.money import START, ZERO, Millis, Nanos
 from pipeline.core.tariff import Price
 
 MS_PER_CHAR = 60
 CHUNK_MS = 400
+FADE_MS = 96
 ANSWERED = Millis(3_000)
 
 CARRIER = Price(1, "carrier", "voice", "second", 14_000_000, 60, increment=60)
@@ -49,6 +50,10 @@ PHRASES = Phrases(
     still_there="Are you still there?",
     apology="Sorry, could you say that again?",
     voicemail="This is Nora. I will call again.",
+    trouble="Something is wrong here. Goodbye!",
+    opted_out="No more calls then. Goodbye.",
+    screening="This is Nora, returning a call.",
+    listening="Mm-hm.",
 )
 
 
@@ -70,6 +75,7 @@ def started(
     prices: tuple[Price, ...] = PRICES,
     limits: Limits | None = None,
     transcriber_ends_turns: bool = False,
+    manners: Manners = Manners(eager=False),  # noqa: B008  # frozen
 ) -> CallStarted:
     return CallStarted(
         START,
@@ -80,6 +86,7 @@ def started(
         prices=prices,
         allowance=Allowance(allowed, binds, budget, warn_percent),
         limits=Limits() if limits is None else limits,
+        manners=manners,
         temperature_pct=70,
         transcriber_ends_turns=transcriber_ends_turns,
         seed=1,
@@ -98,6 +105,11 @@ class Written:
     hangs: bool = False
 
 
+AFTER_THE_END = (fx.DropReply, fx.Charge, fx.Ended, fx.TurnTaken, fx.EagerSettled, fx.OptedOut)
+STOCK = frozenset(PHRASES.all) - {PHRASES.greeting}
+"""What costs nothing to say."""
+
+
 @dataclass
 class Audit:
     """What must hold in every call, checked effect by effect."""
@@ -109,13 +121,24 @@ class Audit:
     total: int = 0
     quantity: dict[str, int] = field(default_factory=dict)
     unanswered: set[int] = field(default_factory=set)
-    turns: int = 0
-    utterance: int = 0
+    turns: list[fx.TurnTaken] = field(default_factory=list)
+    timed: set[int] = field(default_factory=set)
+    texts: list[str] = field(default_factory=list)
+    """What was said, by utterance."""
+    sold: set[int] = field(default_factory=set)
+    """Utterances of which it is known whether they are paid for."""
+    guesses: dict[int, str] = field(default_factory=dict)
+    """Replies begun early, and what they answer."""
+    uncommitted: int = 0
+    settled: set[int] = field(default_factory=set)
+    paused: bool = False
     warned: int = 0
+    opted_out: bool = False
     hung_up: bool = False
     ended: fx.Ended | None = None
 
-    def check(self, event: ev.Event, effects: list[fx.Effect]) -> None:
+    def check(self, event: ev.Event, before: Phase, effects: list[fx.Effect]) -> None:
+        """`before` is the phase that the event met."""
         match event:
             case ev.ReplyFinished():
                 self.unanswered.discard(event.reply)
@@ -126,18 +149,48 @@ class Audit:
                 self.bounded = self.bounded and spending.answered is not None and spending.purse.rest >= 0
             case _:
                 pass
-        for effect in effects:
+        self._check_speech_charges(event, effects)
+        for place, effect in enumerate(effects):
             assert self.ended is None, f"{effect} after the end"
             if self.hung_up:
-                assert isinstance(effect, fx.DropReply | fx.Charge | fx.Ended | fx.TurnTaken), effect
-            self._note(effect)
+                assert isinstance(effect, AFTER_THE_END), effect
+            self._note(effect, effects[:place])
+        self._check_state(before, effects)
         spending = self.call.spending
         assert spending.meter.nano == self.total
         assert spending.purse.pending >= 0
         if self.bounded and self.ended is None and not isinstance(event, ev.CarrierDone):
             assert self.total <= spending.allowance.allowed, f"overspent at {event}"
 
-    def _note(self, effect: fx.Effect) -> None:
+    def _check_speech_charges(self, event: ev.Event, effects: list[fx.Effect]) -> None:
+        """Speech is charged when a voice has it, once an utterance, by its characters."""
+        charged = [effect for effect in effects if isinstance(effect, fx.Charge) and effect.line[:3] == "tts"]
+        if isinstance(event, ev.SpeechBought):
+            for charge in charged:
+                text = self.texts[event.utterance - 1]
+                assert text not in STOCK
+                assert event.utterance not in self.sold, "sold twice"
+                assert charge.to_qty - charge.from_qty == len(text)
+                assert charge.line == f"tts:{event.model}:char"
+        elif not isinstance(event, ev.EngineUsed | ev.CarrierDone):
+            assert not charged, event
+        if isinstance(event, ev.SpeechBought | ev.SpeechSkipped) and event.utterance <= len(self.texts):
+            self.sold.add(event.utterance)
+        if isinstance(event, ev.EngineFailed) and event.service == "tts" and event.ref <= len(self.texts):
+            self.sold.add(event.ref)
+
+    def _check_state(self, before: Phase, effects: list[fx.Effect]) -> None:
+        after = self.call.phase
+        assert self.paused is self.call.playout.paused
+        assert not self.paused or after is Phase.INTERRUPTED
+        assert self.call.replies.guessed is None or after is Phase.LISTENING, "nobody decides on this guess"
+        if before is after is Phase.CLOSING:
+            assert not any(isinstance(effect, fx.Hush | fx.Pause | fx.Say) for effect in effects)
+        if self.opted_out:
+            assert after in (Phase.CLOSING, Phase.HUNG_UP, Phase.ENDED)
+
+    def _note(self, effect: fx.Effect, ahead: list[fx.Effect]) -> None:
+        """`ahead` are the effects of the same step before this one."""
         match effect:
             case fx.Charge():
                 assert effect.seq == self.seq + 1
@@ -145,20 +198,35 @@ class Audit:
                 self.seq, self.quantity[effect.line] = effect.seq, effect.to_qty
                 self.total += effect.nano
             case fx.AskReply():
-                assert not self.unanswered or self.unanswered < {effect.reply}
-                self.unanswered.add(effect.reply)
+                self._note_reply(effect, ahead)
             case fx.DropReply():
                 self.unanswered.remove(effect.reply)
-            case fx.Say():
-                assert effect.utterance == self.utterance + 1
-                self.utterance += 1
+                self.uncommitted = 0 if effect.reply == self.uncommitted else self.uncommitted
+            case fx.EagerSettled():
+                assert effect.reply in self.guesses
+                assert effect.reply not in self.settled, "settled twice"
+                self.settled.add(effect.reply)
+                callers = [turn.text for turn in self.turns if turn.role == "caller"]
+                assert not effect.committed or self.guesses[effect.reply] in callers
+            case fx.Say() | fx.Hush() | fx.Pause() | fx.Resume():
+                self._note_speech(effect)
             case fx.TurnTaken():
-                assert effect.index == self.turns
+                assert effect.index == len(self.turns)
                 assert effect.text.strip()
-                self.turns += 1
+                assert effect.started <= effect.ended
+                self.turns.append(effect)
+                if effect.role == "caller":
+                    self.uncommitted = 0
+            case fx.TurnTimed():
+                assert self.turns[effect.index].role == "caller"
+                assert effect.index not in self.timed
+                self.timed.add(effect.index)
             case fx.Warned():
                 self.warned += 1
                 assert self.warned == 1
+            case fx.OptedOut():
+                assert not self.opted_out
+                self.opted_out = True
             case fx.HangUp():
                 self.hung_up = True
             case fx.Ended():
@@ -167,6 +235,33 @@ class Audit:
                 self.ended = effect
             case _:
                 pass
+
+    def _note_reply(self, order: fx.AskReply, ahead: list[fx.Effect]) -> None:
+        """A reply that is asked for before the caller's turn is in the transcript is a guess."""
+        assert not self.unanswered or self.unanswered < {order.reply}
+        self.unanswered.add(order.reply)
+        asked = any(isinstance(effect, fx.TurnTaken) and effect.role == "caller" for effect in ahead)
+        self.uncommitted = 0
+        if not asked:
+            self.guesses[order.reply] = order.messages[-1].content
+            self.uncommitted = order.reply
+
+    def _note_speech(self, effect: fx.Say | fx.Hush | fx.Pause | fx.Resume) -> None:
+        match effect:
+            case fx.Say():
+                assert effect.utterance == len(self.texts) + 1
+                assert not self.paused, "said into a pause"
+                assert not self.uncommitted or effect.text in STOCK, "a guess is spoken before its turn is over"
+                self.texts.append(effect.text)
+            case fx.Pause():
+                assert not self.paused
+                assert not self.call.playout.protected
+                self.paused = True
+            case fx.Resume():
+                assert self.paused
+                self.paused = False
+            case _:
+                self.paused = False
 
 
 E = TypeVar("E", bound=fx.Effect)
@@ -188,6 +283,9 @@ class Story:
         self.carrier_speaks = True
         self.mute = False
         """Speech to be rendered fails instead, but for what is in stock."""
+        self.caller_quiet_since = -1
+        self.distance_ms = 0
+        """How much later than it plays here a mark comes back."""
         self.stock: tuple[str, ...] = ()
         self.marks_come = True
         self.tokens_come = True
@@ -196,7 +294,9 @@ class Story:
         self._order = 0
         self._chunk = 0
         self._plays_until = 0
-        self._unplayed: dict[int, int] = {}
+        self._unplayed: dict[int, tuple[int, int]] = {}
+        self._paused: list[tuple[int, int]] | None = None
+        self._lengths: dict[int, int] = {}
         self._writing: dict[int, Written] = {}
         self._carrier_told = False
         self._take(self.start)
@@ -220,6 +320,8 @@ class Story:
         self.post(lambda at: ev.SpeechStarted(at, 96), 96)
         if ms >= self.start.limits.barge_in_ms:
             self.post(ev.SpeechHeld, self.start.limits.barge_in_ms)
+            self.post(lambda at: ev.SpeechFaded(at, FADE_MS), ms + FADE_MS)
+        self.caller_quiet_since = self.now + ms
         return self.post(lambda at: ev.SpeechStopped(at, 200), ms + 200)
 
     def say(self, text: str, *, at: int | None = None, ms: int | None = None) -> Story:
@@ -310,9 +412,10 @@ class Story:
     def _take(self, event: ev.Event) -> None:
         if isinstance(event, ev.MarkReached):
             self._unplayed.pop(event.chunk, None)
+        before = self.call.phase
         effects = self.call.step(event)
         self.steps.append((event, list(effects)))
-        self.audit.check(event, effects)
+        self.audit.check(event, before, effects)
         for effect in effects:
             self.log.append((self.now, effect))
             self._perform(effect)
@@ -322,10 +425,13 @@ class Story:
             case fx.Say():
                 self._speak(effect)
             case fx.Hush():
-                for chunk in self._unplayed:
-                    self.post(_mark(chunk), 20)
-                self._unplayed.clear()
-                self._plays_until = self.now
+                self._clear()
+                self._paused = None
+            case fx.Pause():
+                self._paused = [*self._unplayed.values()]
+                self._clear()
+            case fx.Resume():
+                self._speak_on()
             case fx.AskReply():
                 self._write(effect.reply)
             case fx.DropReply():
@@ -344,23 +450,45 @@ class Story:
         count = seconds
         return self.post(lambda at: ev.CarrierDone(at, status, count), after)
 
+    def _clear(self) -> None:
+        for chunk in self._unplayed:
+            self.post(_mark(chunk), 20)
+        self._unplayed.clear()
+        self._plays_until = self.now
+
+    def _speak_on(self) -> None:
+        """What was not heard is queued anew, under new numbers."""
+        kept, self._paused = self._paused or [], None
+        for number in dict.fromkeys(number for number, _ in kept):
+            for ms in (ms for other, ms in kept if other == number):
+                self._queue_chunk(number, ms)
+            self.post(_complete(number, self._lengths[number]))
+
     def _speak(self, say: fx.Say) -> None:
         number, left = say.utterance, MS_PER_CHAR * len(say.text)
         if self.mute and say.text not in self.stock:
             self.post(lambda at: ev.EngineFailed(at, "tts", number, "failed"), 50)
             return
-        whole = left
+        self._lengths[number] = left
         self._plays_until = max(self._plays_until, self.now)
+        self.post(lambda at: ev.SpeechBought(at, number, TTS.model))
+        self.post(_audible(number, self._plays_until - self.now, self._silence()))
         while left > 0:
             ms = min(left, CHUNK_MS)
             left -= ms
-            self._chunk += 1
-            self._plays_until += ms
-            self.post(_queued(number, self._chunk, ms))
-            if self.marks_come:
-                self.post(_played(self, self._chunk), self._plays_until - self.now)
-                self._unplayed[self._chunk] = ms
-        self.post(lambda at: ev.UtteranceQueued(at, number, whole))
+            self._queue_chunk(number, ms)
+        self.post(_complete(number, self._lengths[number]))
+
+    def _silence(self) -> int:
+        return -1 if self.caller_quiet_since < 0 else self.now - self.caller_quiet_since
+
+    def _queue_chunk(self, number: int, ms: int) -> None:
+        self._chunk += 1
+        self._plays_until = max(self._plays_until, self.now) + ms
+        self.post(_queued(number, self._chunk, ms))
+        if self.marks_come:
+            self.post(_played(self, self._chunk), self._plays_until - self.now + self.distance_ms)
+            self._unplayed[self._chunk] = (number, ms)
 
     def _write(self, number: int) -> None:
         written = self.replies.popleft() if self.replies else Written(("All right then.",))
@@ -380,7 +508,7 @@ class Story:
             written = self._writing.pop(number, None)
             if written is None or not self.tokens_come:
                 return ev.Heard(at, "")
-            return ev.ReplyFinished(at, number, *written.tokens)
+            return ev.ReplyFinished(at, number, LLM_IN.model, False, *written.tokens)
 
         self.post(finished, after)
 
@@ -396,6 +524,14 @@ def _played(story: Story, chunk: int) -> Make:
 
 def _queued(utterance: int, chunk: int, ms: int) -> Make:
     return lambda at: ev.AudioQueued(at, utterance, chunk, ms, f"{chunk:016x}")
+
+
+def _complete(utterance: int, ms: int) -> Make:
+    return lambda at: ev.UtteranceQueued(at, utterance, ms)
+
+
+def _audible(utterance: int, ahead_ms: int, silence_ms: int) -> Make:
+    return lambda at: ev.Audible(at, utterance, ahead_ms, silence_ms)
 
 
 def _piece(reply: int, text: str) -> Make:

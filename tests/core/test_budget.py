@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.budget import (
     STEP_S,
+    Clock,
     Purse,
     affordable,
     cutoff_at,
@@ -27,7 +28,7 @@ def purse(rest: int = 0, **changes: object) -> Purse:
         used=Nanos(MINUTE + cost(STT, 1)),
         pending=Nanos(0),
         steps=(CARRIER, STREAM),
-        clocks=(STT,),
+        clocks=(Clock(STT),),
         bought_s=60,
         clock_s=1,
         reserve_s=12,
@@ -73,6 +74,15 @@ def test_a_carrier_by_the_minute_does_not_drag_the_cutoff_nearer_every_second() 
         for second in range(1, 60)
     ]
     assert {cutoff_at(moment) for moment in later} == {Millis(120_000)}
+
+
+def test_a_clock_counts_from_where_it_was_started() -> None:
+    switched = Clock(STT, since_s=40)
+    assert switched.cost_until(40) == 0
+    assert switched.cost_until(100) == cost(STT, 60)
+    both = purse(cost(STT, 60) - cost(STT, 10), clocks=(switched,), clock_s=50)
+    assert cutoff_at(both) == 60_000  # the minute's end, ten seconds further on the new line
+    assert cutoff_at(replace(both, allowed=Nanos(both.allowed + MINUTE))) == 100_000
 
 
 def test_free_lines_last_to_the_horizon() -> None:
@@ -133,10 +143,10 @@ def purses(draw: st.DrawFn) -> Purse:
         )
 
     steps = tuple(price(n, STEP_S) for n in range(draw(st.integers(0, 2))))
-    clocks = tuple(price(10 + n, 1) for n in range(draw(st.integers(0, 2))))
     clock_s = draw(st.integers(0, 200))
+    clocks = tuple(Clock(price(10 + n, 1), draw(st.integers(0, clock_s))) for n in range(draw(st.integers(0, 2))))
     bought_s = (clock_s // STEP_S + 1) * STEP_S
-    used = sum(cost(p, bought_s) for p in steps) + sum(cost(p, clock_s) for p in clocks)
+    used = sum(cost(p, bought_s) for p in steps) + sum(clock.cost_until(clock_s) for clock in clocks)
     return Purse(Nanos(used + draw(money)), Nanos(used), Nanos(0), steps, clocks, bought_s, clock_s, 12, 900)
 
 
@@ -144,7 +154,7 @@ def spent_at(moment: Purse, end_s: int) -> int:
     """What the call has cost when it hangs up at `end_s`, bought as the call buys."""
     minutes = max(moment.bought_s, -(-end_s // STEP_S) * STEP_S)
     steps = sum(cost(price, minutes) - cost(price, moment.bought_s) for price in moment.steps)
-    clocks = sum(cost(price, end_s) - cost(price, moment.clock_s) for price in moment.clocks)
+    clocks = sum(clock.cost_until(end_s) - clock.cost_until(moment.clock_s) for clock in moment.clocks)
     return moment.used + steps + clocks
 
 
@@ -154,7 +164,7 @@ def test_the_cutoff_is_affordable_and_the_next_second_is_not(moment: Purse) -> N
     if moment.rest < 0:
         assert end_s == moment.clock_s
         return
-    reserve = sum(cost(price, 12) for price in moment.clocks)
+    reserve = sum(cost(clock.price, 12) for clock in moment.clocks)
     assert spent_at(moment, end_s) + reserve <= moment.allowed
     if end_s < moment.horizon_s:
         assert spent_at(moment, end_s + 1) + reserve > moment.allowed

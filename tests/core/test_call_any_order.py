@@ -6,17 +6,21 @@ from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pipeline.core import events as ev
 from pipeline.core.call import Call, Phase
-from pipeline.core.events import EndReason, Event, Limits
+from pipeline.core.events import EndReason, Event, Limits, Manners
 from pipeline.core.money import Millis, Nanos
 from pipeline.core.tariff import STEP_SERVICES, Price, cost
-from tests.core.story import PHRASES, PRICES, STT, Audit, Story, minutes_paid, started
+from tests.core.story import LLM_IN, PHRASES, PRICES, STT, TTS, Audit, Story, minutes_paid, started
 
 number = st.integers(0, 12)
-text = st.sampled_from(["", "Yes.", "What is that thing?", "One. Two. ", "on and on, " * 9])
+text = st.sampled_from(
+    ["", "Yes.", "What is that thing?", "One. Two. ", "on and on, " * 9, "I have to go.", "Stop calling me.",
+     "Please leave a message after the tone.", "Because", "Mm-hm.", "The mailbox is full.",
+     "Please say your name and why you are calling."]
+)  # fmt: skip
 reason = st.sampled_from(EndReason)
 
 EVENTS: dict[type[Event], dict[str, st.SearchStrategy[object]]] = {
@@ -24,16 +28,31 @@ EVENTS: dict[type[Event], dict[str, st.SearchStrategy[object]]] = {
     ev.StreamStarted: {},
     ev.SpeechStarted: {"onset_ms": st.integers(0, 300)},
     ev.SpeechHeld: {},
+    ev.SpeechFaded: {"quiet_ms": st.integers(0, 200)},
+    ev.SpeechReturned: {},
     ev.SpeechStopped: {"silence_ms": st.integers(0, 300)},
+    ev.Listening: {"model": st.sampled_from([STT.model, "none"]), "ends_turns": st.booleans()},
     ev.Heard: {"text": text},
+    ev.TurnLikelyEnded: {"text": text},
+    ev.TurnResumed: {},
     ev.SegmentHeard: {"text": text},
     ev.TurnEnded: {"text": text},
     ev.ReplyPiece: {"reply": number, "text": text},
+    ev.ReplyEndsCall: {"reply": number},
     ev.ReplyFinished: {
         "reply": number,
+        "model": st.sampled_from([LLM_IN.model, ""]),
+        "estimated": st.booleans(),
         "tokens_in": st.integers(0, 60),
         "tokens_cached": st.just(0),
         "tokens_out": st.integers(0, 160),
+    },
+    ev.SpeechBought: {"utterance": number, "model": st.sampled_from([TTS.model, ""])},
+    ev.SpeechSkipped: {"utterance": number},
+    ev.Audible: {
+        "utterance": number,
+        "ahead_ms": st.integers(0, 2_000),
+        "silence_ms": st.integers(-1, 2_000),
     },
     ev.AudioQueued: {
         "utterance": number,
@@ -43,7 +62,8 @@ EVENTS: dict[type[Event], dict[str, st.SearchStrategy[object]]] = {
     },
     ev.UtteranceQueued: {"utterance": number, "ms": st.integers(0, 4_000)},
     ev.MarkReached: {"chunk": st.integers(0, 30)},
-    ev.DigitPressed: {"digit": st.just("1")},
+    ev.DigitPressed: {"digit": st.sampled_from("19")},
+    ev.BeepHeard: {},
     ev.MachineDetected: {"kind": st.sampled_from(["human", "machine_start", "machine_end_beep", "fax"])},
     ev.EngineUsed: {"line": st.sampled_from([STT.line, "stt:none:second"]), "total": st.integers(0, 90)},
     ev.AllowanceChanged: {
@@ -53,14 +73,14 @@ EVENTS: dict[type[Event], dict[str, st.SearchStrategy[object]]] = {
     ev.EngineFailed: {
         "service": st.sampled_from(["stt", "llm", "tts", "amd"]),
         "ref": number,
-        "kind": st.just("failed"),
+        "kind": st.sampled_from(["failed", "all_down"]),
     },
     ev.HangUpAsked: {"reason": reason},
     ev.LineDropped: {"reason": reason},
     ev.CarrierDone: {"status": st.just("completed"), "seconds": st.integers(0, 200)},
     ev.Tick: {},
 }
-LAST = (ev.HangUpAsked, ev.LineDropped, ev.CarrierDone, ev.MachineDetected)
+LAST = (ev.HangUpAsked, ev.LineDropped, ev.CarrierDone, ev.MachineDetected, ev.DigitPressed)
 """Drawn seldom, or no call would last."""
 
 
@@ -81,37 +101,57 @@ class AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        start = started(minutes_paid(2), limits=Limits(max_duration_ms=200_000))
+        self.now = Millis(0)
+        self.chunk = 100
+
+    @initialize(
+        minutes=st.integers(1, 5),
+        ends_turns=st.booleans(),
+        manners=st.builds(Manners),
+        barge_in_words=st.integers(1, 2),
+    )
+    def it_begins(self, minutes: int, ends_turns: bool, manners: Manners, barge_in_words: int) -> None:
+        limits = Limits(max_duration_ms=320_000, barge_in_words=barge_in_words)
+        start = started(
+            minutes_paid(minutes), limits=limits, transcriber_ends_turns=ends_turns, manners=manners
+        )
         self.call = Call(start)
         self.audit = Audit(self.call)
-        self.now = Millis(0)
         self._step(start)
 
     def _step(self, event: Event) -> None:
-        self.audit.check(event, self.call.step(event))
+        before = self.call.phase
+        self.audit.check(event, before, self.call.step(event))
+
+    def _happens(self, make: Callable[[Millis], Event], wait: int = 0) -> None:
+        self.now = Millis(self.now + wait)
+        self._step(make(self.now))
 
     def _tick(self, due: Millis) -> None:
-        before = (self.call.phase, self.call.next_deadline())
+        """What is due at once afterwards is another phase's business, and there is an end to it."""
         self.now = Millis(max(self.now, due))
-        self._step(ev.Tick(self.now))
-        assert (self.call.phase, self.call.next_deadline()) != before, "busy loop"
+        seen = set()
+        while True:
+            assert self.call.phase not in seen, f"busy loop in {self.call.phase}"
+            seen.add(self.call.phase)
+            self._step(ev.Tick(self.now))
+            after = self.call.next_deadline()
+            if after is None or after > self.now:
+                break
 
     @rule(wait=st.integers(0, 3_000), make=drawn([kind for kind in EVENTS if kind not in LAST]))
     def something_happens(self, wait: int, make: Callable[[Millis], Event]) -> None:
-        self.now = Millis(self.now + wait)
-        self._step(make(self.now))
+        self._happens(make, wait)
 
     @precondition(lambda self: self.call.phase is Phase.RINGING)
     @rule(wait=st.integers(0, 3_000))
     def it_is_answered(self, wait: int) -> None:
-        self.now = Millis(self.now + wait)
-        self._step(ev.StreamStarted(self.now))
+        self._happens(ev.StreamStarted, wait)
 
     @rule(wait=st.integers(0, 20_000), make=drawn([*LAST]))
     def it_may_end(self, wait: int, make: Callable[[Millis], Event]) -> None:
         if self.now > 30_000:
-            self.now = Millis(self.now + wait)
-            self._step(make(self.now))
+            self._happens(make, wait)
 
     @rule(ticks=st.integers(1, 30), late=st.integers(0, 200))
     def time_passes(self, ticks: int, late: int) -> None:
@@ -119,6 +159,41 @@ class AnyOrder(RuleBasedStateMachine):
             due = self.call.next_deadline()
             if due is not None:
                 self._tick(Millis(due + late))
+
+    @rule(words=text, ms=st.integers(60, 2_000), gap=st.integers(0, 800), told=st.integers(0, 4))
+    def the_caller_speaks(self, words: str, ms: int, gap: int, told: int) -> None:
+        """As voice activity detection and a transcriber of either kind tell of it, or a part of that."""
+        parts: list[tuple[Callable[[Millis], Event], int]] = [
+            (lambda at: ev.SpeechStarted(at, 96), gap),
+            (ev.SpeechHeld, 200),
+            (lambda at: ev.SpeechFaded(at, 96), ms),
+            (lambda at: ev.SpeechStopped(at, 200), 104),
+            (lambda at: ev.TurnLikelyEnded(at, words), 50),
+            (lambda at: ev.SegmentHeard(at, words), 50),
+            (lambda at: ev.TurnEnded(at, words), 200),
+        ]
+        kept = {0: parts, 1: parts[:4], 2: parts[:5], 3: [*parts[:4], parts[5]], 4: [*parts[:5], parts[6]]}
+        for make, wait in kept[told]:
+            self._happens(make, wait)
+
+    @rule(words=text, over=st.booleans(), wait=st.integers(0, 500))
+    def the_model_writes(self, words: str, over: bool, wait: int) -> None:
+        number = self.call.replies.number
+        self._happens(lambda at: ev.ReplyPiece(at, number, words), wait)
+        if over:
+            self._happens(lambda at: ev.ReplyFinished(at, number, LLM_IN.model, False, 40, 0, 12))
+
+    @rule(back=st.integers(0, 2), over=st.booleans(), heard=st.booleans(), wait=st.integers(0, 500))
+    def the_voice_speaks(self, back: int, over: bool, heard: bool, wait: int) -> None:
+        number = max(0, len(self.audit.texts) - back)
+        self._happens(lambda at: ev.SpeechBought(at, number, TTS.model), wait)
+        self._happens(lambda at: ev.Audible(at, number, 0, 300))
+        self.chunk += 1
+        self._happens(lambda at: ev.AudioQueued(at, number, self.chunk, 400, "0"))
+        if over:
+            self._happens(lambda at: ev.UtteranceQueued(at, number, 400))
+        if heard:
+            self._happens(lambda at: ev.MarkReached(at, self.chunk), 450)
 
     @invariant()
     def a_deadline_is_there_until_the_end(self) -> None:

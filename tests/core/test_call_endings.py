@@ -70,7 +70,6 @@ def test_media_that_never_come() -> None:
 
 def test_a_voicemail_gets_its_message() -> None:
     story = Story(started()).answer().run(1_000)
-    machine(story, "machine_start").run(500)
     machine(machine(story, "machine_end_beep").run(500), "machine_end_beep")
     end = story.end()
     assert story.said()[-1] == PHRASES.voicemail
@@ -194,7 +193,7 @@ def test_a_model_that_fails_is_apologised_for_and_then_given_up() -> None:
     story = told()
     for _ in range(3):
         story.reply(fails=True).say("Hello there.").run(6_000)
-    assert story.said()[2:] == [PHRASES.apology, PHRASES.apology, PHRASES.goodbye]
+    assert story.said()[2:] == [PHRASES.apology, PHRASES.apology, PHRASES.trouble]
     assert story.end().reason is EndReason.ENGINE_FAILURE
 
 
@@ -204,7 +203,7 @@ def test_a_reply_that_comes_off_clears_the_slate() -> None:
         story.reply("Yes. ", fails=fails) if not fails else story.reply(fails=True)
         story.say("Hello there.").run(6_000)
     assert story.said().count(PHRASES.apology) == 4
-    assert PHRASES.goodbye not in story.said()
+    assert PHRASES.trouble not in story.said()
 
 
 def test_a_model_that_breaks_off_after_it_spoke_is_apologised_for_behind_what_it_said() -> None:
@@ -215,7 +214,7 @@ def test_a_model_that_breaks_off_after_it_spoke_is_apologised_for_behind_what_it
 
 def test_a_turn_the_transcriber_ends_before_the_voice_is_off_is_answered() -> None:
     story = Story(started(transcriber_ends_turns=True)).answer().run(9_000)
-    story.post(lambda at: ev.SpeechStarted(at, 96)).post(ev.SpeechHeld, 250)
+    story.post(lambda at: ev.SpeechStarted(at, 96)).post(ev.SpeechHeld, 200)
     story.post(lambda at: ev.TurnEnded(at, "What is new?"), 900).post(
         lambda at: ev.SpeechStopped(at, 200), 1_100
     )
@@ -257,7 +256,7 @@ def test_a_model_that_hangs_after_it_spoke_is_given_up_too() -> None:
 def test_a_model_that_hangs_over_a_question_beside_the_agents_speech_is_given_up_too() -> None:
     story = Story(started(transcriber_ends_turns=True)).answer().hear_out()
     story.reply("Once upon a time there was a house. ").say("Tell me a story.").run(2_500)
-    story.reply(hangs=True).say("What was that thing?", ms=200).run(20_000)
+    story.reply(hangs=True).say("What was that thing?", ms=199).run(20_000)
     assert story.said()[-1] == PHRASES.apology
     assert story.heard()[3] == "a: Once upon a time there was a house."
 
@@ -276,7 +275,7 @@ def test_speech_that_cannot_be_rendered_is_apologised_for_and_then_given_up() ->
     story.mute = True
     end = story.answer().end()
     assert end.reason is EndReason.ENGINE_FAILURE
-    assert story.said()[2:] == [PHRASES.apology, PHRASES.apology, PHRASES.goodbye]
+    assert story.said()[2:] == [PHRASES.apology, PHRASES.apology, PHRASES.trouble]
     assert story.heard() == []
 
 

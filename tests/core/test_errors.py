@@ -1,6 +1,7 @@
 """What is raised says what to do about it."""
 
 from pipeline.core.errors import (
+    AllDown,
     BadStream,
     CallMeBackError,
     CarrierError,
@@ -29,6 +30,13 @@ def test_a_fault_of_theirs_says_whether_to_try_again() -> None:
     carrier = CarrierError("timeout", retryable=True, unsure=True, code=20429)
     assert (carrier.detail, carrier.retryable, carrier.unsure, carrier.code) == ("timeout", True, True, 20429)
     assert not CarrierError("gone").unsure
+
+
+def test_that_all_are_down_is_final_and_names_the_last_failure() -> None:
+    assert str(AllDown()) == "every engine is down"
+    down = AllDown(EngineError("busy", retryable=True))
+    assert (down.detail, down.retryable) == ("every engine is down; the last: busy", False)
+    assert isinstance(down, EngineError)
 
 
 def test_they_are_one_tree() -> None:

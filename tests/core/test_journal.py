@@ -33,8 +33,8 @@ EFFECTS = kinds(effects, Effect)
 
 
 def test_the_lists_are_complete() -> None:
-    assert len(EVENTS) == 23
-    assert len(EFFECTS) == 11
+    assert len(EVENTS) == 33
+    assert len(EFFECTS) == 17
 
 
 @pytest.mark.parametrize("kind", EVENTS)

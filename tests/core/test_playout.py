@@ -95,8 +95,11 @@ def test_utterances_unknown_or_cut_change_nothing() -> None:
     playout = Playout()
     playout.queued(7, 1, 400, NOW)
     playout.complete(7)
-    playout.drop(7)
-    playout.reached(1)
+    assert not playout.drop(7)
+    assert not playout.reached(1)
+    playout.protect()
+    assert not playout.protected
+    assert playout.text_of(7) == ""
     assert playout.silent
     assert playout.started is None
 
@@ -135,6 +138,128 @@ def test_what_was_heard_is_the_beginning_of_what_was_said_and_grows(
     text: str, one: int, two: int, complete: bool
 ) -> None:
     less, more = sorted((one, two))
-    heard = [Utterance(1, text, False, False, 4_000, ms, complete).heard for ms in (less, more)]
+    length = 4_000 if complete else None
+    heard = [
+        Utterance(1, text, False, queued_ms=4_000, sent_ms=4_000, heard_ms=ms, length_ms=length).heard
+        for ms in (less, more)
+    ]
+    assert not complete or more < 4_000 or heard[1] == text
     assert text.startswith(heard[1])
     assert heard[1].startswith(heard[0])
+
+
+# -- pausing ---------------------------------------------------------------------------
+
+
+def paused() -> Playout:
+    """Two words of four were proven when it was told to pause."""
+    playout = speaking("One two three four.", 400, 400)
+    playout.reached(1)
+    playout.pause()
+    return playout
+
+
+def test_what_was_paused_and_comes_anew_is_heard_whole() -> None:
+    playout = paused()
+    assert (playout.silent, playout.paused, playout.due) == (False, True, 0)
+    playout.resume(Millis(5_000))
+    playout.queued(1, 3, 400, Millis(5_000))
+    playout.complete(1)
+    assert (playout.paused, playout.due) == (False, 5_400)
+    playout.reached(3)
+    assert playout.silent
+    assert playout.take() == "One two three four."
+
+
+def test_marks_that_come_back_while_it_is_paused_prove_nothing() -> None:
+    """The carrier echoes those of all that it dropped."""
+    playout = paused()
+    assert not playout.reached(2)
+    playout.cut()
+    assert not playout.paused
+    assert playout.take() == "One two"
+
+
+def test_a_chunk_told_of_late_was_taken_back_and_does_not_count_twice() -> None:
+    playout = speaking("One two three four.", 400, complete=False)
+    playout.reached(1)
+    playout.pause()
+    playout.queued(1, 2, 400, NOW)  # handed over just before the pause
+    playout.complete(1)
+    assert not playout.reached(2)
+    playout.cut()
+    assert playout.take() == "One"  # of the 1,140 ms that so many characters take
+
+
+def test_an_utterance_that_fails_while_it_is_paused_ends_with_what_was_heard() -> None:
+    playout = paused()
+    assert playout.drop(1)
+    assert (playout.silent, playout.paused) == (True, True)
+    assert playout.take() == "One two"
+
+
+def test_an_aside_is_waited_for_but_is_no_turn() -> None:
+    playout = Playout()
+    playout.say(1, "Mm-hm.", aside=True)
+    playout.queued(1, 1, 300, NOW)
+    assert (playout.silent, playout.started, playout.text_of(1)) == (False, None, "Mm-hm.")
+    playout.complete(1)
+    playout.reached(1)
+    assert playout.silent
+    assert playout.take() == ""
+    playout.say(2, "Mm-hm.", aside=True)
+    playout.queued(2, 2, 300, NOW)
+    assert not playout.drop(2)
+    playout.reached(2)
+    playout.say(3, "Mm-hm.", aside=True)
+    playout.queued(3, 3, 300, NOW)
+    playout.complete(3)
+    playout.cut()
+    assert playout.take() == ""
+
+
+def test_protecting_covers_what_is_still_to_be_heard() -> None:
+    playout = speaking("One.", 100, complete=False)
+    assert not playout.protected
+    playout.protect()
+    assert playout.protected
+
+
+def test_a_mark_tells_whether_the_models_own_words_were_heard() -> None:
+    playout = Playout()
+    playout.say(1, "Sorry?")
+    playout.say(2, "It is a house.", written=True)
+    for number in (1, 2):
+        playout.queued(number, number, 300, NOW)
+        playout.complete(number)
+    assert [playout.reached(1), playout.reached(2), playout.reached(3)] == [False, True, False]
+
+
+@given(st.lists(st.integers(1, 600), min_size=1, max_size=8), st.data())
+def test_however_often_it_is_paused_it_is_heard_whole_in_the_end(
+    chunks: list[int], data: st.DataObject
+) -> None:
+    """What the mouth keeps is what no mark has come back for."""
+    playout, number = Playout(), 0
+    playout.say(1, "One two three four five six.")
+    left = list(chunks)
+    while left:
+        sent = []
+        for ms in left:
+            number += 1
+            playout.queued(1, number, ms, NOW)
+            sent.append((number, ms))
+        playout.complete(1)
+        reached = data.draw(st.integers(0, len(sent)))
+        for chunk, _ in sent[:reached]:
+            playout.reached(chunk)
+        left = [ms for _, ms in sent[reached:]]
+        if left and data.draw(st.booleans()):
+            playout.pause()
+            playout.resume(NOW)
+        elif left:
+            for chunk, _ in sent[reached:]:
+                playout.reached(chunk)
+            left = []
+    assert playout.silent
+    assert playout.take() == "One two three four five six."

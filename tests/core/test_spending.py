@@ -82,7 +82,7 @@ def test_without_prices_nothing_is_to_be_bought() -> None:
     assert free.next_second is None
     assert free.cutoff == ANSWER + 900_000
     assert free.price_of("tts", "char", 9) == 0
-    assert free.use("tts", "char", 9, ANSWER) == []
+    assert free.use("tts", TTS.model, "char", 9, ANSWER) == []
 
 
 def test_by_the_minute_only_and_by_the_second_only() -> None:
@@ -143,9 +143,10 @@ def test_before_the_answer_time_counts_as_none() -> None:
 
 def test_usage_is_charged_in_its_second() -> None:
     running = spending()
-    (charge,) = running.use("tts", "char", 10, Millis(ANSWER + 4_500))
+    (charge,) = running.use("tts", TTS.model, "char", 10, Millis(ANSWER + 4_500))
     assert (charge.line, charge.to_qty, charge.nano, charge.second) == (TTS.line, 10, 150_000, 4)
-    assert running.use("tts", "char", 0, ANSWER) == []
+    assert running.use("tts", TTS.model, "char", 0, ANSWER) == []
+    assert running.use("tts", "", "char", 10, ANSWER) == []
 
 
 @pytest.mark.parametrize(

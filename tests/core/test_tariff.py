@@ -74,8 +74,10 @@ def test_a_book_finds_prices_by_service_by_unit_and_by_line() -> None:
     book = PriceBook(PRICES)
     assert list(book) == list(PRICES)
     assert book.of("llm") == (LLM_IN, LLM_OUT)
-    assert book.find("llm", "token_out") is LLM_OUT
-    assert book.find("llm", "token_cached") is None
+    assert book.find("llm", "mind", "token_out") is LLM_OUT
+    assert book.find("llm", "mind", "token_cached") is None
+    assert book.find("llm", "other", "token_out") is None
+    assert book.models("llm") == ("mind",)
     assert book.line("stt:ear:second") is STT
     assert AMD.line == "amd:detect:call"
     assert CARRIER in book.of("carrier")

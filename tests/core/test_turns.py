@@ -69,7 +69,7 @@ def test_a_transcribers_own_end_of_turn_may_come_before_the_voice_is_seen_to_sto
     """Its answer would be taken for something muttered while the agent spoke."""
     caller = turn()
     caller.voice_on(Millis(5_000))
-    caller.whole(" Yes. ", Millis(5_600))
+    caller.over(" Yes. ", Millis(5_600))
     assert caller.take() == Said("Yes.", Millis(5_000), Millis(5_600))
 
 
@@ -77,7 +77,72 @@ def test_a_transcribers_own_end_of_turn_after_the_voice_stopped() -> None:
     caller = turn()
     caller.voice_on(Millis(5_000))
     caller.voice_off(Millis(5_500), text_follows=False)
-    caller.whole("Yes.", Millis(5_900))
+    caller.over("Yes.", Millis(5_900))
     assert caller.take() == Said("Yes.", Millis(5_000), Millis(5_500))
-    caller.whole("No voice was seen.", Millis(8_000))
+    caller.over("No voice was seen.", Millis(8_000))
     assert caller.take() == Said("No voice was seen.", Millis(8_000), Millis(8_000))
+
+
+def test_words_of_a_transcriber_before_are_part_of_the_turn_that_another_one_ends() -> None:
+    caller = turn()
+    caller.voice_on(Millis(5_000))
+    caller.segment("I was thinking", Millis(5_900))
+    assert caller.with_rest(" of you. ") == "I was thinking of you."
+    caller.over(" of you. ", Millis(6_600))
+    assert caller.take().text == "I was thinking of you."
+    assert caller.with_rest("") == ""
+
+
+def test_a_turn_that_sounds_cut_off_is_waited_for_longer() -> None:
+    caller = CallerTurn(Limits(end_of_turn_ms=500, unfinished_ms=1_200))
+    caller.voice_on(Millis(1_000))
+    caller.voice_off(Millis(2_000), text_follows=True)
+    caller.segment("I would like to, because", Millis(2_300))
+    assert caller.due == 3_200
+    caller.voice_on(Millis(2_900))
+    caller.voice_off(Millis(3_900), text_follows=True)
+    caller.segment("it rains.", Millis(4_100))
+    assert caller.due == 4_400
+    caller.take()
+    assert not caller.unfinished
+
+
+def test_a_turn_is_settled_when_the_voice_is_off_and_all_its_words_are_there() -> None:
+    caller = turn()
+    assert not caller.settled
+    caller.voice_on(Millis(1_000))
+    caller.voice_off(Millis(2_000), text_follows=True)
+    assert not caller.settled
+    caller.segment("Yes.", Millis(2_200))
+    assert caller.settled
+    caller.voice_on(Millis(2_300))
+    assert not caller.settled
+
+
+def test_a_barge_in_is_a_voice_that_held_and_a_lull_says_how_long_it_had_been_on() -> None:
+    caller = turn()
+    caller.hold()
+    caller.fade(Millis(900))
+    assert (caller.held, caller.barged, caller.lull) == (False, False, None)
+    caller.voice_on(Millis(1_000))
+    caller.hold()
+    assert (caller.held, caller.barged, caller.lull) == (True, True, None)
+    caller.fade(Millis(1_400))
+    assert (caller.held, caller.barged, caller.lull) == (False, True, 400)
+    caller.go_on()
+    assert (caller.held, caller.lull) == (True, None)
+    caller.voice_off(Millis(2_500), text_follows=False)
+    assert (caller.held, caller.barged, caller.lull) == (False, True, 1_500)
+    caller.take()
+    assert not caller.barged
+
+
+def test_a_voice_that_faded_and_never_came_back_was_as_long_as_it_was_when_it_faded() -> None:
+    caller = turn()
+    caller.voice_on(Millis(1_000))
+    caller.hold()
+    caller.fade(Millis(1_400))
+    caller.voice_off(Millis(1_405), text_follows=True)
+    assert caller.lull == 400
+    caller.voice_on(Millis(2_000))
+    assert caller.lull is None

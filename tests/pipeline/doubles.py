@@ -79,8 +79,8 @@ class WatchedTranscriber:
     doors: Doors
 
     @property
-    def model(self) -> str:
-        return self.inner.model
+    def models(self) -> tuple[str, ...]:
+        return self.inner.models
 
     @property
     def ends_turns(self) -> bool:
@@ -96,8 +96,8 @@ class WatchedThinker:
     doors: Doors
 
     @property
-    def model(self) -> str:
-        return self.inner.model
+    def models(self) -> tuple[str, ...]:
+        return self.inner.models
 
     def reply(
         self, messages: Sequence[Message], *, max_tokens: int, temperature: float
@@ -111,8 +111,8 @@ class WatchedSpeaker:
     doors: Doors
 
     @property
-    def model(self) -> str:
-        return self.inner.model
+    def models(self) -> tuple[str, ...]:
+        return self.inner.models
 
     def open(self, voice: str) -> AbstractAsyncContextManager[Voice]:
         return self.doors.through(self.inner.open(voice))
@@ -141,7 +141,7 @@ class DeadTranscriber:
     times: int = 1_000_000
     dies_after: float | None = None
     tried: int = 0
-    model: str = "ear"
+    models: tuple[str, ...] = ("ear",)
     ends_turns: bool = False
 
     @asynccontextmanager
@@ -175,7 +175,7 @@ class DyingEar:
 class DeadThinker:
     """Fails before it has written anything."""
 
-    model: str = "mind"
+    models: tuple[str, ...] = ("mind",)
     asked: int = 0
 
     @asynccontextmanager
@@ -196,8 +196,8 @@ class DeadSpeaker:
     tried: int = 0
 
     @property
-    def model(self) -> str:
-        return self.script.model
+    def models(self) -> tuple[str, ...]:
+        return self.script.models
 
     @asynccontextmanager
     async def open(self, voice: str) -> AsyncIterator[Voice]:

@@ -24,7 +24,7 @@ from pipeline.core.effects import Effect, Message
 from pipeline.core.errors import CarrierError
 from pipeline.core.events import CallStarted, EndReason, Event
 from pipeline.core.money import Millis
-from pipeline.engines.base import Speaker, Thinker, Transcriber
+from pipeline.engines.base import Speaker, Thinker, Transcriber, VoiceActivity
 from pipeline.engines.scripted import (
     Answer,
     LoudnessActivity,
@@ -70,20 +70,28 @@ def line(*parts: float | bytes) -> bytes:
 
 
 class Phone(Handset):
-    """A handset that remembers what reached it, and when."""
+    """A handset that remembers what reached it and when, and when which chunk began to play."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self._time = clock
         self.arrived: list[tuple[Millis, int, bytes]] = []
         self.clears: list[Millis] = []
+        self.begins: dict[int, float] = {}
+        self._plays_until = 0.0
 
     def play(self, chunk: int, mulaw: bytes) -> None:
+        now = self._time.seconds()
         self.arrived.append((self._time.millis(), chunk, mulaw))
+        self.begins[chunk] = 1000 * max(now, self._plays_until)
+        self._plays_until = max(now, self._plays_until) + len(mulaw) / (1000 * BYTES_A_MS)
         super().play(chunk, mulaw)
 
     def clear(self) -> None:
-        self.clears.append(self._time.millis())
+        now = self._time.millis()
+        self.clears.append(now)
+        self.begins = {chunk: begins for chunk, begins in self.begins.items() if begins <= now}
+        self._plays_until = 0.0
         super().clear()
 
 
@@ -134,6 +142,7 @@ class Stage:
     start: CallStarted = field(default_factory=core_started)
     hears: Sequence[str | Stretch] = ()
     answers: Sequence[str | Answer] | Callable[[Sequence[Message]], str | Answer] = ()
+    voice_activity: VoiceActivity | None = None
     transcriber: Transcriber | None = None
     thinker: Thinker | None = None
     speaker: Speaker | None = None
@@ -148,7 +157,7 @@ class Stage:
 
     def engines(self) -> Engines:
         return Engines(
-            LoudnessActivity(),
+            self.voice_activity or LoudnessActivity(),
             self.transcriber or ScriptedTranscriber(self.hears, delay_ms=100, model="ear"),
             self.thinker or ScriptedThinker(self.answers, first_ms=203, piece_ms=23, model="mind"),
             self.speaker or ScriptedSpeaker(first_ms=81, model="voice"),

@@ -1,18 +1,25 @@
-"""A mouth on its own, with a wire to listen at: for its tests."""
+"""A mouth on its own, with a wire or a carrier to listen at: for its tests."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import random
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from pipeline.clips import Clips
 from pipeline.clock import Clock, run_virtual
-from pipeline.core.events import Event
+from pipeline.core.events import AudioQueued, Event
 from pipeline.core.money import Millis
-from pipeline.engines.base import Speaker
+from pipeline.engines.base import Speaker, Voice
 from pipeline.engines.scripted import ScriptedSpeaker
 from pipeline.mouth import Mouth
+
+V = TypeVar("V", bound=Event)
+BYTES_A_MS = 8
 
 
 @dataclass
@@ -37,13 +44,88 @@ class Wire:
 
 
 @dataclass
+class Playing:
+    """A chunk in the carrier's buffer: when it begins to play, and what happens when it has played."""
+
+    begins: float
+    chunk: int
+    sound: bytes
+    over: asyncio.TimerHandle
+
+
+@dataclass
+class Carrier(Wire):
+    """A line with the buffer behind it: plays in order, echoes marks `back_s` later, and those of a clear."""
+
+    back_s: float = 0.0
+    mouth: Mouth | None = None
+    heard: list[tuple[int, bytes]] = field(default_factory=list)
+    """What was truly played: of each chunk as much as was."""
+    _buffer: deque[Playing] = field(default_factory=deque)
+    _free_at: float = 0.0
+
+    def play(self, chunk: int, mulaw: bytes) -> None:
+        super().play(chunk, mulaw)
+        begins = max(self._free_at, self.clock.seconds())
+        self._free_at = begins + len(mulaw) / (1000 * BYTES_A_MS)
+        over = asyncio.get_running_loop().call_at(self._free_at, self._played)
+        self._buffer.append(Playing(begins, chunk, mulaw, over))
+
+    def clear(self) -> None:
+        super().clear()
+        self._free_at = 0.0
+        dropped, self._buffer = self._buffer, deque()
+        for part in dropped:
+            part.over.cancel()
+            size = max(0, round((self.clock.seconds() - part.begins) * 1000 * BYTES_A_MS))
+            if size:
+                self.heard.append((part.chunk, part.sound[:size]))
+            self._echo(part.chunk)
+
+    @property
+    def ahead_s(self) -> float:
+        """So much is still to be played."""
+        return max(0.0, self._free_at - self.clock.seconds())
+
+    def _played(self) -> None:
+        part = self._buffer.popleft()
+        self.heard.append((part.chunk, part.sound))
+        self._echo(part.chunk)
+
+    def _echo(self, chunk: int) -> None:
+        assert self.mouth is not None
+        if self.back_s:
+            asyncio.get_running_loop().call_later(self.back_s, self.mouth.played, chunk)
+        else:
+            self.mouth.played(chunk)
+
+
+@dataclass
 class Scene:
     mouth: Mouth
     wire: Wire
     posted: list[Event]
 
-    def posts(self, kind: type[Event]) -> list[Event]:
+    def posts(self, kind: type[V]) -> list[V]:
         return [event for event in self.posted if isinstance(event, kind)]
+
+    def of(self, utterance: int) -> list[Event]:
+        return [event for event in self.posted if getattr(event, "utterance", 0) == utterance]
+
+    @property
+    def carrier(self) -> Carrier:
+        assert isinstance(self.wire, Carrier)
+        return self.wire
+
+    @property
+    def heard(self) -> list[tuple[int, bytes]]:
+        """What was played, with the utterance it belongs to."""
+        whose = {event.chunk: event.utterance for event in self.posts(AudioQueued)}
+        return [(whose[chunk], sound) for chunk, sound in self.carrier.heard]
+
+
+def carrier(back_s: float = 0.0) -> Callable[[Clock], Carrier]:
+    return lambda clock: Carrier(clock, back_s=back_s)
 
 
 def scene(
@@ -52,6 +134,8 @@ def scene(
     *,
     clips: Clips | None = None,
     attached: bool = True,
+    line: Callable[[Clock], Wire] = Wire,
+    silence_ms: Callable[[], int] = lambda: -1,
 ) -> Scene:
     """Run a mouth and a script beside it, in virtual time, until the script is over."""
 
@@ -62,8 +146,11 @@ def scene(
         def post(event: Callable[[Millis], Event]) -> None:
             posted.append(event(clock.millis()))
 
-        mouth = Mouth(speaker or ScriptedSpeaker(), "nora", Clips() if clips is None else clips, clock, post)
-        played = Scene(mouth, Wire(clock), posted)
+        engine, kept = speaker or ScriptedSpeaker(), Clips() if clips is None else clips
+        mouth = Mouth(engine, "nora", kept, clock, post, silence_ms)
+        played = Scene(mouth, line(clock), posted)
+        if isinstance(played.wire, Carrier):
+            played.wire.mouth = mouth
         if attached:
             mouth.attach(played.wire)
         async with asyncio.TaskGroup() as tasks:
@@ -83,6 +170,42 @@ def saying(*texts: str, wait: float = 60.0) -> Callable[[Scene], Awaitable[None]
         await asyncio.sleep(wait)
 
     return script
+
+
+@dataclass(frozen=True)
+class Murmur:
+    """Speaks noise of which no stretch is like another, so that each byte heard says where it belongs.
+
+    Pieces of `piece_bytes` come `piece_ms` apart, the first after `first_ms`.
+    """
+
+    first_ms: int = 0
+    piece_ms: int = 0
+    piece_bytes: int = 1_600
+    models: tuple[str, ...] = ("murmur",)
+
+    @asynccontextmanager
+    async def open(self, voice: str) -> AsyncIterator[Voice]:
+        yield MurmurVoice(self)
+
+
+@dataclass(frozen=True)
+class MurmurVoice:
+    script: Murmur
+    model: str = "murmur"
+
+    async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
+        sound = murmured(text)
+        await asyncio.sleep(self.script.first_ms / 1000)
+        for start in range(0, len(sound), self.script.piece_bytes):
+            if start:
+                await asyncio.sleep(self.script.piece_ms / 1000)
+            yield sound[start : start + self.script.piece_bytes]
+
+
+def murmured(text: str) -> bytes:
+    """60 ms a character."""
+    return random.Random(text).randbytes(len(text) * 60 * BYTES_A_MS)
 
 
 def rendered(text: str) -> bytes:

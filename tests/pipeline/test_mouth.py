@@ -10,7 +10,8 @@ from pipeline.clips import Clips
 from pipeline.core import events as ev
 from pipeline.core.money import Millis
 from pipeline.engines.scripted import ScriptedSpeaker
-from pipeline.mouth import AHEAD_S, BYTES_PER_S, CHUNK_BYTES
+from pipeline.outgoing import BYTES_PER_S, CHUNK_BYTES
+from pipeline.pacer import AHEAD_S
 from tests.pipeline.scene import Scene, rendered, saying, scene
 
 LONG = "This sentence goes on for a good while, " * 6
@@ -39,8 +40,9 @@ def test_a_chunk_is_at_most_400_ms_and_is_told_with_its_length_and_digest() -> N
 def test_an_utterance_is_over_only_after_all_its_sound() -> None:
     played = scene(saying("First.", LONG))
     for number, text in ((1, "First."), (2, LONG)):
-        events = [event for event in played.posted if getattr(event, "utterance", 0) == number]
-        *chunks, last = events
+        bought, audible, *chunks, last = played.of(number)
+        assert bought == ev.SpeechBought(bought.at, number, "scripted")
+        assert isinstance(audible, ev.Audible)
         assert last == ev.UtteranceQueued(last.at, number, len(rendered(text)) // 8)
         assert all(isinstance(event, ev.AudioQueued) for event in chunks)
         assert (
@@ -50,7 +52,10 @@ def test_an_utterance_is_over_only_after_all_its_sound() -> None:
 
 def test_an_utterance_without_sound_is_over_at_once() -> None:
     played = scene(saying("..."), ScriptedSpeaker(silent=True))
-    assert [type(event) for event in played.posted] == [ev.UtteranceQueued]
+    assert played.posted == [
+        ev.SpeechBought(Millis(0), 1, "scripted"),
+        ev.UtteranceQueued(Millis(0), 1, 0),
+    ]
 
 
 @pytest.mark.parametrize("clipped", [False, True])
@@ -151,7 +156,7 @@ def test_hush_without_a_line_or_a_word_is_harmless() -> None:
         await asyncio.sleep(5)
 
     played = scene(script, attached=False)
-    assert (played.posted, played.wire.cleared) == ([], [])
+    assert (played.posted, played.wire.cleared) == ([ev.SpeechSkipped(Millis(0), 1)], [])
 
 
 # -- phrases -----------------------------------------------------------------------------

@@ -22,7 +22,7 @@ class OddSpeaker:
     hangs_on: str = ""
     breaks_at: str = ""
     shut: int = 0
-    model: str = "odd"
+    models: tuple[str, ...] = ("odd",)
     opened: int = 0
     closed: list[str] = field(default_factory=list)
 
@@ -37,6 +37,7 @@ class OddSpeaker:
 @dataclass
 class OddVoice:
     odd: OddSpeaker
+    model: str = "odd"
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         try:
@@ -88,6 +89,8 @@ def test_a_bug_while_preparing_is_no_failure_of_the_call() -> None:
         await asyncio.sleep(1)
 
     assert [type(event) for event in scene(script, OddSpeaker(breaks_at="Bad.")).posted] == [
+        ev.SpeechBought,
+        ev.Audible,
         ev.AudioQueued,
         ev.UtteranceQueued,
     ]

@@ -67,7 +67,7 @@ def test_a_transcriber_that_dies_in_mid_call_ends_it() -> None:
     played = act(Stage(transcriber=dead))
     assert [event.at for event in failures(played, "stt")][:3] == [8_000, 8_500, 9_500]
     assert dead.tried < 8, "also while it says goodbye"
-    assert played.heard()[-1].endswith(PHRASES.goodbye)
+    assert played.heard()[-1].endswith(PHRASES.trouble)
     assert played.ended.reason is EndReason.ENGINE_FAILURE
 
 
@@ -85,7 +85,7 @@ class OddTranscriber:
     first: Exception | None = None
     opened: int = 0
     fed: list[bytes] = field(default_factory=list)
-    model: str = "ear"
+    models: tuple[str, ...] = ("ear",)
     ends_turns: bool = False
 
     @asynccontextmanager
@@ -105,7 +105,7 @@ class OddEar:
     def voice(self, speaking: bool) -> None: ...
 
     async def heard(self) -> AsyncGenerator[Hearing, None]:
-        yield Used(1)
+        yield Used("ear", 1)
         yield Segment("Hello?")
         if self.first and self.script.first is not None:
             raise self.script.first
@@ -157,7 +157,7 @@ def test_a_model_that_fails_three_times_ends_the_call_politely() -> None:
     dead = DeadThinker()
     played = act(Stage(hears=["Hello."] * 3, thinker=dead), line(GREETED_S, TURN * 3))
     assert dead.asked == 3
-    assert played.said()[2:] == [PHRASES.apology, PHRASES.apology, PHRASES.goodbye]
+    assert played.said()[2:] == [PHRASES.apology, PHRASES.apology, PHRASES.trouble]
     assert played.ended.reason is EndReason.ENGINE_FAILURE
     assert not [charge for charge in played.all(fx.Charge) if charge.line == LLM_IN.line]
 
@@ -175,6 +175,7 @@ def test_a_model_that_never_answers_is_given_up_on() -> None:
 @dataclass
 class BrokenReply:
     tokens: Tokens
+    model: str = "mind"
 
     async def pieces(self) -> AsyncGenerator[str, None]:
         yield "One. "
@@ -183,7 +184,7 @@ class BrokenReply:
 
 @dataclass
 class BrokenThinker:
-    model: str = "mind"
+    models: tuple[str, ...] = ("mind",)
 
     @asynccontextmanager
     async def reply(
@@ -236,7 +237,7 @@ def test_phrases_rendered_before_are_spoken_when_the_speaker_cannot_be_opened() 
     assert played.arrived[0] <= 20
     assert "Hi." in played.said()
     assert not [one for one in played.heard() if "Hi." in one]
-    assert PHRASES.goodbye in played.heard()[-1]
+    assert PHRASES.trouble in played.heard()[-1]
     assert len(failures(played, "tts")) == 3, "only what nobody had rendered"
 
 
@@ -255,7 +256,7 @@ def test_with_all_three_engines_dead_the_call_still_ends_by_itself() -> None:
     played = act(stage, line(1.0, TURN * 4))
     assert played.ended.reason is EndReason.ENGINE_FAILURE
     assert played.around.hang_ups == 1
-    assert played.said()[-1] == PHRASES.goodbye
+    assert played.said()[-1] == PHRASES.trouble
     assert played.ended.seconds < 15
     assert {event.service for event in played.events(ev.EngineFailed)} == {"stt", "tts"}
 
@@ -267,7 +268,7 @@ def test_with_phrases_in_stock_it_ends_politely_with_all_three_dead() -> None:
         clips=clips, transcriber=DeadTranscriber(dies_after=4.0), thinker=DeadThinker(), speaker=DeadSpeaker()
     )
     played = act(stage)
-    assert played.heard()[-1] == f"a: {PHRASES.goodbye}"
+    assert played.heard()[-1] == f"a: {PHRASES.trouble}"
     assert played.ended.reason is EndReason.ENGINE_FAILURE
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.events import EndReason
 from pipeline.core.journal import effect_line, event_line
-from pipeline.core.money import Millis
+from pipeline.core.money import Millis, Nanos
 from pipeline.engines.scripted import Answer
 from pipeline.replay import rerun
-from pipeline.timeline import Entry, TurnLatency, entries, latencies
+from pipeline.timeline import Entry, entries, latencies
 from tests.core.story import PHRASES, minutes_paid, started
 from tests.pipeline.doubles import DeadTranscriber
-from tests.pipeline.rig import RING_MS, Stage, act, line, speech
+from tests.pipeline.rig import Stage, act, line, speech
 
 ANSWER = "Not much here, it has been a quiet week. And what about you, how was yours?"
 
@@ -23,6 +24,7 @@ def test_a_conversation_reads_as_one() -> None:
     assert told[0] == Entry(started().at, "carrier", "dialling for nora")
     story = [f"{entry.actor}: {entry.text}" for entry in told]
     wanted = [
+        "caller: is listened to by ear",
         "carrier: answered",
         "money: carrier:voice:second 0..60: 0.014",
         "carrier: sound connected",
@@ -33,6 +35,7 @@ def test_a_conversation_reads_as_one() -> None:
         "caller: turn 1: What is new?",
         "agent: thinks (reply 1)",
         "agent: says: Not much here, it has been a quiet week.",
+        "agent: stops, and waits for what the voice was",
         "agent: stops speaking",
         "caller: turn 3: Wait, stop.",
         "carrier: sound disconnected",
@@ -85,16 +88,15 @@ def test_an_unanswered_call_is_told_as_such() -> None:
     assert [entry.text for entry in entries(lines)][-1] == "ended (unanswered), 0.00 in all"
 
 
-def test_latencies_are_counted_from_the_last_voiced_sound() -> None:
+def test_latencies_are_those_of_the_turns_that_were_answered() -> None:
     stage = Stage(hears=["What is new?", "And then?"], answers=["Not much.", "Nothing."], stays=3.0)
     played = act(stage, line(4.0, speech(1.0), 4.0, speech(1.0), 4.0))
     first, second = latencies(played.lines)
     assert (first.said, second.said) == ("What is new?", "And then?")
-    silence = started().limits.end_of_turn_ms
-    for turn in (first, second):
-        assert turn == TurnLatency(turn.said, silence, silence + 203, turn.first_audio)
-        assert 0 <= turn.first_audio - turn.first_token - 81 <= 30
-    assert played.arrived[-1] > RING_MS
+    assert [first.timed, second.timed] == played.all(fx.TurnTimed)
+    told = [entry.text for entry in entries(played.lines)]
+    for turn in (first.timed, second.timed):
+        assert f"answered turn {turn.index} in {turn.audible_ms} ms" in told
 
 
 def test_a_reply_nobody_waited_for_has_no_latency() -> None:
@@ -103,3 +105,28 @@ def test_a_reply_nobody_waited_for_has_no_latency() -> None:
     found = latencies(act(stage, line(4.0, speech(1.0), 2.0, speech(0.8), 4.0)).lines)
     assert [turn.said for turn in found] == ["Are you there?"]
     assert latencies([]) == []
+
+
+def test_each_new_turn_of_a_call_has_its_line() -> None:
+    """Beeps, guesses, second thoughts, keys and ends, as a person would put them."""
+    at = Millis(5)
+    told = {
+        ev.TurnLikelyEnded(at, "I think"): ("caller", "is probably done: I think"),
+        ev.TurnResumed(at): ("caller", "goes on"),
+        ev.BeepHeard(at): ("carrier", "a beep"),
+        ev.ReplyEndsCall(at, 1): ("agent", "wants to end the call"),
+        ev.Listening(at, "flux", True): ("caller", "is listened to by flux"),
+    }
+    for event, line_of_it in told.items():
+        (entry,) = entries([event_line(event)])
+        assert (entry.actor, entry.text) == line_of_it
+    made = {
+        fx.Resume(): ("agent", "speaks on"),
+        fx.ListenForBeep(): ("agent", "waits for the machine's beep"),
+        fx.OptedOut("voice"): ("caller", "wants no more calls (by voice)"),
+        fx.EagerSettled(3, True, Nanos(2_500_000)): ("money", "reply 3, begun early, was used: 0.0025"),
+        fx.EagerSettled(3, False, Nanos(0)): ("money", "reply 3, begun early, was dropped: 0.00"),
+    }
+    for effect, line_of_it in made.items():
+        (entry,) = entries([event_line(ev.Tick(at)), effect_line(effect)])
+        assert (entry.actor, entry.text) == line_of_it

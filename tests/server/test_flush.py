@@ -116,12 +116,12 @@ async def test_charges_and_turns_of_a_second_go_in_one_transaction(
     account = opened(flush, tmp_path, fenced)
     for charge in charges(1, 3):
         flush.charge(account, charge)
-    account.turns.append(TurnTaken(0, "agent", "Hello.", Millis(0), Millis(900)))
+    account.notes.append(TurnTaken(0, "agent", "Hello.", Millis(0), Millis(900)))
     await flush.once()
     assert await written(database) == (3, 3)
     async with database.read() as tx:
         assert [turn.text for turn in await turns.of_call(tx, CALL)] == ["Hello."]
-    assert (account.charges, account.turns, fenced) == ([], [], [])
+    assert (account.charges, account.notes, fenced) == ([], [], [])
     account.journal.close()
 
 
@@ -200,13 +200,13 @@ async def test_a_turn_the_database_will_not_store_does_not_stop_the_other_calls(
     flush = Flush(database, Clock(), News(), "n")
     good = opened(flush, tmp_path, [])
     poisoned = Account("d" * 32, 1, JournalFile(tmp_path / "d.journal"))
-    poisoned.turns.append(TurnTaken(0, "agent", "half an emoji \ud83d", Millis(0), Millis(900)))
+    poisoned.notes.append(TurnTaken(0, "agent", "half an emoji \ud83d", Millis(0), Millis(900)))
     flush.open(poisoned, Watcher([]))
     for charge in charges(1, 2):
         flush.charge(good, charge)
     await flush.once()
     assert await written(database) == (2, 2)
-    assert poisoned.turns
+    assert poisoned.notes
     good.journal.close()
     poisoned.journal.close()
 

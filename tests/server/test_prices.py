@@ -6,17 +6,17 @@ from typing import Literal
 
 import pytest
 
-from pipeline.engines.loading import Chosen, LocalModels
+from pipeline.engines.loading import Chosen, EngineLoader
 from server.prices import models
 from server.settings import Settings
 
 
 @pytest.mark.parametrize("name", ["local", "scripted"])
 async def test_the_models_estimated_are_those_of_the_engines(name: Literal["local", "scripted"]) -> None:
-    settings = Settings(stt_engine=name, llm_engine=name, tts_engine=name)
+    settings = Settings(stt_engine=(name,), llm_engine=(name,), tts_engine=(name,))
     named = models(settings)
-    async with LocalModels(Chosen(name, name, name)).open() as engines:
-        assert (engines.transcriber.model, engines.thinker.model, engines.speaker.model) == (
+    async with EngineLoader(Chosen((name,), (name,), (name,))).open() as engines:
+        assert (engines.transcriber.models[0], engines.thinker.models[0], engines.speaker.models[0]) == (
             named["stt"],
             named["llm"],
             named["tts"],

@@ -180,7 +180,12 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+MODEL = "companion"
+
+
 class CompanionReply:
+    model = MODEL
+
     def __init__(self, text: str, prompt: int, max_tokens: int) -> None:
         self._text = text
         self._prompt = prompt
@@ -206,8 +211,8 @@ class Companion:
     """The rule-based model for every call of the process; it holds nothing between replies."""
 
     @property
-    def model(self) -> str:
-        return "companion"
+    def models(self) -> tuple[str, ...]:
+        return (MODEL,)
 
     @asynccontextmanager
     async def reply(

@@ -28,6 +28,7 @@ from pipeline.engines.local.weights import HIBARI
 if TYPE_CHECKING:
     import hibari
 
+MODEL = "hibari"
 RATE = 24_000
 SEED = 0
 
@@ -177,6 +178,8 @@ def _cut(sentence: str) -> Sequence[str]:
 class HibariVoice:
     """One persona's voice in one call."""
 
+    model = MODEL
+
     def __init__(self, model: HibariModel, worker: Worker, timbre: Timbre) -> None:
         self._model = model
         self._worker = worker
@@ -202,8 +205,8 @@ class HibariSpeaker:
         self._worker = worker
 
     @property
-    def model(self) -> str:
-        return "hibari"
+    def models(self) -> tuple[str, ...]:
+        return (MODEL,)
 
     @asynccontextmanager
     async def open(self, voice: str) -> AsyncIterator[HibariVoice]:

@@ -26,6 +26,7 @@ from pipeline.engines.local.beside import beside
 from pipeline.engines.local.pool import Worker
 from pipeline.engines.local.weights import verified
 
+MODEL = "smollm2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
@@ -85,6 +86,8 @@ def compiled(messages: Sequence[Message]) -> list[dict[str, str]]:
 
 class SmolReply:
     """One reply, filled from the worker's thread."""
+
+    model = MODEL
 
     def __init__(self, prompt: int) -> None:
         self._loop = asyncio.get_running_loop()
@@ -160,8 +163,8 @@ class SmolThinker:
         self._worker = worker
 
     @property
-    def model(self) -> str:
-        return "smollm2"
+    def models(self) -> tuple[str, ...]:
+        return (MODEL,)
 
     @asynccontextmanager
     async def reply(

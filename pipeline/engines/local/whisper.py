@@ -29,6 +29,8 @@ from pipeline.engines.local.weights import WHISPER, WHISPER_VOCABULARY
 if TYPE_CHECKING:
     import ctranslate2
 
+MODEL = "whisper-tiny.en"
+
 WINDOW_SECONDS = 10.0
 """Shortest window: below it the model loops, and 30 s (what it was trained on) cost four times as much."""
 TAIL_SECONDS = 2.0
@@ -199,8 +201,8 @@ class WhisperTranscriber:
         self._worker = worker
 
     @property
-    def model(self) -> str:
-        return "whisper-tiny.en"
+    def models(self) -> tuple[str, ...]:
+        return (MODEL,)
 
     @property
     def ends_turns(self) -> bool:

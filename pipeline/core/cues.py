@@ -1,0 +1,450 @@
+"""What a caller's words mean for the course of the call, apart from their content.
+
+Each cue is a predicate on the words of one turn, transcribed with punctuation or without. What follows
+from a cue is decided where it is asked for. English only; a cue in doubt is no cue.
+
+Long because most of it is tables of phrases.
+"""
+
+from __future__ import annotations
+
+import re
+
+_APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "`": "'"})
+_BREAK = re.compile(r"\s*(?:[.,;:!…]|--?(?=\s|$)|[–—])+(?:\s*[.,;:!…–—])*\s*")
+_UNHEARD = re.compile(r"[^\w\s'|?-]")
+
+
+def _clauses(text: str) -> str:
+    """Lower case, words apart by one space, a `|` where punctuation was and a `?` where a question ends."""
+    lowered = " ".join(text.translate(_APOSTROPHES).lower().split())
+    marked = _BREAK.sub(" | ", re.sub(r"\?[?!.]*", " ? ", lowered))
+    words = " ".join(_UNHEARD.sub(" ", marked).split())
+    return re.sub(r"(?:\| )*([?|])(?: \|)*", r"\1", words).strip(" |")
+
+
+def _words(text: str) -> str:
+    """The words alone."""
+    return " ".join(re.sub("[|?]", " ", _clauses(text)).split())
+
+
+def _any(*phrases: str) -> str:
+    return f"(?:{'|'.join(phrases)})"
+
+
+# -- taking leave ----------------------------------------------------------------------
+
+_SOON = _any(
+    "later",
+    "soon",
+    "tomorrow",
+    "tonight",
+    "next time",
+    "again(?: soon)?",
+    "then",
+    "around",
+    "in a bit",
+    "another time",
+    "(?:on |next )?(?:mon|tues|wednes|thurs|fri|satur|sun)day",
+    "next week",
+    "in the morning",
+)
+_PART = _any(
+    r"go(?: now)?",
+    "be going",
+    "get going",
+    "run",
+    "leave",
+    "hang up",
+    "head out",
+    "head off",
+    "be off",
+    "bounce",
+    "dash",
+    "jet",
+    "take off",
+    "sign off",
+    "get off(?: the phone)?",
+    "get back to (?:work|it)",
+    "go to (?:bed|sleep)",
+    "get (?:some sleep|ready)",
+    "let you go",
+    "end (?:the|this) call",
+    "say good ?bye",
+    "go back to work",
+)
+_HAVE_TO = _any(
+    r"(?:i|we)(?:'ve| have)? ?(?:really |just |do |actually )*(?:gotta|got to|have to|need to|must)",
+    r"(?:i|we)(?: really| probably)?(?:'d| had)? (?:really |probably )?better",
+    r"i(?: really| probably)? (?:should|ought to)(?: really| probably)?",
+    r"(?:i'm|i am|we're|we are) (?:gonna|going to|about to)(?: have to)?",
+    r"(?:i|we)'ll (?:have to )?(?:just )?",
+    r"i (?:just )?(?:want|wanted|wanna)(?: to)?",
+    r"let me",
+)
+_ASIDE = r"(?: (?:now|then|here|though|soon|everyone|right now))*"
+# Said anywhere at the end they take leave, whatever came before.
+_BYE = _any(
+    r"(?:good ?)?bye(?:[ -]bye)*",
+    r"bye[ -]bye",
+    r"buh[ -]bye",
+    "farewell",
+    "ciao",
+    "adios",
+    "so long",
+    "toodle-?oo",
+    "good ?night",
+    "nighty night",
+    "until next time",
+    "till next time",
+    "over and out",
+    "peace out",
+    "cheerio",
+)
+_SEE_YOU = _any(
+    rf"(?:i'?ll |we'?ll |let'?s )?(?:talk|speak|chat)(?: (?:to|with) (?:you|ya|u))?(?: guys)? {_SOON}",
+    rf"(?:i'?ll )?(?:see|catch) (?:you|ya|u)(?: guys)? {_SOON}",
+    "see (?:you|ya)",
+    rf"(?:i'?ll )?call you(?: back)? {_SOON}",
+    r"(?:you )?(?:have|enjoy) (?:a|the rest of your|your) (?:\w+ )?(?:day|night|evening|weekend|afternoon|"
+    r"one|week|morning)",
+    "(?:you )?take care(?: of yourself)?",
+    "take it easy",
+    "sleep well",
+    "sweet dreams",
+)
+_GOING = _any(
+    rf"{_HAVE_TO} ?{_PART}{_ASIDE}",
+    rf"(?:gotta|got to|have to|need to|better) {_PART}{_ASIDE}",
+    r"(?:i'm|i am) (?:hanging up|heading out|off|leaving|signing off|out of here|outta here)(?: now)?",
+    r"(?:it's |it is )?time (?:for me )?to (?:go|hang up|say good ?bye)(?: now)?",
+    r"i'?ll let you (?:go|get back to \w+)",
+    r"(?:you can |let'?s |please )hang up(?: now)?",
+    r"(?:let'?s |please )?end (?:the|this) call(?: here| now)?",
+    r"(?:thanks|thank you)(?: \|)? that'?s (?:all|it|everything)(?: i need(?:ed)?)?",
+    r"that'?s (?:all|it|everything)(?: i (?:need(?:ed)?|have|had|wanted))?(?: for (?:now|today|me))? \|? "
+    r"?(?:thanks|thank you)",
+    r"that'?s (?:all|it) for (?:now|today)",
+    r"that(?:'ll| will) be all",
+    r"(?:it's |it was |it has been |it's been )?(?:so )?(?:nice|great|good|lovely) (?:talking|speaking|"
+    r"chatting) (?:to|with) you",
+)
+_NAMED = (
+    r"(?: (?:\| )?(?!(?:wait|but|to|is|was|what|hold|and|because|said|party|when|if|or|he|she|kiss|the|a|"
+    r"i|actually|"
+    r"no|not|hey|listen|stop|yet|never|why|how|can|could|do|did|one|hello|there|oh|um|uh)\b)[a-z']+)?"
+)
+_LEAVE = re.compile(rf"(?:^|(?<=[ |?]))(?:({_BYE}(?: for now| now| then|{_NAMED}))|({_SEE_YOU})|({_GOING}))$")
+_POLITE = re.compile(
+    r"(?:^|(?<=[ |?]))"
+    + _any(
+        "okay",
+        "ok",
+        "alright",
+        "all right",
+        "right",
+        "thanks(?: again)?(?: so much| a lot| for [a-z' ]{1,30})?",
+        "thank you(?: again)?(?: so much| very much| for [a-z' ]{1,30})?",
+        "now",
+        "then",
+        "dear",
+        "honey",
+        "buddy",
+        "man",
+        "my friend",
+        "sir",
+        "ma'am",
+        "please",
+        "sorry",
+        "i'?m sorry",
+        "(?:i )?love you",
+        "you too",
+        "well",
+        "so",
+        "um",
+        "uh",
+        "yeah",
+        "yes",
+        "sure",
+        "great",
+        "cool",
+        "anyway",
+        "too",
+        "though",
+        "have fun",
+        "it's late",
+        "for now",
+        "and",
+    )
+    + "$"
+)
+# The leave of others, or one that is only talked about.
+_REPORTED = re.compile(
+    r"(?:^|[ |?])(?:say|says|said|saying|tell|tells|told|wave|waved|waving|kiss|kissed|a|an|the|his|her|"
+    r"my|their|our|your|to|"
+    r"of|like|no|not|don'?t|asked|wrote|called|just|she|he|they|me|without|never|with)$"
+)
+_CONDITION = re.compile(
+    r"(?:^|[ |?])(?:when|where|why|how|if|whether|unless|until|till|before|after|while|once|whenever|that|"
+    r"what|do|does|did|"
+    r"should|would|could|can|must|will|because|says|said|told me|said that)$"
+)
+_SAFE = re.compile(
+    r"(?:^|[ |?])(?:so|but|and|okay|ok|alright|right|well|now|i think|i guess|afraid|sorry|actually|"
+    r"anyway|anyways|thanks|"
+    r"thank you|unfortunately|because|yeah|yes|oh|um|uh|hey|listen|look|no|really|great|late|cool|sure)$"
+)
+_SUBORDINATE = re.compile(
+    r"(?:^|[|?] ?)(?:and |but |so )?(?:when|whenever|once|unless|before|after|until|while|as soon as|"
+    r"if(?! (?:you|that|it|there)\b))\b[^|?]*\| $"
+)
+
+
+def farewell(text: str) -> bool:
+    """The caller takes leave: the turn ends with it, and nothing with content comes after it."""
+    rest = _clauses(text)
+    if rest.endswith("?"):
+        rest = re.sub(r"(?:^|(?<=[ |?]))(?:okay|ok|alright|all right|right|yeah) \?$", "", rest)
+        if rest.endswith("?"):
+            return False
+    while rest := rest.rstrip(" |"):
+        if found := _LEAVE.search(rest):
+            before = rest[: found.start()]
+            return _meant(before, found)
+        polite = _POLITE.search(rest)
+        if polite is None:
+            return False
+        rest = rest[: polite.start()]
+    return False
+
+
+def _meant(before: str, found: re.Match[str]) -> bool:
+    """Whether a leave after these words is the caller's own, here and now."""
+    words = before.rstrip(" |")
+    if words.endswith(("said", "says", "told", "like")):
+        return False
+    apart = not words or before.rstrip(" ").endswith(("|", "?"))
+    if found[1]:
+        return apart or not _REPORTED.search(words)
+    if _SUBORDINATE.search(before):
+        return False
+    if found[2]:
+        return apart or not (_REPORTED.search(words) or _CONDITION.search(words))
+    return apart or (_SAFE.search(words) is not None and not _CONDITION.search(words)) or _leaves(words)
+
+
+def _leaves(words: str) -> bool:
+    """Whether a leave that is followed by another stands at the end of these words."""
+    return _LEAVE.search(words.rstrip(" |")) is not None
+
+
+# -- listening -------------------------------------------------------------------------
+
+_ASSENTS = frozenset(
+    """mm|mmm|mhm|mm-hm|mm-hmm|mmhm|mmhmm|mm hm|mm hmm|uh-huh|uh huh|uhuh|ah|aha|ah-ha|oh|ooh|aw|aww|huh|hm|hmm|hmmm|ha
+    |haha|yeah|yea|yes|yep|yup|ya|right|okay|ok|alright|all right|sure|for sure|of course|i see|wow|really|got it|gotcha
+    |go on|go ahead|cool|nice|great|good|fine|true|exactly|absolutely|definitely|totally|indeed|interesting|perfect
+    |awesome|amazing|lovely|i know|i understand|understood|makes sense|that makes sense|fair enough|i bet|oh my
+    |oh my god|my god|oh boy|very nice|sounds good|that's true|that's right""".replace("\n    ", "").split(
+        "|"
+    )
+)
+BACKCHANNEL_WORDS = 3
+
+
+def backchannel(text: str) -> bool:
+    """The whole turn is but listening noises or assent, short or repeated."""
+    left, said = _words(text).split(), []
+    count = len(left)
+    while left:
+        size = next((size for size in (3, 2, 1) if " ".join(left[:size]) in _ASSENTS), 0)
+        if not size:
+            return False
+        said.append(" ".join(left[:size]))
+        left = left[size:]
+    return bool(said) and (count <= BACKCHANNEL_WORDS or len(set(said)) == 1)
+
+
+# -- cut off ---------------------------------------------------------------------------
+
+# Never the last word of a sentence, so that a full stop behind them is the transcriber's own.
+_LINKS = re.compile(
+    r"(?:^| )(?:and|but|or|nor|because|cuz|'cause|um|uhm|uh|er|erm|the|a|an|my|your|our|their|every|if|"
+    r"whether|unless|although|"
+    r"than|(?:and|but|so|because|that|if|when|then) (?:i|we|they|he|she|it|you)|i'm|i'll|i'd|i've|we're|"
+    r"we'll|we've|you're|"
+    r"you'll|they're|they'll|he'll|she'll|it'll|there's|let's|i mean|kind of|sort of|a lot of|and then|"
+    r"(?:my|the|your) \w+ is|"
+    r"(?<!think )(?<!hope )(?<!guess )(?<!suppose )(?<!believe )(?<!say )(?<!said )(?<!told )(?<!me "
+    r")(?<!is )(?<!was )"
+    r"(?<!that )(?<!do )(?<!did )(?<!does )(?<!much )(?<!even )(?<!not )(?<!or )(?<!so )(?<!quite )so)$"
+)
+_LINKS_IF_OPEN = re.compile(
+    r"(?:^| )(?:to|of|for|with|from|at|into|about|as|like|when|while|where|which|who|is|was|are|were|it's|"
+    r"that's|he's|she's|"
+    r"very|it is|this is|they are|we are|some|would|could|should|will|"
+    r"(?<!go )(?<!come )(?<!hold )(?<!hang )(?<!so )(?<!later )(?<!carry )on|(?<!come )(?<!came )(?<!join "
+    r")(?<!move )in)$"
+)
+_STRANDED = re.compile(
+    r"\b(?:what|what's|who|who's|where|where's|which|how|how's|why|when|yes|yeah|no|here|there|so|than|if|"
+    r"thing|place|someone|"
+    r"something|nothing|anything|don't|didn't|i'd love|used|supposed)\b"
+)
+_TRAILING = re.compile(r"(?:[,;:…(–—]|\.\.+|(?:^|[\s\w])-+)[\s\"”']*$")
+
+
+def unfinished(text: str) -> bool:
+    """The turn sounds cut off, so that more is likely to come."""
+    said = text.strip().rstrip("\"”'")
+    words = _words(said)
+    if not words or said.endswith(("?", "!")) or words in _ASSENTS:
+        return False
+    if _TRAILING.search(said) or _LINKS.search(words) or words in {"i", "well", "like", "you know"}:
+        return True
+    if said.endswith("."):
+        return False
+    # "Where are you from" ends well.
+    before = " ".join(words.split()[:-1][-6:])
+    return _LINKS_IF_OPEN.search(words) is not None and not _STRANDED.search(before)
+
+
+# -- machines --------------------------------------------------------------------------
+
+_TONE = r"(?:the |a )?(?:sound of the )?(?:tone|beep)"
+_DIALLED = (
+    r"the (?:person|party|customer|subscriber|number|user|caller|wireless customer|google subscriber|"
+    r"mailbox|extension)"
+    r" (?:that )?(?:you|you've|you're|youre)\b"
+)
+_SHORT_MESSAGE = r"(?:an? |your )(?:brief |short |detailed |quick |voice )*(?:message|voicemail)"
+_MACHINE = re.compile(
+    _any(
+        rf"\b(?:after|at|until you hear|wait for) {_TONE}\b",
+        rf"{_DIALLED}.{{0,40}}(?:not available|unavailable|cannot|can't|has not|not in service|trying to "
+        rf"reach|(?:is|are) not)",
+        rf"{_DIALLED} (?:(?:are|were|have been|have) )?trying to (?:reach|call)",
+        r"\b(?:not available|unavailable|not able|unable|away|can't|cannot|can not|can't "
+        r"come)\b.{0,40}\b(?:to|take|answer|from)"
+        r".{0,12}\b(?:your call|phone|my desk)\b.{0,60}\b(?:leave|record|message|tone|beep|name|get back|"
+        r"return|call (?:you )?back)",
+        r"\bi(?:'m sorry i)?(?: am|'m)? (?:can't|cannot|can not|unable to|not able to) "
+        r"(?:come to the phone|take your call|answer (?:the|my) phone)",
+        r"\b(?:is|are) (?:not available|unavailable|not able to take|unable to take|not here) (?:right "
+        r"now |at the moment |to )?"
+        r"\|? ?(?:please |to take your call|take your call|at the tone|leave a|record)",
+        r"^(?:\w{1,9} ){7,12}is (?:not available|unavailable)",
+        r"^is (?:not available|unavailable)$",
+        r"\b(?:you've|you have|youve) reached (?!.*\b(?:speaking|help you|i help|a decision|the end|your "
+        r"limit|my limit)\b)"
+        r"(?:the )?(?:voice ?mail|voice message|mailbox|answering|office|home|desk|residence|cell|phone|"
+        r"personal|automated)",
+        r"^(?:hi |hello |hey |thank you for calling )?\|? ?(?:this is \w+ \|? ?)?(?:you've|you have|"
+        r"youve) reached "
+        r"(?!.*\b(?:speaking|help|a|the|my|your|me|us)\b)",
+        r"\brecord (?:your|a) (?:message|greeting)",
+        r"\b(?:automated|automatic) voice (?:message|messaging|mail)",
+        r"\bforwarded to (?:an? )?(?:automat|voice ?mail|voice mess)",
+        r"\bwhen you(?:'ve| have| are|'re)? (?:finish|finished|done) (?:recording)?",
+        r"\bpress (?:1|one|pound|the pound)\b",
+        r"\bto (?:leave a callback number|page this person|send a numeric page)",
+        rf"^(?!.*\b(?:can|could|would|will|should) (?:you|i)\b)(?:.* )?please \|? ?(?:leave|record) (?:me "
+        rf"|us )?{_SHORT_MESSAGE}"
+        r"(?!.* (?:sometime|if|with him|with her|for him|for her|on my)\b)",
+        rf"\bleave (?:me |us )?{_SHORT_MESSAGE} \|? ?(?:and|with your)? ?\|? ?(?:i'll|i will|we'll|we "
+        rf"will|your name)",
+        r"\bleave your name (?:\| )?(?:and|number|phone|with|a )",
+    )
+)
+_FULL = re.compile(
+    _any(
+        r"(?<!\bmy )(?<!\byour )(?<!\bour )\b(?:mail ?box|voice mail|voice ?mail ?box|voice mail box|"
+        r"memory) (?:\w+ ){0,4}?is "
+        r"(?:currently |now )?full\b(?! of)",
+        r"(?<!\bmy )(?<!\byour )\b(?:mail ?box|voice ?mail|voice ?mail box)(?: that)? (?:has not been|"
+        r"hasn't been|is not|has not yet been|"
+        r"that has not been) (?:yet )?(?:set up|setup|initialized|activated)",
+        r"\b(?:cannot|can't|can not|not able to|unable to|not|does not|no longer) (?:accept|accepting|"
+        r"accepts|take|record|receive)"
+        r"(?: any)?(?: new| more)? messages",
+    )
+)
+_SCREENING = re.compile(
+    _any(
+        r"\brecord your name\b",
+        r"\b(?:state|say|give) your (?:full )?name (?:\| )?and\b",
+        r"\bplease (?:say|state) your name\b",
+        r"\bscreening service\b",
+        r"\bcall screening\b",
+        r"\b(?:using|is using|with) (?:a |an )?(?:google )?(?:call )?screen(?:ing|er)\b",
+        r"\bcall assist(?:ant)?\b.{0,40}\b(?:name|calling)",
+        r"\bthe person you(?:'re| are|re) calling (?:is screening|will get|is using|will be)",
+        r"\bi(?:'ll| will) see if (?:this person|the person|they're|they are)(?: is)?(?: you're "
+        r"calling)?(?: is)? available",
+        r"\bbefore i (?:try to )?connect you\b",
+        r"^(?:thank you |thanks |okay |great )?\|? ?(?:please )?stay on the line$",
+        r"^(?:thank you |thanks )?\|? ?(?:please )?(?:hold|stay on the line) (?:\| )?while i (?:try|see|"
+        r"check|connect)",
+        r"\bget a copy of this conversation\b",
+        r"\bgo ahead and say your name\b",
+    )
+)
+
+
+def machine(text: str) -> bool:
+    """The greeting of an answering machine or of a network, not of a person."""
+    said = _clauses(text)
+    if _SCREENING.search(said):
+        return False
+    bare = said.replace("| ", "")
+    return any(kind.search(form) for kind in (_MACHINE, _FULL) for form in (said, bare))
+
+
+def mailbox_full(text: str) -> bool:
+    """A machine that takes no message."""
+    return _FULL.search(_words(text)) is not None
+
+
+def screening(text: str) -> bool:
+    """An assistant that asks who is calling before it puts the call through."""
+    return _SCREENING.search(_clauses(text)) is not None or _SCREENING.search(_words(text)) is not None
+
+
+# -- no more calls ---------------------------------------------------------------------
+
+_US = "(?:me|us|this number|here|my (?:phone|number|house|cell))"
+_LISTS = r"(?:your|the|this|any) (?:(?:calling|call|contact|phone|marketing) )?(?:lists?|database|system)"
+_STOP_CALLS = _any(
+    rf"(?:stop|quit) (?:calling|phoning|ringing|contacting|texting|messaging) {_US}",
+    r"(?:stop|quit) (?:these|the|your|all) calls",
+    rf"(?:don'?t|do not|never) (?:you )?(?:ever |dare )?(?:call|phone|ring|contact|text) {_US}",
+    rf"(?:take|remove|get|delete) (?:me|us|my (?:name|(?:phone )?number)|this number) (?:off|from|off of) "
+    rf"{_LISTS}",
+    r"(?:remove|delete) my (?:phone )?number",
+    "lose my number",
+    r"unsubscribe(?: me)?",
+    r"opt(?: me)? out(?: (?:of|from) (?:(?:these|your|all|the|any) )?(?:more )?calls)?",
+    r"(?:put|add) (?:me|my number) (?:on|to) (?:your|the) do[ -]not[ -]call list",
+    "no more calls",
+    rf"(?:i )?(?:don'?t|do not) want (?:you (?:to )?(?:call|calling|ring|contact) {_US}|(?:any more|any|"
+    rf"these|your) calls)",
+    r"i (?:want to be|would like to be|'d like to be) removed(?: from (?:your|the) (?:calling |call )?list)?",
+)
+_ASKED = (
+    r"(?:(?:i said|i told you(?: to)?|i want you to|i need you to|i'd like you to|i would like you to|you "
+    r"need to|you have to|"
+    r"i want to|i'd like to|i would like to|i wanna|just|"
+    r"(?:can|could|would|will) you(?: please)?(?: just)?) )*"
+)
+_AROUND = (
+    r"(?:okay|ok|well|so|um|uh|please|thanks|thank you|hey|hi|hello|no|yeah|yes|just|listen|look|sorry|"
+    r"sir|ma'am|and|right now|"
+    r"now|again|any ?more|ever again|ever|immediately|today|alright|all right|goodbye|bye|i mean it|"
+    r"seriously|at all|at this number)"
+)
+_OPT_OUT = re.compile(rf"(?:{_AROUND} )*(?:{_ASKED}{_STOP_CALLS} (?:{_AROUND} )*)+")
+
+
+def opt_out(text: str) -> bool:
+    """The whole turn asks for no more calls, in one of the listed ways; a word like "stop" alone does not."""
+    return _OPT_OUT.fullmatch(_words(text) + " ") is not None

@@ -1,0 +1,239 @@
+"""One reply of a hosted chat model: the chunks of its stream in, pieces of text and the count of tokens out.
+
+Decides what of a chunk is said, what counts as a whole reply and what it is estimated to cost while the
+vendor has not told. Must not know connections or time. Reasoning, `<think>` blocks and the JSON of a tool
+never come out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Literal
+
+from pipeline.core.errors import EngineError
+from pipeline.engines.base import EndCall, Piece, Tokens
+from pipeline.engines.counting import BYTES_A_TOKEN
+
+TOOL = "end_call"
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+# -- what it costs ---------------------------------------------------------------------
+
+
+class Request(Enum):
+    ASKED = auto()
+    SENT = auto()
+    """All of it is on the wire: the server may be at work, and may bill."""
+    ACCEPTED = auto()
+    REFUSED = auto()
+    """Or it never got there."""
+
+
+@dataclass(slots=True)
+class Bill:
+    """The vendor's count, or until there is one an estimate that can only grow."""
+
+    prompt: int
+    max_tokens: int
+    request: Request = Request.ASKED
+    told: Tokens | None = None
+    written: int = 0
+    """Bytes of all that was written: text, reasoning and the tool's call."""
+
+    @property
+    def tokens(self) -> Tokens:
+        if self.told is not None:
+            return self.told
+        if self.request is Request.REFUSED:
+            return Tokens(0, 0, 0)
+        out = min(-(-self.written // BYTES_A_TOKEN), self.max_tokens)
+        return Tokens(self.prompt, 0, out, estimated=True)
+
+    def sent(self) -> None:
+        if self.request is Request.ASKED:
+            self.request = Request.SENT
+
+    def refused(self) -> None:
+        """The request came to nothing; one that was accepted stays so."""
+        if self.request is not Request.ACCEPTED:
+            self.request = Request.REFUSED
+
+    def over(self) -> None:
+        """Nothing is sent any more."""
+        if self.request is Request.ASKED:
+            self.request = Request.REFUSED
+
+    def wrote(self, text: str) -> None:
+        self.written += len(text.encode())
+
+
+def counted(usage: object) -> Tokens | None:
+    """A vendor's usage, if it is one. Reasoning is part of the completion's tokens."""
+    match usage:
+        case {"prompt_tokens": int(prompt), "completion_tokens": int(out)} if prompt >= 0 and out >= 0:
+            match usage:
+                case {"prompt_tokens_details": {"cached_tokens": int(cached)}}:
+                    cached = min(max(cached, 0), prompt)
+                case _:
+                    cached = 0
+            return Tokens(prompt - cached, cached, out)
+        case _:
+            return None
+
+
+# -- what is said ----------------------------------------------------------------------
+
+
+class Aloud:
+    """Streamed content without `<think>` blocks and without white space before its first word.
+
+    What may be the beginning of a tag is held back until that is known.
+    """
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._thinking = False
+        self.begun = False
+
+    def feed(self, text: str) -> str:
+        self._held += text
+        said = ""
+        while True:
+            tag = "</think>" if self._thinking else "<think>"
+            before, found, after = self._held.partition(tag)
+            if not found:
+                break
+            said += "" if self._thinking else before
+            self._held = after
+            self._thinking = not self._thinking
+        known = len(self._held) - _overlap(self._held, tag)
+        said += "" if self._thinking else self._held[:known]
+        self._held = self._held[known:]
+        return self._from_first_word(said)
+
+    def end(self) -> str:
+        """What was held back and turned out to be no tag."""
+        return "" if self._thinking else self._from_first_word(self._held)
+
+    def _from_first_word(self, text: str) -> str:
+        if not self.begun:
+            text = text.lstrip()
+            self.begun = bool(text)
+        return text
+
+
+def _overlap(text: str, tag: str) -> int:
+    """How much of the end of `text` the tag may begin with."""
+    sizes = range(min(len(tag) - 1, len(text)), 0, -1)
+    return next((size for size in sizes if text.endswith(tag[:size])), 0)
+
+
+class ChatReply:
+    """One reply: chunks in as they arrive, pieces out as they are asked for."""
+
+    def __init__(self, model: str, bill: Bill) -> None:
+        self.model = model
+        self.bill = bill
+        self.finish: str | None = None
+        """Why the model stopped, once it has: `stop`, `length`, `tool_calls` …"""
+        self._aloud = Aloud()
+        self._tool = ""
+        self._ready: list[Piece] = []
+        self._news = asyncio.Event()
+        self._outcome: EngineError | Literal["going on", "complete"] = "going on"
+
+    @property
+    def tokens(self) -> Tokens:
+        return self.bill.tokens
+
+    @property
+    def begun(self) -> bool:
+        """Whether it says or does anything yet."""
+        return self._aloud.begun or self._tool == TOOL
+
+    async def pieces(self) -> AsyncGenerator[Piece, None]:
+        while True:
+            ready, self._ready = self._ready, []
+            for piece in ready:
+                yield piece
+            if ready or self._ready:
+                continue
+            if isinstance(self._outcome, EngineError):
+                raise self._outcome
+            if self._outcome == "complete":
+                return
+            self._news.clear()
+            await self._news.wait()
+
+    def take(self, chunk: object) -> None:
+        """One event of the stream; fields that are missing, null or unknown are nothing."""
+        match chunk:
+            case {"usage": dict(usage)} | {"x_groq": {"usage": dict(usage)}}:
+                self.bill.told = counted(usage) or self.bill.told
+        match chunk:
+            case {"choices": [dict(choice), *_]}:
+                if isinstance(delta := choice.get("delta"), dict):
+                    self._take_delta(delta)
+                if isinstance(finish := choice.get("finish_reason"), str):
+                    self.finish = finish
+
+    def _take_delta(self, delta: Mapping[str, object]) -> None:
+        # One thing under two names; some servers send both.
+        if isinstance(text := delta.get("reasoning") or delta.get("reasoning_content"), str):
+            self.bill.wrote(whole(text))
+        if isinstance(text := delta.get("content"), str):
+            text = whole(text)
+            self.bill.wrote(text)
+            self._say(self._aloud.feed(text))
+        if isinstance(calls := delta.get("tool_calls"), list):
+            for call in calls:
+                self._take_call(call)
+
+    def _take_call(self, call: object) -> None:
+        if not isinstance(call, dict) or not isinstance(function := call.get("function"), dict):
+            return
+        if isinstance(arguments := function.get("arguments"), str):
+            self.bill.wrote(whole(arguments))
+        if isinstance(name := function.get("name"), str):
+            self.bill.wrote(whole(name))
+            if self._tool == TOOL:
+                return
+            # A call's first fragment has an id; a name may be cut in two all the same.
+            self._tool = name if call.get("id") else self._tool + name
+            if self._tool == TOOL:
+                self._hand_on(EndCall())
+
+    def _say(self, text: str) -> None:
+        if not text:
+            return
+        if self._ready and isinstance(last := self._ready[-1], str):
+            self._ready[-1] = last + text
+        else:
+            self._hand_on(text)
+
+    def _hand_on(self, piece: Piece) -> None:
+        self._ready.append(piece)
+        self._news.set()
+
+    def end(self, failure: EngineError | None) -> None:
+        """The stream is over. A failure after the model had finished is none."""
+        if self.finish is not None:
+            self._say(self._aloud.end())
+            failure = None
+            if not self.begun:
+                # Where reasoning used up the ceiling, it will again.
+                failure = EngineError(f"{self.model} wrote nothing", retryable=self.finish != "length")
+        elif failure is None:
+            failure = EngineError(f"{self.model}: the reply was cut off", retryable=True)
+        self._outcome = failure or "complete"
+        self._news.set()
+
+
+def whole(text: str) -> str:
+    """Without halves of characters, which JSON can carry and nothing after it can."""
+    return text if text.isascii() else _SURROGATE.sub("", text)

@@ -1,0 +1,1 @@
+"""Deepgram's engines. Each module speaks one of its protocols; none knows the call."""

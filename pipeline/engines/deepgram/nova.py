@@ -1,0 +1,364 @@
+"""Deepgram Nova: speech to text that leaves the turns to our own voice activity.
+
+Puts together what its result messages (v1/listen) say between two silences and answers
+each end of speech with one `Segment`. Does not decide when speech ends. Keeps a socket
+open for as long as the phone rings, though the vendor closes the ones it hears nothing on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from urllib.parse import quote, urlencode
+
+import msgspec
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from pipeline.audio.mulaw import RATE
+from pipeline.clock import Clock
+from pipeline.core.errors import EngineError
+from pipeline.engines.base import Hearing, Partial, Segment, Used
+from pipeline.engines.deepgram.pipes import Bill, Hearings, Outgoing, Unanswered, farewell
+from pipeline.engines.local.beside import beside
+from pipeline.engines.vendor_socket import closed, vendor_socket
+
+NAME = "deepgram nova"
+KEEP_ALIVE = '{"type":"KeepAlive"}'
+FINALIZE = '{"type":"Finalize"}'
+IDLE_CODE, IDLE_REASON = 1011, "NET-0001"
+"""How the vendor closes a socket on which it heard nothing for 10 s."""
+REOPEN_S = 1.0
+"""Shortest time between two openings of such a socket."""
+SLACK_S = 0.25
+"""A result may end so much before the sound at which we asked for it; two stretches are further apart."""
+JITTER_S = 0.05
+"""Spans of sound that follow each other may seem to overlap by so much."""
+
+
+@dataclass(frozen=True, slots=True)
+class NovaSettings:
+    """What Nova is asked for."""
+
+    key: str = field(repr=False)
+    url: str = "wss://api.deepgram.com"
+    model: str = "nova-3"
+    language: str = "en"
+    endpointing_ms: int = 300
+    """Silence after which the vendor itself makes its text final."""
+    punctuate: bool = True
+    smart_format: bool = False
+    keyterms: tuple[str, ...] = ()
+    mip_opt_out: bool = False
+    """Keeps the sound out of the vendor's model improvement program."""
+    patience_s: float = 3.0
+    finalize_s: float = 0.5
+    """Longest wait for the final text of a stretch; then what is known of it has to do."""
+    keep_alive_s: float = 4.0
+    mute_s: float | None = 5.0
+    """So much loud sound without any answer at all is a failure; None: is not watched."""
+
+    @property
+    def address(self) -> str:
+        query = [
+            *(("model", self.model), ("language", self.language)),
+            *(("encoding", "mulaw"), ("sample_rate", "8000"), ("channels", "1")),
+            *(("interim_results", "true"), ("endpointing", str(self.endpointing_ms))),
+            *(("punctuate", _flag(self.punctuate)), ("smart_format", _flag(self.smart_format))),
+            *(("keyterm", term) for term in self.keyterms),
+        ]
+        if self.mip_opt_out:
+            query.append(("mip_opt_out", "true"))
+        return f"{self.url.rstrip('/')}/v1/listen?{urlencode(query, quote_via=quote)}"
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
+
+
+class _Message(msgspec.Struct):
+    type: str = ""
+
+
+class _Word(msgspec.Struct):
+    word: str = ""
+    punctuated_word: str | None = None
+    start: float | None = None
+
+
+class _Alternative(msgspec.Struct):
+    transcript: str = ""
+    words: list[_Word] = []
+
+
+class _Channel(msgspec.Struct):
+    alternatives: list[_Alternative] = []
+
+
+class _Results(msgspec.Struct):
+    """Text of one span of sound, its place in seconds of the sound sent."""
+
+    channel: _Channel
+    start: float = 0.0
+    duration: float = 0.0
+    is_final: bool = False
+    speech_final: bool = False
+    from_finalize: bool = False
+
+    @property
+    def end(self) -> float:
+        return self.start + self.duration
+
+
+_kind = msgspec.json.Decoder(_Message).decode
+_results = msgspec.json.Decoder(_Results).decode
+
+
+class NovaText:
+    """The text since the last segment."""
+
+    def __init__(self) -> None:
+        self._finals: list[str] = []
+        self._interim = ""
+        self._interim_end = 0.0
+        self._cut = 0.0
+        """Until where the text is known for good; what comes of before comes once more."""
+        self._shown = ""
+
+    def take(self, results: _Results) -> Partial | None:
+        """Note one result; the whole text so far if it is a new one."""
+        text = self._fresh(results)
+        if results.is_final:
+            self._interim = ""
+            self._cut = max(self._cut, results.end)
+            if text:
+                self._finals.append(text)
+        else:
+            self._interim, self._interim_end = text, results.end
+        whole = self._whole()
+        if not whole or whole == self._shown:
+            return None
+        self._shown = whole
+        return Partial(whole)
+
+    def end(self) -> Segment:
+        """The segment that ends here, with words that are not final yet if there are any."""
+        segment = Segment(self._whole())
+        if self._interim:
+            self._cut = self._interim_end
+        self._finals.clear()
+        self._interim = self._shown = ""
+        return segment
+
+    def _whole(self) -> str:
+        return " ".join([*self._finals, self._interim] if self._interim else self._finals)
+
+    def _fresh(self, results: _Results) -> str:
+        if not results.channel.alternatives:
+            return ""
+        best = results.channel.alternatives[0]
+        known = self._cut - JITTER_S
+        if results.start >= known:
+            return best.transcript.strip()
+        if results.end <= self._cut:
+            return ""
+        if not best.words or any(word.start is None for word in best.words):
+            return best.transcript.strip()
+        later = [word for word in best.words if word.start is not None and word.start >= known]
+        return " ".join(word.punctuated_word or word.word for word in later)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A stretch of speech whose final text was asked for."""
+
+    at_s: float
+    """Where in the sound sent."""
+    timer: asyncio.TimerHandle
+
+
+class NovaEar:
+    """One open transcription. Sound beyond 10 s that the socket does not take is dropped, the oldest first."""
+
+    def __init__(self, settings: NovaSettings) -> None:
+        self._settings = settings
+        self._outgoing = Outgoing()
+        self._hearings = Hearings()
+        self._bill = Bill(settings.model, self._hearings)
+        self._text = NovaText()
+        self._asked: deque[_Asked] = deque()
+        self._complete_s = 0.0
+        """Where in the sound sent the last complete text ends."""
+        self._clock = Clock()
+        self._unanswered = Unanswered(self._clock)
+        self._open = True
+
+    @property
+    def used(self) -> Used:
+        """Seconds billed so far, over all sockets; final once the ear is closed."""
+        return self._bill.used
+
+    def feed(self, mulaw: bytes) -> None:
+        self._outgoing.feed(mulaw)
+
+    def voice(self, speaking: bool) -> None:
+        if speaking or not self._open:
+            return
+        if self._outgoing.fed:
+            self._outgoing.order(FINALIZE)
+        else:
+            self._hearings.put(Segment(""))
+
+    def heard(self) -> AsyncGenerator[Hearing, None]:
+        return self._hearings.heard()
+
+    def close(self) -> None:
+        self._open = False
+        self._outgoing.close()
+        self._hearings.close()
+        for asked in self._asked:
+            asked.timer.cancel()
+        self._asked.clear()
+
+    async def live(self, opened: asyncio.Future[None]) -> None:
+        """Until cancelled or failed. `opened` tells how the first opening went, `heard` what fails later."""
+        try:
+            while True:
+                since = self._clock.seconds()
+                async with self._socket() as socket:
+                    if not opened.done():
+                        opened.set_result(None)
+                    await self._listen(socket)
+                if self._hearings.failed:
+                    return
+                await asyncio.sleep(max(0.0, since + REOPEN_S - self._clock.seconds()))
+        except EngineError as error:
+            if opened.done():
+                self._hearings.fail(error)
+            else:
+                opened.set_exception(error)
+
+    def _socket(self) -> AbstractAsyncContextManager[ClientConnection]:
+        settings = self._settings
+        headers = {"Authorization": f"Token {settings.key}"}
+        return vendor_socket(NAME, settings.address, headers, patience_s=settings.patience_s)
+
+    async def _listen(self, socket: ClientConnection) -> None:
+        """Until a failure was told, or the vendor closed for want of sound before there was any."""
+        try:
+            async with beside(self._send(socket)):
+                while not self._hearings.failed:
+                    self._understand(await socket.recv())
+        except ConnectionClosed as error:
+            if self._outgoing.fed or not _idle(error):
+                raise closed(NAME, error) from None
+        finally:
+            await farewell(socket)
+
+    async def _send(self, socket: ClientConnection) -> None:
+        # The listening side sees a closed socket too, after all that was said before.
+        with suppress(ConnectionClosed):
+            while not self._hearings.failed:
+                piece = await self._next()
+                if isinstance(piece, bytes):
+                    await self._bill.send(socket, piece)
+                    self._watch(piece)
+                    continue
+                await socket.send(piece)
+                if piece == FINALIZE:
+                    self._ask()
+
+    async def _next(self) -> bytes | str:
+        """What is to be sent; a sign of life when sound pauses, which counts only after the first of it."""
+        if not self._bill.bytes:
+            return await self._outgoing.take()
+        try:
+            async with asyncio.timeout(self._settings.keep_alive_s):
+                return await self._outgoing.take()
+        except TimeoutError:
+            return KEEP_ALIVE
+
+    def _watch(self, sent: bytes) -> None:
+        self._unanswered.sent(sent)
+        limit = self._settings.mute_s
+        if limit is not None and self._unanswered.though_loud(limit):
+            error = f"{NAME} is mute: no answer to {limit:g} s of sound"
+            self._hearings.fail(EngineError(error, retryable=True))
+
+    def _ask(self) -> None:
+        late = asyncio.get_running_loop().call_later(self._settings.finalize_s, self._settle)
+        self._asked.append(_Asked(self._bill.bytes / RATE, late))
+        # The vendor may have found the silence before us; then little is left for it to answer.
+        self._answer(self._complete_s)
+
+    def _settle(self) -> None:
+        """Answer the stretch that waits longest."""
+        self._asked.popleft().timer.cancel()
+        self._hearings.put(self._text.end())
+
+    def _understand(self, raw: str | bytes) -> None:
+        if isinstance(raw, bytes):
+            return
+        self._unanswered.answered()
+        try:
+            kind = _kind(raw).type
+            if kind == "Results":
+                self._result(_results(raw))
+        except msgspec.DecodeError:
+            self._hearings.fail(EngineError(f"{NAME} sent what cannot be read", retryable=True))
+            return
+        if kind == "Error":
+            self._hearings.fail(EngineError(f"{NAME} sent an error", retryable=True))
+
+    def _result(self, results: _Results) -> None:
+        partial = self._text.take(results)
+        if results.is_final and (results.from_finalize or results.speech_final):
+            self._complete_s = results.end
+            if self._answer(results.end):
+                return
+        if partial is not None:
+            self._hearings.put(partial)
+
+    def _answer(self, until_s: float) -> bool:
+        """Answer the stretches whose text is complete; whether there were any."""
+        # By their place in the sound: answers may be left out, so counting them would drift.
+        answered = False
+        while self._asked and until_s >= self._asked[0].at_s - SLACK_S:
+            self._settle()
+            answered = True
+        return answered
+
+
+def _idle(error: ConnectionClosed) -> bool:
+    told = error.rcvd
+    return told is not None and told.code == IDLE_CODE and IDLE_REASON in told.reason
+
+
+class NovaTranscriber:
+    """Speech to text for every call of the process; a socket a call."""
+
+    def __init__(self, settings: NovaSettings) -> None:
+        self._settings = settings
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return (self._settings.model,)
+
+    @property
+    def ends_turns(self) -> bool:
+        return False
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[NovaEar]:
+        """Raises `EngineError` when refused."""
+        ear = NovaEar(self._settings)
+        opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        async with beside(ear.live(opened)):
+            try:
+                await opened
+                yield ear
+            finally:
+                ear.close()

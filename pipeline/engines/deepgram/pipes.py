@@ -1,0 +1,223 @@
+"""The two ends of a transcription over a socket: sound that goes out, hearings that come back.
+
+Decides when a piece of sound leaves, what is billed for it, and how long silence from the
+other side is believed. Knows nothing of what the vendor says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from pipeline.audio.mulaw import FRAME, RATE, is_loud
+from pipeline.clock import Clock
+from pipeline.core.errors import EngineError
+from pipeline.engines.base import Hearing, Partial, Used
+
+CHUNK = 640
+"""80 ms: what the vendor recommends, and a quarter of the messages that single frames would be."""
+ALERT = RATE * 600 // 1000
+"""After the caller's last sound the vendor decides whether the turn is over: nothing is held back for so long."""
+LONGEST = 10 * RATE
+"""Sound kept while the socket does not take it."""
+MOST_HEARINGS = 1_000
+CLOSE = '{"type":"CloseStream"}'
+FAREWELL_S = 0.25
+"""Longest wait for a stuck socket to take the last message."""
+
+
+class Outgoing:
+    """Sound, and orders between pieces of it, on their way out.
+
+    Sound leaves in chunks of 80 ms, but at once in the first 600 ms of silence after a sound:
+    there each frame that waits for others delays the end of the turn. Beyond 10 s the oldest
+    is dropped.
+    """
+
+    def __init__(self) -> None:
+        self._sound = bytearray()
+        self._front = 0
+        """Where `_sound` begins, in bytes fed so far."""
+        self._ready = 0
+        """How much of `_sound` may leave."""
+        self._quiet = ALERT
+        """Bytes since the last loud frame."""
+        self._orders: deque[tuple[int, str]] = deque()
+        self._wake = asyncio.Event()
+        self._closed = False
+
+    @property
+    def fed(self) -> int:
+        """Bytes ever fed."""
+        return self._front + len(self._sound)
+
+    def feed(self, mulaw: bytes) -> None:
+        if self._closed:
+            return
+        for start in range(0, len(mulaw), FRAME):
+            frame = mulaw[start : start + FRAME]
+            self._quiet = 0 if is_loud(frame) else self._quiet + len(frame)
+            self._sound += frame
+            if 0 < self._quiet <= ALERT or len(self._sound) - self._ready >= CHUNK:
+                self._ready = len(self._sound)
+        if (excess := len(self._sound) - LONGEST) > 0:
+            self._drop(excess)
+        if self._ready:
+            self._wake.set()
+
+    def order(self, text: str) -> None:
+        """A text message that leaves after all sound fed before it."""
+        self._ready = len(self._sound)
+        self._orders.append((self.fed, text))
+        self._wake.set()
+
+    def close(self) -> None:
+        """Nothing leaves any more, not even what waits: nobody would hear of it, and it would be billed."""
+        self._closed = True
+        self._drop(len(self._sound))
+        self._orders.clear()
+
+    async def take(self) -> bytes | str:
+        """What leaves next: at most 80 ms of sound, or an order. Waits for it."""
+        while True:
+            if self._orders and self._orders[0][0] <= self._front:
+                return self._orders.popleft()[1]
+            if self._ready:
+                size = min(self._ready, CHUNK)
+                if self._orders:
+                    size = min(size, self._orders[0][0] - self._front)
+                chunk = bytes(self._sound[:size])
+                self._drop(size)
+                return chunk
+            self._wake.clear()
+            await self._wake.wait()
+
+    def _drop(self, size: int) -> None:
+        del self._sound[:size]
+        self._front += size
+        self._ready = max(0, self._ready - size)
+
+
+class Hearings:
+    """What was understood, between the task that reads the socket and whoever listens.
+
+    A `Partial` or `Used` not fetched yet is replaced by the next. With more than 1,000
+    waiting nobody listens, which is a failure.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[Hearing] = deque()
+        self._failure: EngineError | None = None
+        self._closed = False
+        self._wake = asyncio.Event()
+
+    @property
+    def failed(self) -> bool:
+        return self._failure is not None
+
+    def put(self, hearing: Hearing) -> None:
+        if self._closed or self.failed:
+            return
+        if isinstance(hearing, Partial | Used) and self._waiting and type(self._waiting[-1]) is type(hearing):
+            self._waiting.pop()
+        self._waiting.append(hearing)
+        if len(self._waiting) > MOST_HEARINGS:
+            self.fail(EngineError("nobody listens to what is heard"))
+        self._wake.set()
+
+    def fail(self, error: EngineError) -> None:
+        """Raised to the listener after what was understood before. Only the first counts."""
+        if not self.failed:
+            self._failure = error
+            self._wake.set()
+
+    def close(self) -> None:
+        """The listening ends; of what was not fetched only the latest `Used` still counts."""
+        self._closed = True
+        bills = [hearing for hearing in self._waiting if isinstance(hearing, Used)]
+        self._waiting = deque(bills[-1:])
+        self._wake.set()
+
+    async def heard(self) -> AsyncGenerator[Hearing, None]:
+        while True:
+            while self._waiting:
+                yield self._waiting.popleft()
+            if self._closed:
+                return
+            if self._failure is not None:
+                raise self._failure
+            self._wake.clear()
+            await self._wake.wait()
+
+
+class Unanswered:
+    """The sound sent since the other side last answered, and for how long it has been so.
+
+    Silence is believed only as far as both time and sound went by: a burst of stored sound
+    takes no time, and while no sound flows nobody has to answer.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since: float | None = None
+        self._sound = 0
+        self._loud = 0
+
+    def answered(self) -> None:
+        self._since = None
+        self._sound = self._loud = 0
+
+    def sent(self, chunk: bytes) -> None:
+        if self._since is None:
+            self._since = self._clock.seconds()
+        self._sound += len(chunk)
+        if is_loud(chunk):
+            self._loud += len(chunk)
+
+    def lasts(self, seconds: float) -> bool:
+        """Whether so much sound of any kind got no answer."""
+        return self._passed(seconds) and self._sound >= seconds * RATE
+
+    def though_loud(self, seconds: float) -> bool:
+        """Whether so much loud sound got no answer."""
+        return self._passed(seconds) and self._loud >= seconds * RATE
+
+    def _passed(self, seconds: float) -> bool:
+        return self._since is not None and self._clock.seconds() - self._since >= seconds
+
+
+class Bill:
+    """The sound that was sent, in seconds begun, as the vendor counts it; told whenever another begins."""
+
+    def __init__(self, model: str, hearings: Hearings) -> None:
+        self._model = model
+        self._hearings = hearings
+        self.bytes = 0
+
+    @property
+    def used(self) -> Used:
+        return Used(self._model, -(-self.bytes // RATE))
+
+    async def send(self, socket: ClientConnection, chunk: bytes) -> None:
+        before = self.used
+        # Counted first: a send that is cancelled while it waits has written its bytes.
+        self.bytes += len(chunk)
+        try:
+            await socket.send(chunk)
+        except ConnectionClosed:
+            self.bytes -= len(chunk)
+            raise
+        if self.used != before:
+            self._hearings.put(self.used)
+
+
+async def farewell(socket: ClientConnection) -> None:
+    """Ask the vendor to stop; what it has not understood yet is not waited for."""
+    with suppress(ConnectionClosed, TimeoutError):
+        async with asyncio.timeout(FAREWELL_S):
+            await socket.send(CLOSE)

@@ -1,0 +1,170 @@
+"""Several voices as one: when one breaks, the next speaks what of the utterance was not spoken yet.
+
+Decides who speaks and where a successor goes on. Two never speak at once: one's sound is
+closed before the next is asked. What was handed out stays said, and the utterance is the
+line of `model`, the one that gave its first sound; what a vendor counts for the rest is the
+operator's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+from pipeline.audio.mulaw import RATE
+from pipeline.clock import Clock
+from pipeline.core.errors import AllDown, EngineError
+from pipeline.core.playout import MS_PER_CHAR
+from pipeline.engines.base import Speaker, Voice
+from pipeline.engines.breaker import Breaker
+from pipeline.engines.failover.openings import Opened, Openings, openings
+
+AVOIDED_S = 15.0
+"""A voice that failed is not tried before the others for so long: each try may cost the whole patience."""
+
+SLOW_MS_PER_CHAR = MS_PER_CHAR * 11 // 10
+"""A little slower than ordinary speech, so that a successor rather repeats half a word than skips one."""
+
+
+def unspoken(text: str, ms_sent: int) -> str:
+    """What is left to say of `text` after so much of its sound, from the beginning of a word on.
+
+    The word that the sound broke off in is said again.
+    """
+    reach = ms_sent // SLOW_MS_PER_CHAR
+    if reach >= len(text):
+        return ""
+    while reach > 0 and not text[reach - 1].isspace():
+        reach -= 1
+    return text[reach:]
+
+
+class FailoverSpeaker:
+    """Each utterance is the first voice's whose breaker lets it, then the next one's, then `AllDown`.
+
+    The first voice is opened at once, another when it is first needed; it then stays open.
+    `patience_s` is for an utterance's first sound, opening included, and after that for silence
+    once what was handed out has been played.
+    """
+
+    def __init__(self, engines: Sequence[tuple[Speaker, Breaker]], patience_s: float) -> None:
+        self._engines = tuple(engines)
+        self._patience_s = patience_s
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(model for engine, _ in self._engines for model in engine.models))
+
+    @asynccontextmanager
+    async def open(self, voice: str) -> AsyncIterator[FailoverVoice]:
+        async with openings() as opener:
+            speakers = [_OneOfThem(engine, breaker) for engine, breaker in self._engines]
+            together = FailoverVoice(speakers, voice, self.models[0], opener, self._patience_s)
+            await together.begin()
+            yield together
+
+
+@dataclass(slots=True)
+class _OneOfThem:
+    """An engine within one open voice."""
+
+    engine: Speaker
+    breaker: Breaker
+    opened: Opened[Voice] | None = None
+    avoid_until: float = 0.0
+
+
+class FailoverVoice:
+    """A `Voice`."""
+
+    def __init__(
+        self, speakers: list[_OneOfThem], voice: str, model: str, opener: Openings, patience_s: float
+    ) -> None:
+        self.model = model
+        self._speakers = speakers
+        self._voice = voice
+        self._opener = opener
+        self._patience_s = patience_s
+        self._clock = Clock()
+
+    async def begin(self) -> None:
+        """Have one voice open. Raises `AllDown`."""
+        last: EngineError | None = None
+        for speaker in self._speakers:
+            if (attempt := speaker.breaker.admit()) is None:
+                continue
+            with attempt:
+                try:
+                    await self._opened(speaker)
+                    return
+                except EngineError as error:
+                    last = error
+                    attempt.failed(error)
+                    self._avoid(speaker)
+        raise AllDown(last) from last
+
+    async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
+        last: EngineError | None = None
+        unsounded = True
+        for speaker in self._in_turn():
+            if (attempt := speaker.breaker.admit()) is None:
+                continue
+            with attempt:
+                sent = 0
+                try:
+                    async with aclosing(self._sound(speaker, text)) as pieces:
+                        async for model, piece in pieces:
+                            attempt.succeeded()
+                            if unsounded:
+                                self.model = model
+                                unsounded = False
+                            sent += len(piece)
+                            yield piece
+                    return
+                except EngineError as error:
+                    last = error
+                    attempt.failed(error)
+                    self._avoid(speaker)
+            text = unspoken(text, sent * 1000 // RATE) if sent else text
+            if sent and not text:
+                return
+        raise AllDown(last) from last
+
+    def _in_turn(self) -> list[_OneOfThem]:
+        """Those that have not failed lately first; the others are still better than none."""
+        now = self._clock.seconds()
+        return sorted(self._speakers, key=lambda speaker: now < speaker.avoid_until)
+
+    async def _sound(self, speaker: _OneOfThem, text: str) -> AsyncGenerator[tuple[str, bytes], None]:
+        """One engine's sound and its model. Raises `EngineError` also when it does not come in time."""
+        patient_until = self._clock.seconds() + self._patience_s
+        voice = await self._opened(speaker)
+        plays_until = 0.0
+        async with aclosing(voice.speak(text)) as pieces:
+            while True:
+                try:
+                    async with asyncio.timeout(max(0.0, patient_until - self._clock.seconds())):
+                        piece = await anext(pieces)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError:
+                    raise EngineError("no sound in time", retryable=True) from None
+                plays_until = max(plays_until, self._clock.seconds()) + len(piece) / RATE
+                yield voice.model, piece
+                # The listener may have taken its time too.
+                patient_until = max(plays_until, self._clock.seconds()) + self._patience_s
+
+    async def _opened(self, speaker: _OneOfThem) -> Voice:
+        if speaker.opened is None:
+            opening = speaker.engine.open(self._voice)
+            speaker.opened = await self._opener.open(opening, self._patience_s)
+        return speaker.opened.inside
+
+    def _avoid(self, speaker: _OneOfThem) -> None:
+        """It failed: for a while the others are asked first, and then a new voice of it is opened."""
+        speaker.avoid_until = self._clock.seconds() + AVOIDED_S
+        if speaker.opened is not None:
+            speaker.opened.close()
+            speaker.opened = None

@@ -1,0 +1,273 @@
+"""Engines that give again what others once gave, from a call's recorded traffic (`pipeline/traffic.py`).
+
+They give it as soon as they are asked; when it counts is decided by whoever replays the
+call. What was cut off then hangs here until it is cut off again. Asked for something that
+was not recorded, they fail: then the call does not go as it went.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+
+from pipeline.core.effects import Message
+from pipeline.core.errors import AllDown, EngineError
+from pipeline.engines.base import WINDOW_SAMPLES, EndCall, Hearing, Piece, Tokens
+from pipeline.traffic import (
+    ENDED,
+    HEARINGS,
+    AnyFact,
+    Failed,
+    Heard,
+    Opened,
+    Spoke,
+    Spoken,
+    Windows,
+    Written,
+    Wrote,
+)
+
+UNRECORDED = "this was not recorded"
+
+
+@dataclass(slots=True)
+class Opening:
+    """One transcription: what was heard, and how it failed if it did."""
+
+    opened: Opened | None = None
+    heard: list[Heard] = field(default_factory=list)
+    failed: Failed | None = None
+
+
+@dataclass(slots=True)
+class Taken:
+    """One reply or utterance: its pieces, how it ended, and how it failed if it did."""
+
+    pieces: list[Wrote | Spoke] = field(default_factory=list)
+    end: Written | Spoken | None = None
+    failed: Failed | None = None
+
+
+class Traffic:
+    """The facts of one call, by seam."""
+
+    def __init__(self, facts: Sequence[AnyFact]) -> None:
+        self.probabilities: list[float] = []
+        self.agent: list[int] = []
+        self.ears: dict[int, Opening] = defaultdict(Opening)
+        self.minds: dict[int, Taken] = defaultdict(Taken)
+        self.voices: dict[int, Taken] = defaultdict(Taken)
+        for fact in facts:
+            self._sort(fact)
+
+    def _sort(self, fact: AnyFact) -> None:
+        match fact:
+            case Windows():
+                self.probabilities += fact.probabilities
+                self.agent += fact.agent
+            case Opened():
+                self.ears[fact.of].opened = fact
+            case Heard():
+                self.ears[fact.of].heard.append(fact)
+            case Wrote():
+                self.minds[fact.of].pieces.append(fact)
+            case Written():
+                self.minds[fact.of].end = fact
+            case Spoke():
+                self.voices[fact.of].pieces.append(fact)
+            case Spoken():
+                self.voices[fact.of].end = fact
+            case Failed(seam="ear"):
+                self.ears[fact.of].failed = fact
+            case Failed(seam="mind"):
+                self.minds[fact.of].failed = fact
+            case Failed():
+                self.voices[fact.of].failed = fact
+            case _:
+                pass  # the caller's sound and the clips are no engine's
+
+
+def _error(failed: Failed) -> EngineError:
+    if failed.all_down:
+        return AllDown(EngineError("as recorded"))
+    return EngineError("as recorded", retryable=failed.retryable)
+
+
+async def _hang() -> None:
+    await asyncio.Event().wait()
+
+
+# -- voice activity ------------------------------------------------------------------------
+
+
+class ReplayedTrack:
+    def __init__(self, probabilities: Sequence[float], on_window: Callable[[float], None]) -> None:
+        self._probabilities = iter(probabilities)
+        self._on_window = on_window
+        self._bytes = 0
+
+    def feed(self, mulaw: bytes) -> None:
+        self._bytes += len(mulaw)
+        while self._bytes >= WINDOW_SAMPLES:
+            self._bytes -= WINDOW_SAMPLES
+            probability = next(self._probabilities, None)
+            if probability is not None:
+                self._on_window(probability)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedActivity:
+    traffic: Traffic
+
+    @contextmanager
+    def open(self, on_window: Callable[[float], None]) -> Iterator[ReplayedTrack]:
+        yield ReplayedTrack(self.traffic.probabilities, on_window)
+
+
+# -- speech to text ------------------------------------------------------------------------
+
+
+class ReplayedEar:
+    def __init__(self, opening: Opening) -> None:
+        self._opening = opening
+        self._closed = asyncio.Event()
+
+    def feed(self, mulaw: bytes) -> None:
+        """What is heard is known already."""
+
+    def voice(self, speaking: bool) -> None:
+        """What is heard is known already."""
+
+    async def heard(self) -> AsyncGenerator[Hearing, None]:
+        for fact in self._opening.heard:
+            if fact.kind == ENDED:
+                return
+            yield HEARINGS[fact.kind](*fact.fields)
+        if self._opening.failed is not None:
+            raise _error(self._opening.failed)
+        await self._closed.wait()
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+class ReplayedTranscriber:
+    def __init__(self, traffic: Traffic) -> None:
+        self._ears = traffic.ears
+        self._next = 0
+        first = traffic.ears[1].opened if 1 in traffic.ears else None
+        self._models = tuple(first.models) if first is not None else ("replayed",)
+        self._ends_turns = first is not None and first.ends_turns
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return self._models
+
+    @property
+    def ends_turns(self) -> bool:
+        return self._ends_turns
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[ReplayedEar]:
+        self._next += 1
+        opening = self._ears.get(self._next)
+        if opening is None:
+            raise EngineError(UNRECORDED)
+        if opening.opened is None and opening.failed is not None:
+            raise _error(opening.failed)
+        ear = ReplayedEar(opening)
+        try:
+            yield ear
+        finally:
+            ear.close()
+
+
+# -- language model ------------------------------------------------------------------------
+
+
+class ReplayedReply:
+    def __init__(self, taken: Taken) -> None:
+        self._taken = taken
+        end = taken.end if isinstance(taken.end, Written) else None
+        self.model = "" if end is None else end.model
+        self.tokens = Tokens(0, 0, 0) if end is None else Tokens(*end.tokens)
+        self._cut = end is None or end.cut
+
+    async def pieces(self) -> AsyncGenerator[Piece, None]:
+        for fact in self._taken.pieces:
+            if isinstance(fact, Wrote):
+                yield EndCall() if fact.text is None else fact.text
+        if self._taken.failed is not None:
+            raise _error(self._taken.failed)
+        if self._cut:
+            await _hang()
+
+
+class ReplayedThinker:
+    """The n-th request gets the n-th recorded reply."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self._minds = traffic.minds
+        self._next = 0
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return ("replayed",)
+
+    @asynccontextmanager
+    async def reply(
+        self, messages: Sequence[Message], *, max_tokens: int, temperature: float
+    ) -> AsyncIterator[ReplayedReply]:
+        self._next += 1
+        taken = self._minds.get(self._next)
+        if taken is None:
+            raise EngineError(UNRECORDED)
+        if taken.end is None and taken.failed is not None:
+            raise _error(taken.failed)
+        yield ReplayedReply(taken)
+
+
+# -- text to speech ------------------------------------------------------------------------
+
+
+class ReplayedVoice:
+    """Each text in the order in which it was spoken; the same text again is the next take of it."""
+
+    def __init__(self, takes: dict[str, deque[Taken]]) -> None:
+        self._takes = takes
+        self.model = "replayed"
+
+    async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
+        takes = self._takes.get(text)
+        if not takes:
+            raise EngineError(UNRECORDED)
+        taken = takes.popleft()
+        if isinstance(taken.end, Spoken):
+            self.model = taken.end.model
+        for fact in taken.pieces:
+            if isinstance(fact, Spoke):
+                yield fact.mulaw
+        if taken.failed is not None:
+            raise _error(taken.failed)
+        if isinstance(taken.end, Spoken) and taken.end.cut:
+            await _hang()
+
+
+class ReplayedSpeaker:
+    def __init__(self, traffic: Traffic, models: tuple[str, ...]) -> None:
+        self._models = models
+        self._takes: dict[str, deque[Taken]] = defaultdict(deque)
+        for _, taken in sorted(traffic.voices.items()):
+            if isinstance(taken.end, Spoken):
+                self._takes[taken.end.text].append(taken)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return self._models
+
+    @asynccontextmanager
+    async def open(self, voice: str) -> AsyncIterator[ReplayedVoice]:
+        yield ReplayedVoice(self._takes)

@@ -1,0 +1,129 @@
+"""The engines that the settings name: how each is set up, and the lines of the price list it is billed on.
+
+Decides nothing beyond that; `pipeline/engines/loading.py` opens them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pydantic import SecretStr
+
+from pipeline.core.tariff import Service
+from pipeline.engines.deepgram.aura import AuraSettings
+from pipeline.engines.deepgram.flux import FluxSettings
+from pipeline.engines.deepgram.nova import NovaSettings
+from pipeline.engines.elevenlabs import ElevenLabsSettings
+from pipeline.engines.loading import Chosen, LanguageModel, SpeechToText, TextToSpeech
+from pipeline.engines.openai_chat import ChatServer
+from server.settings import Settings
+
+LOCAL_MODELS: dict[tuple[Service, str], str] = {
+    ("stt", "local"): "whisper-tiny.en",
+    ("llm", "local"): "companion",
+    ("llm", "smollm2"): "smollm2",
+    ("tts", "local"): "hibari",
+}
+
+
+def chosen(settings: Settings) -> Chosen:
+    return Chosen(
+        stt=_ears(settings),
+        llm=_minds(settings),
+        tts=_voices(settings),
+        data_dir=settings.data_dir,
+        patience_s=settings.engine_patience_ms / 1000,
+    )
+
+
+def models(settings: Settings) -> dict[Service, tuple[str, ...]]:
+    """The price lines of the engines, of each service the preferred one first."""
+    opened = chosen(settings)
+    return {
+        "stt": tuple(_model("stt", engine) for engine in opened.stt),
+        "llm": tuple(_model("llm", engine) for engine in opened.llm),
+        "tts": tuple(_model("tts", engine) for engine in opened.tts),
+    }
+
+
+def _model(service: Service, engine: SpeechToText | LanguageModel | TextToSpeech) -> str:
+    return LOCAL_MODELS.get((service, engine), engine) if isinstance(engine, str) else engine.model
+
+
+def _ears(settings: Settings) -> tuple[SpeechToText, ...]:
+    names, key = list(settings.deepgram_stt_model), _text(settings.deepgram_api_key)
+    found: list[SpeechToText] = []
+    for engine in settings.stt_engine:
+        if engine != "deepgram":
+            found.append(engine)
+        elif (model := names.pop(0)).startswith("flux"):
+            found.append(_flux(settings, key, model))
+        else:
+            found.append(
+                NovaSettings(
+                    key=key,
+                    url=settings.deepgram_url,
+                    model=model,
+                    language=settings.deepgram_language,
+                    keyterms=settings.deepgram_keyterms,
+                )
+            )
+    return tuple(found)
+
+
+def _flux(settings: Settings, key: str, model: str) -> FluxSettings:
+    eager = min(settings.deepgram_eager_eot_threshold, settings.deepgram_eot_threshold)
+    return FluxSettings(
+        key=key,
+        url=settings.deepgram_url,
+        model=model,
+        eot_threshold=settings.deepgram_eot_threshold,
+        eager_eot_threshold=eager if settings.eager_replies else None,
+        eot_timeout_ms=settings.deepgram_eot_timeout_ms,
+        keyterms=settings.deepgram_keyterms,
+    )
+
+
+def _minds(settings: Settings) -> tuple[LanguageModel, ...]:
+    keys = settings.llm_api_key or tuple(SecretStr("") for _ in settings.llm_model)
+    servers = [
+        ChatServer(
+            model=model,
+            base_url=url,
+            api_key=key.get_secret_value(),
+            reasoning_effort=settings.llm_reasoning_effort or None,
+            tools=settings.llm_tools,
+        )
+        for model, url, key in zip(settings.llm_model, settings.llm_base_url, keys, strict=True)
+    ]
+    return tuple(servers.pop(0) if engine == "openai" else engine for engine in settings.llm_engine)
+
+
+def _voices(settings: Settings) -> tuple[TextToSpeech, ...]:
+    return tuple(_voice(settings, engine) for engine in settings.tts_engine)
+
+
+def _voice(settings: Settings, engine: str) -> TextToSpeech:
+    match engine:
+        case "elevenlabs":
+            eleven = ElevenLabsSettings(
+                key=_text(settings.elevenlabs_api_key),
+                url=settings.elevenlabs_url,
+                model=settings.elevenlabs_model,
+            )
+            return replace(eleven, voices={**eleven.voices, **dict(settings.elevenlabs_voices)})
+        case "deepgram":
+            aura = AuraSettings(
+                key=_text(settings.deepgram_api_key),
+                url=settings.deepgram_url,
+                model=settings.deepgram_tts_model,
+            )
+            return replace(aura, voices={**aura.voices, **dict(settings.deepgram_voices)})
+        case "scripted":
+            return "scripted"
+        case _:
+            return "local"
+
+
+def _text(secret: SecretStr | None) -> str:
+    return "" if secret is None else secret.get_secret_value()

@@ -1,0 +1,138 @@
+"""The kinds of values settings have, and what makes one acceptable. Which settings there are is `settings.py`'s."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+MIN_SECRET_BYTES = 32
+MIN_DISTINCT_BYTES = 8
+"""A secret with fewer different bytes is a placeholder such as "changeme" repeated, and refused."""
+
+_E164 = re.compile(r"\+[1-9]\d{6,14}")
+_REGION = re.compile(r"[A-Z]{2}")
+_DATABASE = re.compile(r"sqlite(\+\w+)?:///[^:?][^?]*|postgres(ql)?(\+\w+)?://.+")
+_TOKEN_PRICE = re.compile(r"\d{1,6}(\.\d{1,9})?(/\d{1,6}(\.\d{1,9})?){2}")
+_ACCOUNT = re.compile(r"AC[0-9a-fA-F]{32}")
+
+
+def _signing_secret(secret: SecretStr) -> SecretStr:
+    raw = secret.get_secret_value().encode()
+    if len(raw) < MIN_SECRET_BYTES:
+        raise ValueError(
+            f"must have at least {MIN_SECRET_BYTES} bytes, such as the output of: openssl rand -hex 32"
+        )
+    if len(set(raw)) < MIN_DISTINCT_BYTES:
+        raise ValueError("looks like a placeholder; use the output of: openssl rand -hex 32")
+    return secret
+
+
+def _not_empty(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().strip():
+        raise ValueError("is set but empty")
+    return secret
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an http:// or https:// address")
+    if parts.path not in {"", "/"} or parts.query or parts.fragment or parts.username:
+        raise ValueError("must be an origin: scheme, host and port, without a path")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("has a port that is no port") from None
+    return url.rstrip("/")
+
+
+def _database(url: str) -> str:
+    if not _DATABASE.fullmatch(url):
+        raise ValueError("must be sqlite+aiosqlite:///path or postgresql+asyncpg://user@host/name")
+    return url
+
+
+def _account(text: str) -> str:
+    if not _ACCOUNT.fullmatch(text):
+        raise ValueError("must be AC followed by 32 hexadecimal digits")
+    return text
+
+
+def _number(text: str) -> str:
+    if not _E164.fullmatch(text):
+        raise ValueError("must be a number in E.164 form, such as +12025550100")
+    return text
+
+
+def _regions(regions: tuple[str, ...]) -> tuple[str, ...]:
+    if not regions or not all(_REGION.fullmatch(region) for region in regions):
+        raise ValueError("must be two-letter country codes, separated by commas, such as US,CA")
+    return regions
+
+
+def _socket(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"ws", "wss"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("must be a ws:// or wss:// address")
+    return url.rstrip("/")
+
+
+def _server(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("must be an http:// or https:// address, such as https://api.cerebras.ai/v1")
+    return url.rstrip("/")
+
+
+def _named(value: object) -> object:
+    """`sarah=ID,brad=ID` as pairs."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    if not all(name.strip() and mark and voice.strip() for name, mark, voice in pairs):
+        raise ValueError("must be voices by persona, such as sarah=ID,brad=ID")
+    return tuple((name.strip().casefold(), voice.strip()) for name, _, voice in pairs)
+
+
+def _token_price(text: str) -> str:
+    if not _TOKEN_PRICE.fullmatch(text):
+        raise ValueError("must be dollars a million tokens in, cached and out, such as 0.35/0.35/0.75")
+    return text
+
+
+SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
+Secret = Annotated[SecretStr, AfterValidator(_not_empty)]
+Origin = Annotated[str, AfterValidator(_origin)]
+DatabaseUrl = Annotated[str, AfterValidator(_database)]
+AccountSid = Annotated[str, AfterValidator(_account)]
+E164 = Annotated[str, AfterValidator(_number)]
+Regions = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_regions)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+SigningSecrets = Annotated[tuple[SigningSecret, ...], BeforeValidator(_split), Field(max_length=2)]
+SocketUrl = Annotated[str, AfterValidator(_socket)]
+ServerUrls = Annotated[tuple[Annotated[str, AfterValidator(_server)], ...], BeforeValidator(_split)]
+Voices = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_named)]
+TokenPrices = Annotated[tuple[Annotated[str, AfterValidator(_token_price)], ...], BeforeValidator(_split)]
+Keys = Annotated[tuple[Secret, ...], BeforeValidator(_split)]
+
+SpeechToText = Literal["local", "deepgram", "scripted"]
+LanguageModel = Literal["local", "smollm2", "openai", "scripted"]
+TextToSpeech = Literal["local", "elevenlabs", "deepgram", "scripted"]
+SpeechToTexts = Annotated[
+    tuple[SpeechToText, ...], BeforeValidator(_split), Field(min_length=1, max_length=4)
+]
+LanguageModels = Annotated[
+    tuple[LanguageModel, ...], BeforeValidator(_split), Field(min_length=1, max_length=4)
+]
+TextToSpeeches = Annotated[
+    tuple[TextToSpeech, ...], BeforeValidator(_split), Field(min_length=1, max_length=4)
+]

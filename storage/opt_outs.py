@@ -1,0 +1,34 @@
+"""Numbers whose owners want no calls. They outlive the account; only proving the number anew lifts one.
+
+A number is kept as a hash. It hides the number from a glance and no more, since there are few enough
+numbers to try; it has no key, because a lost key would have everybody rung again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+
+from sqlalchemy import delete, select
+
+from storage.db import Tx, insert
+from storage.tables import opt_outs
+
+
+async def add(tx: Tx, e164: str, how: str, now: datetime) -> None:
+    row = insert(tx, opt_outs).values(number_hash=_hash(e164), method=how, created_at=now)
+    await tx.execute(row.on_conflict_do_nothing(index_elements=["number_hash"]))
+
+
+async def has(tx: Tx, e164: str) -> bool:
+    query = select(opt_outs.c.number_hash).where(opt_outs.c.number_hash == _hash(e164))
+    return (await tx.execute(query)).first() is not None
+
+
+async def lift(tx: Tx, e164: str) -> None:
+    """Its owner has proven the number again, and so wants calls again."""
+    await tx.execute(delete(opt_outs).where(opt_outs.c.number_hash == _hash(e164)))
+
+
+def _hash(e164: str) -> str:
+    return hashlib.sha256(f"callmeback opt-out {e164}".encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Vendors of speech engines, emulated on the loopback."""

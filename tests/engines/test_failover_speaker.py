@@ -1,0 +1,593 @@
+"""Several voices as one: every word is said once or nearly so, by one voice at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.clock import Clock, run_virtual
+from pipeline.core.errors import AllDown, EngineError
+from pipeline.engines.base import Speaker, Voice
+from pipeline.engines.breaker import Breaker, State
+from pipeline.engines.failover import FailoverSpeaker
+from pipeline.engines.failover.speaker import SLOW_MS_PER_CHAR, unspoken
+from pipeline.engines.scripted import ScriptedSpeaker
+from tests.pipeline.doubles import DeadSpeaker, Doors, WatchedSpeaker
+
+TEXT = "It was lovely to talk with you, Jordan."
+BYTES_A_CHARACTER = 480
+PIECE = 1_600
+
+
+@dataclass
+class Rig:
+    speakers: Sequence[Speaker]
+    doors: Doors = field(default_factory=Doors)
+
+    def __post_init__(self) -> None:
+        self.breakers = [Breaker(speaker.models[0], Clock()) for speaker in self.speakers]
+        self.speaker = FailoverSpeaker(
+            [
+                (WatchedSpeaker(speaker, self.doors), breaker)
+                for speaker, breaker in zip(self.speakers, self.breakers, strict=True)
+            ],
+            1.0,
+        )
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Voice]:
+        async with self.speaker.open("sarah") as voice:
+            yield voice
+        assert self.doors.open == 0
+        assert len(asyncio.all_tasks()) == 1
+
+
+async def spoken(voice: Voice, text: str = TEXT) -> bytes:
+    async with aclosing(voice.speak(text)) as pieces:
+        return b"".join([piece async for piece in pieces])
+
+
+def scripted(
+    model: str,
+    *,
+    fails: bool | Callable[[str], bool] = False,
+    after: int = 0,
+    first_ms: int = 0,
+    ms_a_character: int = 60,
+) -> ScriptedSpeaker:
+    return ScriptedSpeaker(
+        model=model,
+        first_ms=first_ms,
+        ms_a_character=ms_a_character,
+        fails_on=fails if callable(fails) else lambda text: bool(fails),
+        fails_after=after,
+    )
+
+
+# -- what is left to say -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("characters", "left"),
+    [
+        (0, "Hello there, my friend."),
+        (5, "Hello there, my friend."),
+        (6, "there, my friend."),
+        (8, "there, my friend."),
+        (12, "there, my friend."),
+        (13, "my friend."),
+        (22, "friend."),
+        (23, ""),
+        (99, ""),
+    ],
+)
+def test_what_is_left_begins_with_the_word_it_broke_off_in(characters: int, left: str) -> None:
+    assert unspoken("Hello there, my friend.", characters * SLOW_MS_PER_CHAR) == left
+
+
+@given(st.text(st.sampled_from("ab \n"), max_size=40), st.integers(0, 5_000))
+def test_what_is_left_is_the_end_of_the_text_from_a_word_on(text: str, ms: int) -> None:
+    left = unspoken(text, ms)
+    assert text.endswith(left)
+    said = text[: len(text) - len(left)]
+    assert len(said) * SLOW_MS_PER_CHAR <= max(ms, 0) or not left
+    if left and said:
+        assert said[-1].isspace()
+    # Nothing more than the word it broke off in is said again.
+    again = text[len(said) : ms // SLOW_MS_PER_CHAR]
+    assert not any(letter.isspace() for letter in again) or not left
+
+
+@given(st.text(st.sampled_from("ab "), max_size=40), st.integers(0, 3_000), st.integers(0, 500))
+def test_the_more_was_sent_the_less_is_left(text: str, ms: int, more: int) -> None:
+    assert len(unspoken(text, ms + more)) <= len(unspoken(text, ms))
+
+
+# -- who speaks ----------------------------------------------------------------------------
+
+
+def test_the_first_speaks_while_it_can_and_the_others_are_not_opened() -> None:
+    first, second = scripted("a"), scripted("b")
+    rig = Rig([first, second])
+
+    async def main() -> None:
+        async with rig.opened() as voice:
+            assert rig.doors.ever == 1
+            assert voice.model == "a"
+            assert len(await spoken(voice)) == len(TEXT) * BYTES_A_CHARACTER
+        assert (rig.doors.ever, list(second.spoken)) == (1, [])
+
+    run_virtual(main())
+    assert rig.speaker.models == ("a", "b")
+
+
+def test_the_next_says_all_of_it_when_the_first_fails_without_a_sound() -> None:
+    second = scripted("b")
+    rig = Rig([scripted("a", fails=True), second])
+
+    async def main() -> None:
+        async with rig.opened() as voice:
+            assert len(await spoken(voice)) == len(TEXT) * BYTES_A_CHARACTER
+            assert voice.model == "b"
+        assert list(second.spoken) == [TEXT]
+
+    run_virtual(main())
+
+
+def test_the_next_says_the_rest_when_the_first_breaks_off_and_the_first_is_paid() -> None:
+    second = scripted("b")
+    rig = Rig([scripted("a", fails=True, after=4), second])
+
+    async def main() -> None:
+        async with rig.opened() as voice:
+            sound = await spoken(voice)
+            assert voice.model == "a"
+            (rest,) = second.spoken
+            assert rest == "lovely to talk with you, Jordan."  # 800 ms is 12 characters
+            assert len(sound) == 4 * PIECE + len(rest) * BYTES_A_CHARACTER
+            await spoken(voice, "And now?")
+            assert voice.model == "b"
+
+    run_virtual(main())
+
+
+def test_a_break_after_the_last_word_is_the_end() -> None:
+    second = scripted("b")
+    rig = Rig([scripted("a", fails=True, after=20, ms_a_character=70), second])
+
+    async def main() -> None:
+        async with rig.opened() as voice:
+            assert await spoken(voice)
+        assert list(second.spoken) == []
+
+    run_virtual(main())
+
+
+def test_sound_comes_within_the_patience_and_the_next_ones_own_time() -> None:
+    rig = Rig([scripted("a", first_ms=3_000), scripted("b", first_ms=250)])
+
+    async def main() -> None:
+        clock = Clock()
+        async with rig.opened() as voice, aclosing(voice.speak(TEXT)) as pieces:
+            await anext(pieces)
+            assert clock.seconds() == pytest.approx(1.25)
+        assert rig.breakers[0].failures == 1
+
+    run_virtual(main())
+
+
+def test_within_a_voice_a_broken_one_is_not_waited_for_again_until_it_may_be_well() -> None:
+    first = scripted("a", first_ms=3_000)
+    rig = Rig([first, scripted("b")])
+
+    async def main() -> None:
+        clock = Clock()
+        async with rig.opened() as voice:
+            await spoken(voice)
+            for _ in range(3):
+                before = clock.seconds()
+                await spoken(voice)
+                assert clock.seconds() == before
+            await asyncio.sleep(15)
+            first.first_ms = 0
+            await spoken(voice)
+            assert voice.model == "a"
+        assert len(first.spoken) == 2
+
+    run_virtual(main())
+
+
+def test_one_that_failed_lately_is_still_better_than_none() -> None:
+    first = scripted("a", fails=lambda text: text == "One.")
+    rig = Rig([first, scripted("b", fails=lambda text: text == "Two.")])
+
+    async def main() -> None:
+        async with rig.opened() as voice:
+            await spoken(voice, "One.")
+            assert voice.model == "b"
+            await spoken(voice, "Two.")
+            assert voice.model == "a"
+
+    run_virtual(main())
+
+
+def test_an_open_breaker_is_not_tried_at_all() -> None:
+    first = scripted("a")
+    rig = Rig([first, scripted("b")])
+    attempt = rig.breakers[0].admit()
+    assert attempt is not None
+
+    async def main() -> None:
+        attempt.failed(EngineError("wrong key"))
+        async with rig.opened() as voice:
+            await spoken(voice)
+            assert voice.model == "b"
+            assert rig.doors.ever == 1
+        assert not first.spoken
+
+    run_virtual(main())
+
+
+def test_one_that_stalls_is_waited_for_until_what_it_said_has_been_played() -> None:
+    @dataclass
+    class Stalling:
+        model: str = "a"
+
+        async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
+            yield bytes(8_000)
+            await asyncio.sleep(60)
+
+    class Opening(DeadSpeaker):
+        @property
+        def models(self) -> tuple[str, ...]:
+            return ("a",)
+
+        @asynccontextmanager
+        async def open(self, voice: str) -> AsyncIterator[Voice]:
+            yield Stalling()
+
+    second = scripted("b")
+    rig = Rig([Opening(), second])
+
+    async def main() -> None:
+        clock = Clock()
+        async with rig.opened() as voice, aclosing(voice.speak(TEXT)) as pieces:
+            await anext(pieces)
+            await asyncio.sleep(0.25)  # the listener is in no hurry
+            await anext(pieces)
+            assert clock.seconds() == pytest.approx(2.0)
+        assert list(second.spoken) == ["to talk with you, Jordan."]  # 1 s is 15 characters
+
+    run_virtual(main())
+
+
+def test_all_down_when_all_have_failed_says_the_last_error() -> None:
+    rig = Rig([scripted("a", fails=True), scripted("b", fails=True, first_ms=100)])
+
+    async def main() -> None:
+        async with rig.opened() as voice:
+            with pytest.raises(AllDown, match="script") as caught:
+                await spoken(voice)
+            assert not caught.value.retryable
+        assert [breaker.failures for breaker in rig.breakers] == [1, 1]
+
+    run_virtual(main())
+
+
+# -- opening -------------------------------------------------------------------------------
+
+
+def test_one_that_cannot_be_opened_is_tried_again_when_it_may_be_well() -> None:
+    first = DeadSpeaker(scripted("a"), times=1)
+    rig = Rig([first, scripted("b")])
+
+    async def main() -> None:
+        async with rig.opened() as voice:
+            await spoken(voice)
+            assert (voice.model, first.tried) == ("b", 1)
+            await asyncio.sleep(15)
+            await spoken(voice)
+            assert (voice.model, first.tried) == ("a", 2)
+            assert rig.doors.open == 2
+
+    run_virtual(main())
+
+
+def test_a_voice_that_none_can_give_is_not_opened() -> None:
+    rig = Rig([DeadSpeaker(), DeadSpeaker()])
+
+    async def main() -> None:
+        with pytest.raises(AllDown, match="refused"):
+            async with rig.opened():
+                pass
+
+    run_virtual(main())
+
+
+@dataclass
+class SlowDoors:
+    """Takes its time to open and to close, and notes who did: the one must be the other."""
+
+    inner: Speaker
+    opens_s: float = 0.0
+    closes_s: float = 0.0
+    passed: list[object] = field(default_factory=list)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return self.inner.models
+
+    @asynccontextmanager
+    async def open(self, voice: str) -> AsyncIterator[Voice]:
+        self.passed.append(asyncio.current_task())
+        try:
+            await asyncio.sleep(self.opens_s)
+            async with self.inner.open(voice) as opened:
+                yield opened
+        finally:
+            await asyncio.sleep(self.closes_s)
+            self.passed.append(asyncio.current_task())
+
+
+def test_one_that_does_not_open_in_time_is_passed_over_and_left_in_the_task_that_entered_it() -> None:
+    first = SlowDoors(scripted("a"), opens_s=5.0, closes_s=2.0)
+    rig = Rig([first, scripted("b")])
+
+    async def main() -> None:
+        clock = Clock()
+        async with rig.opened():
+            assert clock.seconds() == pytest.approx(1.0)
+        assert clock.seconds() == pytest.approx(3.0)
+        entered, left = first.passed
+        assert entered is left
+
+    run_virtual(main())
+
+
+def test_a_broken_voice_is_closed_beside_the_next_ones_speech() -> None:
+    first = SlowDoors(scripted("a", fails=True), closes_s=9.0)
+    second = SlowDoors(scripted("b"))
+    rig = Rig([first, second])
+
+    async def main() -> None:
+        clock = Clock()
+        async with rig.opened() as voice:
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(spoken(voice))
+            assert task.result()
+            assert clock.seconds() == 0
+            assert second.passed != [task]  # an utterance's task is too short-lived to leave anything
+        for each in (first, second):
+            entered, left = each.passed
+            assert entered is left
+
+    run_virtual(main())
+
+
+def test_a_broken_voice_is_closed_at_once_and_opened_anew_when_it_is_needed_again() -> None:
+    first = scripted("a", fails=lambda text: text == "One.")
+    rig = Rig([first, scripted("b")])
+
+    async def main() -> None:
+        async with rig.opened() as voice:
+            await spoken(voice, "One.")
+            await asyncio.sleep(1)
+            assert (rig.doors.open, rig.doors.ever) == (1, 2)
+            await asyncio.sleep(15)
+            await spoken(voice, "Two.")
+            assert voice.model == "a"
+            assert (rig.doors.open, rig.doors.ever) == (2, 3)
+
+    run_virtual(main())
+
+
+def test_an_utterance_cancelled_while_its_voice_opens_has_it_left_again() -> None:
+    second = SlowDoors(scripted("b"), opens_s=5.0)
+    rig = Rig([scripted("a", fails=True), second])
+
+    async def main() -> None:
+        async with rig.opened() as voice:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await spoken(voice)
+            await asyncio.sleep(1)
+            entered, left = second.passed
+            assert entered is left
+            assert rig.breakers[1].failures == 0
+
+    run_virtual(main())
+
+
+def test_the_first_sound_lets_a_probe_succeed() -> None:
+    first = scripted("a", fails=lambda text: text == "One.")
+    rig = Rig([first])
+    closing: list[State] = []
+
+    async def main() -> None:
+        async with rig.opened() as voice:
+            for _ in range(5):
+                with pytest.raises(AllDown):
+                    await spoken(voice, "One.")
+            assert rig.breakers[0].state is State.OPEN
+            await asyncio.sleep(15)
+            async with aclosing(voice.speak("Two.")) as pieces:
+                await anext(pieces)
+                closing.append(rig.breakers[0].state)
+        assert closing == [State.CLOSED]
+
+    run_virtual(main())
+
+
+def test_the_bodys_error_comes_out_as_it_is() -> None:
+    rig = Rig([scripted("a")])
+
+    async def main() -> None:
+        with pytest.raises(ZeroDivisionError):
+            async with rig.opened():
+                raise ZeroDivisionError
+        assert rig.doors.open == 0
+
+    run_virtual(main())
+
+
+def test_a_bug_while_opening_is_a_failure_like_any_other() -> None:
+    class Buggy(DeadSpeaker):
+        @asynccontextmanager
+        async def open(self, voice: str) -> AsyncIterator[Voice]:
+            raise ZeroDivisionError
+            yield  # type: ignore[unreachable]  # makes it a generator
+
+    rig = Rig([Buggy(), scripted("b")])
+
+    async def main() -> None:
+        async with rig.opened() as voice:
+            assert await spoken(voice)
+        assert rig.breakers[0].state is State.OPEN
+
+    run_virtual(main())
+
+
+# -- being cut off -------------------------------------------------------------------------
+
+
+@dataclass
+class Stage:
+    """Who is speaking just now, over all voices of a test."""
+
+    speaking: int = 0
+    most: int = 0
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        self.speaking += 1
+        self.most = max(self.most, self.speaking)
+        try:
+            yield
+        finally:
+            self.speaking -= 1
+
+
+@dataclass
+class Staged:
+    """A voice whose utterances are as told: (ms to the first sound, pieces before it fails or None)."""
+
+    model: str
+    stage: Stage
+    script: list[tuple[int, int | None]]
+    texts: list[str] = field(default_factory=list)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return (self.model,)
+
+    @asynccontextmanager
+    async def open(self, voice: str) -> AsyncIterator[Voice]:
+        yield self
+
+    async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
+        first_ms, fails_after = self.script[min(len(self.texts), len(self.script) - 1)]
+        self.texts.append(text)
+        async with self.stage.taken():
+            await asyncio.sleep(first_ms / 1000)
+            for index in range(-(-len(text) // 4)):
+                if index == fails_after:
+                    raise EngineError("broke", retryable=True)
+                # Each piece is a quarter of a second, about four characters, and says whose it is and which.
+                yield f"{self.model}{index:03}".encode().ljust(4 * 8 * SLOW_MS_PER_CHAR, b".")
+                await asyncio.sleep(0.01)
+
+
+def test_closing_cancels_the_engines_utterance_and_is_no_failure() -> None:
+    stage = Stage()
+    rig = Rig([Staged("a", stage, [(0, None)]), Staged("b", stage, [(0, None)])])
+
+    async def main() -> None:
+        async with rig.opened() as voice:
+            async with aclosing(voice.speak(TEXT)) as pieces:
+                await anext(pieces)
+                assert stage.speaking == 1
+            assert stage.speaking == 0
+            assert rig.breakers[0].failures == 0
+            await spoken(voice)
+            assert voice.model == "a"
+
+    run_virtual(main())
+
+
+def test_cancelling_while_the_first_sound_is_waited_for_leaves_nothing_behind() -> None:
+    stage = Stage()
+    rig = Rig([Staged("a", stage, [(800, None), (0, None)]), Staged("b", stage, [(0, None)])])
+
+    async def main() -> None:
+        async with rig.opened() as voice:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await spoken(voice)
+            assert (stage.speaking, rig.breakers[0].failures) == (0, 0)
+            await spoken(voice)
+            assert voice.model == "a"
+
+    run_virtual(main())
+
+
+# -- whatever fails ------------------------------------------------------------------------
+
+UTTERANCE = st.tuples(st.sampled_from([0, 0, 500, 2_000]), st.one_of(st.none(), st.integers(0, 6)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.lists(UTTERANCE, min_size=1, max_size=4), min_size=3, max_size=3),
+    st.lists(st.integers(0, 20), min_size=1, max_size=4),
+)
+def test_every_word_is_said_in_order_by_one_at_a_time_or_all_are_down(
+    scripts: list[list[tuple[int, int | None]]], pauses: list[int]
+) -> None:
+    stage = Stage()
+    voices = [Staged(model, stage, script) for model, script in zip("abc", scripts, strict=True)]
+    rig = Rig(voices)
+
+    async def main() -> None:
+        clock = Clock()
+        async with rig.opened() as voice:
+            for pause in pauses:
+                before = [len(each.texts) for each in voices]
+                begun, pieces, down = clock.seconds(), list[bytes](), False
+                try:
+                    async with aclosing(voice.speak(TEXT)) as sound:
+                        async for piece in sound:
+                            if not pieces:
+                                assert clock.seconds() - begun <= 3.0
+                            pieces.append(piece)
+                except AllDown:
+                    down = True
+                assert (stage.speaking, stage.most) == (0, 1)
+                said = [piece[:4].decode() for piece in pieces]
+                if said:
+                    assert voice.model == said[0][0]
+                # Each engine's sound comes in one run from its beginning on: none twice, none mixed in.
+                asked = [
+                    each.texts[-1]
+                    for each, then in zip(voices, before, strict=True)
+                    if len(each.texts) > then
+                ]
+                assert all(TEXT.endswith(text) for text in asked)
+                runs = "".join(each[0] for each in said)
+                for model in set(runs):
+                    assert model * runs.count(model) in runs
+                    own = [int(each[1:]) for each in said if each[0] == model]
+                    assert own == list(range(len(own)))
+                if not down:
+                    last = voices["abc".index(said[-1][0])]
+                    spoken_by_last = runs.count(last.model)
+                    # Its piece count says how far it came: through the rest, or so near the end that none is left.
+                    assert not unspoken(last.texts[-1], spoken_by_last * 4 * SLOW_MS_PER_CHAR)
+                await asyncio.sleep(pause)
+
+    run_virtual(main())

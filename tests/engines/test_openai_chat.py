@@ -1,0 +1,578 @@
+"""The hosted chat model against its emulator: what is said, what it costs, and what each fault comes to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+
+from pipeline.clock import Clock, run_virtual
+from pipeline.core.effects import Message
+from pipeline.core.errors import EngineError
+from pipeline.engines.base import EndCall, Piece, Tokens
+from pipeline.engines.counting import prompt_tokens, text_tokens
+from pipeline.engines.openai_chat import END_CALL_BYTES, ChatServer, OpenAIThinker
+from tests.emulators.chat import FAULTS, KEY, MODEL, ChatEmulator, Plan, Served, prompt_count
+
+MESSAGES = (
+    Message("system", "You are Sarah, a warm listener."),
+    Message("user", "I have a job interview on Tuesday, and the word is kumquat."),
+)
+TEXT = "That sounds like a big day for you."
+NOTHING = Tokens(0, 0, 0)
+ESTIMATED_PROMPT = prompt_tokens(MESSAGES) + -(-END_CALL_BYTES // 4)
+
+
+def virtual(main: Coroutine[object, object, None]) -> None:
+    run_virtual(main, grace=0.001)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one reply."""
+
+    pieces: tuple[Piece, ...]
+    failure: EngineError | None
+    tokens: Tokens
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        return "".join(piece for piece in self.pieces if isinstance(piece, str))
+
+    @property
+    def ends_call(self) -> int:
+        return self.pieces.count(EndCall())
+
+
+@asynccontextmanager
+async def thinking(server: ChatEmulator, **settings: object) -> AsyncIterator[OpenAIThinker]:
+    chosen = replace(ChatServer(MODEL, server.url, KEY), **settings)  # type: ignore[arg-type]
+    async with aclosing(OpenAIThinker(chosen)) as thinker:
+        yield thinker
+
+
+async def ask(
+    thinker: OpenAIThinker,
+    messages: Sequence[Message] = MESSAGES,
+    *,
+    max_tokens: int = 60,
+    leave_after: int | None = None,
+) -> Outcome:
+    clock = Clock()
+    began = clock.seconds()
+    pieces: list[Piece] = []
+    failure = None
+    async with thinker.reply(messages, max_tokens=max_tokens, temperature=0.7) as reply:
+        try:
+            async with aclosing(reply.pieces()) as stream:
+                async for piece in stream:
+                    pieces.append(piece)
+                    if len(pieces) == leave_after:
+                        break
+        except EngineError as error:
+            failure = error
+    return Outcome(tuple(pieces), failure, reply.tokens, clock.seconds() - began)
+
+
+async def asked(plan: Plan, **settings: object) -> tuple[Outcome, Served | None]:
+    """One reply of a server with this plan, and what the server knows of it."""
+    async with ChatEmulator((TEXT,), plan=plan) as server, thinking(server, **settings) as thinker:
+        outcome = await ask(thinker)
+    return outcome, server.served[-1] if server.served else None
+
+
+async def until_left(served: Served) -> float:
+    """When the server noticed that the client was gone; at once, or it never will."""
+    for _ in range(100):
+        if served.left_at is not None:
+            return served.left_at
+        await asyncio.sleep(0.001)
+    raise AssertionError("the client never disconnected")
+
+
+# -- each fault's outcome --------------------------------------------------------------
+
+REFUSED = {
+    "wrong key": (False, "401 invalid_api_key"),
+    "no credit": (False, "402 payment_required"),
+    "forbidden": (False, "403 permission_denied"),
+    "model gone": (False, "404, model not found or retired"),
+    "timed out": (True, "408 request_timeout"),
+    "bad request": (False, "422 unprocessable"),
+    "too many": (True, "429 rate_limit_exceeded"),
+    "quota gone": (False, "429 insufficient_quota"),
+    "flex full": (True, "498 capacity_exceeded"),
+    "broken": (True, "500 internal_error"),
+    "overloaded": (True, "503 overloaded"),
+    "refused": (True, "ConnectError"),
+    "reset": (True, "the connection failed"),
+}
+BROKEN_OFF = {
+    "stalls": "wrote no more for 5 s",
+    "cut": "the connection failed",
+    "ends early": "cut off",
+    "error event": "broke off: model_crashed",
+    "garbage": "no JSON",
+}
+NEVER_BEGUN = {
+    "no headers": "wrote nothing in 4 s",
+    "no body": "wrote nothing in 4 s",
+    "too slow": "wrote nothing in 4 s",
+    "cut at once": "the connection failed",
+    "error at once": "broke off: model_crashed",
+}
+EMPTY = {"endless reasoning": False, "empty": True}
+ESTIMATED = ["no usage", "broken usage"]
+ACCENTS = "Déjà vu — schön, hm? 😀"
+WHOLE = {
+    "slow": TEXT,
+    "no done": TEXT,
+    "lingers": TEXT,
+    "usage without choices": TEXT,
+    "usage in the last chunk": TEXT,
+    "groq usage": TEXT,
+    "no role": TEXT,
+    "odd deltas": TEXT,
+    "a byte at a time": ACCENTS,
+    "split characters": ACCENTS,
+    "all at once": TEXT,
+    "crlf and comments": TEXT,
+    "reasoning": TEXT,
+    "groq reasoning": TEXT,
+    "think tags": "I hear you. Go on.",
+    "length": TEXT,
+    "end call": "Take care. Goodbye!",
+    "end call only": "",
+    "end call garbled": "Bye now.",
+    "unknown tool": "Let me look.",
+    "markdown": FAULTS["markdown"].text,
+}
+
+
+def test_every_fault_has_an_outcome() -> None:
+    assert {*REFUSED, *BROKEN_OFF, *NEVER_BEGUN, *EMPTY, *ESTIMATED, *WHOLE} == set(FAULTS)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refused_request_costs_nothing(name: str) -> None:
+    async def main() -> None:
+        outcome, served = await asked(FAULTS[name])
+        assert outcome.failure is not None
+        passes, says = REFUSED[name]
+        assert outcome.failure.retryable is passes
+        assert says in outcome.failure.detail
+        assert outcome.tokens == NOTHING
+        assert outcome.pieces == ()
+        assert served is None or served.billed == NOTHING
+
+    virtual(main())
+
+
+@pytest.mark.parametrize("name", BROKEN_OFF)
+def test_a_reply_that_breaks_off_is_a_passing_failure_and_its_cost_estimated(name: str) -> None:
+    async def main() -> None:
+        outcome, served = await asked(FAULTS[name])
+        assert served is not None
+        assert outcome.failure is not None
+        assert outcome.failure.retryable
+        assert BROKEN_OFF[name] in outcome.failure.detail
+        assert outcome.text == served.written == "That sounds like"
+        assert outcome.tokens == Tokens(ESTIMATED_PROMPT, 0, text_tokens(outcome.text), estimated=True)
+        assert served.billed == Tokens(ESTIMATED_PROMPT + 3, 0, 3)
+
+    virtual(main())
+
+
+@pytest.mark.parametrize("name", NEVER_BEGUN)
+def test_a_request_that_was_taken_on_costs_its_prompt(name: str) -> None:
+    async def main() -> None:
+        outcome, served = await asked(FAULTS[name])
+        assert served is not None
+        assert outcome.failure is not None
+        assert outcome.failure.retryable
+        assert NEVER_BEGUN[name] in outcome.failure.detail
+        assert outcome.tokens == Tokens(ESTIMATED_PROMPT, 0, 0, estimated=True)
+        assert served.billed.out == 0 < served.billed.uncached
+
+    virtual(main())
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_a_reply_without_a_word_is_a_failure_that_costs(name: str) -> None:
+    async def main() -> None:
+        outcome, served = await asked(FAULTS[name])
+        assert served is not None
+        assert outcome.failure is not None
+        assert outcome.failure.detail == f"{MODEL} wrote nothing"
+        assert outcome.failure.retryable is EMPTY[name]
+        assert outcome.tokens == served.billed
+
+    virtual(main())
+
+
+@pytest.mark.parametrize("name", ESTIMATED)
+def test_without_the_vendors_count_a_whole_reply_is_estimated(name: str) -> None:
+    async def main() -> None:
+        outcome, _ = await asked(FAULTS[name])
+        assert outcome.failure is None
+        assert outcome.text == TEXT
+        assert outcome.tokens == Tokens(ESTIMATED_PROMPT, 0, text_tokens(TEXT), estimated=True)
+
+    virtual(main())
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_is_odd_but_right_is_a_whole_reply_at_the_vendors_count(name: str) -> None:
+    async def main() -> None:
+        outcome, served = await asked(FAULTS[name])
+        assert served is not None
+        assert outcome.failure is None
+        assert outcome.text == WHOLE[name]
+        assert outcome.tokens == served.billed
+        assert served.told
+        assert outcome.ends_call == name.startswith("end call")
+
+    virtual(main())
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_no_error_repeats_the_key_or_what_was_said(name: str) -> None:
+    async def main() -> None:
+        outcome, _ = await asked(FAULTS[name])
+        if outcome.failure is not None:
+            assert KEY not in outcome.failure.detail
+            assert "kumquat" not in outcome.failure.detail
+            assert "sounds" not in outcome.failure.detail
+
+    virtual(main())
+
+
+@pytest.mark.parametrize("name", ["timed out", "too many", "broken", "reset", "no body", "cut"])
+def test_nothing_is_asked_twice(name: str) -> None:
+    async def main() -> None:
+        async with ChatEmulator(plan=FAULTS[name]) as server, thinking(server) as thinker:
+            assert (await ask(thinker)).failure is not None
+            await asyncio.sleep(60)
+            assert len(server.served) == 1
+            # And the next one is none the worse.
+            server.plan = Plan()
+            assert (await ask(thinker)).text == TEXT
+
+    virtual(main())
+
+
+# -- how long is waited ----------------------------------------------------------------
+
+
+def test_patience_ends_with_the_first_word_and_then_the_gaps_count() -> None:
+    async def main() -> None:
+        outcome, _ = await asked(FAULTS["too slow"])
+        assert outcome.seconds == pytest.approx(4.0)
+        outcome, _ = await asked(FAULTS["stalls"], stall_s=1.5)
+        assert outcome.seconds == pytest.approx(0.2 + 2 * 0.01 + 1.5)
+        # Longer than the patience in all, but never a gap.
+        async with ChatEmulator((TEXT,), piece_ms=900) as server, thinking(server) as thinker:
+            outcome = await ask(thinker)
+        assert outcome.text == TEXT
+        assert outcome.seconds == pytest.approx(0.2 + 7 * 0.9)
+
+    virtual(main())
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [Plan(reasoning="hm " * 1_000), Plan(text="<think>" + "hm " * 1_000 + "</think>Right.")],
+    ids=["reasoning", "think tags"],
+)
+def test_thinking_aloud_is_no_beginning_but_costs(plan: Plan) -> None:
+    async def main() -> None:
+        async with ChatEmulator(plan=plan) as server, thinking(server) as thinker:
+            outcome = await ask(thinker, max_tokens=5_000)
+        assert outcome.failure is not None
+        assert outcome.failure.retryable
+        assert outcome.seconds == pytest.approx(4.0)
+        assert outcome.tokens == Tokens(ESTIMATED_PROMPT, 0, outcome.tokens.out, estimated=True)
+        # 3.8 s, a word of three bytes every 10 ms.
+        assert outcome.tokens.out == pytest.approx(380 * 3 / 4, rel=0.02)
+
+    virtual(main())
+
+
+def test_a_server_that_does_not_close_costs_half_a_second() -> None:
+    async def main() -> None:
+        outcome, _ = await asked(FAULTS["lingers"])
+        assert outcome.text == TEXT
+        assert outcome.seconds == pytest.approx(0.2 + 7 * 0.01 + 0.5)
+
+    virtual(main())
+
+
+def test_a_connection_that_never_comes_about_costs_nothing() -> None:
+    """The handshake of TLS hangs: nothing was asked yet, so there is nothing to bill."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(silent, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        address = ChatServer(MODEL, f"https://127.0.0.1:{port}/v1", KEY)
+        async with server, aclosing(OpenAIThinker(address)) as thinker:
+            outcome = await ask(thinker)
+            assert outcome.failure is not None
+            assert outcome.failure.retryable
+            assert outcome.seconds == pytest.approx(4.0)
+            assert outcome.tokens == NOTHING
+            async with thinker.reply(MESSAGES, max_tokens=60, temperature=0) as reply:
+                await asyncio.sleep(1)
+            assert reply.tokens == NOTHING
+            async with thinker.reply(MESSAGES, max_tokens=60, temperature=0) as reply:
+                with pytest.raises(EngineError):
+                    await anext(reply.pieces())
+                assert reply.tokens == NOTHING
+
+    virtual(main())
+
+
+# -- leaving ---------------------------------------------------------------------------
+
+
+def test_leaving_closes_the_connection_within_a_piece() -> None:
+    async def main() -> None:
+        async with ChatEmulator(("word " * 50,)) as server, thinking(server) as thinker:
+            outcome = await ask(thinker, leave_after=5)
+            now = Clock().seconds()
+            (served,) = server.served
+            assert await until_left(served) - now <= 0.01
+            assert len(outcome.pieces) == 5 <= served.out <= 6
+            assert outcome.tokens == Tokens(ESTIMATED_PROMPT, 0, text_tokens(outcome.text), estimated=True)
+
+    virtual(main())
+
+
+def test_cancelling_the_task_closes_the_connection_too() -> None:
+    async def main() -> None:
+        async with ChatEmulator(("word " * 50,)) as server, thinking(server) as thinker:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.25):
+                    await ask(thinker)
+            (served,) = server.served
+            assert await until_left(served) <= 0.27
+            assert server.open == 0
+
+    virtual(main())
+
+
+@pytest.mark.parametrize("name", ["no headers", "no body", "too slow"])
+def test_leaving_before_the_first_word_still_costs_the_prompt(name: str) -> None:
+    async def main() -> None:
+        async with ChatEmulator(plan=FAULTS[name]) as server, thinking(server) as thinker:
+            async with thinker.reply(MESSAGES, max_tokens=60, temperature=0) as reply:
+                await asyncio.sleep(1)
+            assert reply.tokens == Tokens(ESTIMATED_PROMPT, 0, 0, estimated=True)
+            assert await until_left(server.served[0]) <= 1.01
+
+    virtual(main())
+
+
+def test_leaving_before_anything_is_sent_costs_nothing() -> None:
+    async def main() -> None:
+        async with ChatEmulator() as server, thinking(server) as thinker:
+            async with thinker.reply(MESSAGES, max_tokens=60, temperature=0) as reply:
+                pass
+            assert reply.tokens == NOTHING
+            assert not server.served
+
+    virtual(main())
+
+
+def test_the_estimate_grows_with_what_arrives_and_stays_under_the_ceiling() -> None:
+    async def main() -> None:
+        long = "extraordinarily incomprehensible words"
+        async with ChatEmulator((long,)) as server, thinking(server) as thinker:
+            counts = []
+            async with thinker.reply(MESSAGES, max_tokens=5, temperature=0) as reply:
+                counts.append(reply.tokens.out)
+                async for _ in reply.pieces():
+                    counts.append(reply.tokens.out)
+                    if len(counts) == 3:
+                        break
+            assert counts == [0, 4, 5]
+            assert reply.tokens.out == 5 < text_tokens(long)
+
+    virtual(main())
+
+
+# -- what it costs ---------------------------------------------------------------------
+
+
+def test_cached_prompt_tokens_are_told_apart() -> None:
+    async def main() -> None:
+        head = Message("system", "You are Sarah. " * 300)
+        async with ChatEmulator((TEXT,)) as server, thinking(server) as thinker:
+            first = await ask(thinker, [head, Message("user", "Hello?")])
+            second = await ask(thinker, [head, Message("user", "Are you there?")])
+            one, other = (served.billed for served in server.served)
+            assert first.tokens == one
+            assert one.cached == 0
+            assert second.tokens == other
+            assert other.cached > 1_000 > other.uncached > 0
+
+    virtual(main())
+
+
+# -- what is sent ----------------------------------------------------------------------
+
+
+def test_the_request_is_what_servers_take() -> None:
+    async def main() -> None:
+        messages = [*MESSAGES, Message("assistant", " "), Message("user", "Half \ud83d a smile")]
+        async with ChatEmulator() as server:
+            async with thinking(server) as thinker:
+                assert (await ask(thinker, messages)).failure is None
+            async with thinking(
+                server,
+                tools=False,
+                reasoning_effort="low",
+                sends_temperature=False,
+                max_tokens_field="max_tokens",
+            ) as other:
+                assert (await ask(other)).failure is None
+        first, second = (served.body for served in server.served)
+        assert [message["content"] for message in first["messages"]] == [
+            *(message.content for message in MESSAGES),
+            "Half  a smile",
+        ]
+        assert first["max_completion_tokens"] == 60
+        assert first["temperature"] == 0.7
+        assert "reasoning_effort" not in first
+        tools = json.dumps(first["tools"], separators=(",", ":"))
+        assert len(tools.encode()) == END_CALL_BYTES
+        assert [tool["function"]["name"] for tool in first["tools"]] == ["end_call"]
+        assert second["max_tokens"] == 60
+        assert second["reasoning_effort"] == "low"
+        assert not {"tools", "temperature", "max_completion_tokens"} & set(second)
+        assert prompt_count(first) - 3 == ESTIMATED_PROMPT + prompt_tokens([Message("user", "Half  a smile")])
+
+    virtual(main())
+
+
+def test_nothing_of_this_machine_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-of-someone")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "project-of-someone")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+
+    async def main() -> None:
+        async with ChatEmulator() as server, thinking(server) as thinker:
+            assert (await ask(thinker)).failure is None
+        sent = server.served[0].headers
+        assert not [value for value in sent.values() if "someone" in value]
+        assert sent["x-stainless-os"] == "Unknown"
+
+    virtual(main())
+
+
+def test_the_key_does_not_show() -> None:
+    assert KEY not in repr(ChatServer(MODEL, "http://127.0.0.1:1/v1", KEY))
+
+
+@pytest.mark.parametrize(("key", "model"), [("", MODEL), ("another", MODEL), (KEY, "retired-8b")])
+def test_a_wrong_key_or_model_is_final(key: str, model: str) -> None:
+    async def main() -> None:
+        async with ChatEmulator() as server, thinking(server, api_key=key, model=model) as thinker:
+            outcome = await ask(thinker)
+            assert outcome.failure is not None
+            assert not outcome.failure.retryable
+
+    virtual(main())
+
+
+# -- many at once ----------------------------------------------------------------------
+
+
+def test_two_replies_at_once_do_not_mix() -> None:
+    async def main() -> None:
+        def echo(messages: list[dict[str, str]]) -> str:
+            return f"You said: {messages[-1]['content']} Well well well."
+
+        async with ChatEmulator(echo) as server, thinking(server) as thinker, asyncio.TaskGroup() as group:
+            tasks = {
+                word: group.create_task(ask(thinker, [Message("user", f"{word} {word}.")]))
+                for word in ("One", "Two", "Three")
+            }
+        for word, task in tasks.items():
+            assert task.result().text == f"You said: {word} {word}. Well well well."
+        assert sorted(task.result().tokens.out for task in tasks.values()) == [7, 7, 7]
+        assert all(task.result().seconds == pytest.approx(0.26) for task in tasks.values())
+
+    virtual(main())
+
+
+def test_connections_are_kept_and_used_again() -> None:
+    async def main() -> None:
+        async with ChatEmulator((TEXT,)) as server, thinking(server) as thinker:
+            assert await thinker.warm() == (MODEL,)
+            assert server.connections == server.open == 2
+            for _ in range(3):
+                await ask(thinker)
+            assert server.connections == 2
+            await ask(thinker, leave_after=2)
+            await ask(thinker)
+            await ask(thinker, leave_after=2)
+            await ask(thinker)
+            assert server.connections == 3
+        assert [served.connection for served in server.served][:3] == [server.served[0].connection] * 3
+
+    virtual(main())
+
+
+def test_closing_the_thinker_closes_its_connections() -> None:
+    async def main() -> None:
+        async with ChatEmulator() as server:
+            async with thinking(server) as thinker:
+                await thinker.warm()
+                assert server.open == 2
+            await asyncio.sleep(0.01)
+            assert server.open == 0
+
+    virtual(main())
+
+
+def test_warming_up_never_fails() -> None:
+    async def main() -> None:
+        for name in ("refused", "no headers"):
+            async with (
+                ChatEmulator(plan=FAULTS[name]) as server,
+                thinking(server, api_key="wrong") as thinker,
+            ):
+                assert await thinker.warm() == ()
+
+    virtual(main())
+
+
+def test_the_end_of_a_text_is_said_though_a_tag_could_begin_there() -> None:
+    async def main() -> None:
+        outcome, _ = await asked(Plan(text="Surely 1 <"))
+        assert outcome.text == "Surely 1 <"
+
+    virtual(main())
+
+
+def test_a_burst_comes_as_few_pieces() -> None:
+    async def main() -> None:
+        async with (
+            ChatEmulator(("word " * 500,), plan=FAULTS["all at once"], piece_ms=0) as server,
+            thinking(server) as thinker,
+        ):
+            outcome = await ask(thinker, max_tokens=1_000)
+        assert outcome.text.split() == ["word"] * 500
+        assert len(outcome.pieces) < 20
+
+    virtual(main())

@@ -1,0 +1,1 @@
+"""Whole calls with the hosted engines, against the emulated vendors."""
