@@ -18,6 +18,7 @@ from pipeline.engines.base import Ear, Hearing, Turn, Voice, VoiceActivity, Voic
 from pipeline.engines.counting import prompt_tokens
 from pipeline.engines.scripted import Answer, ScriptedReply, ScriptedSpeaker
 
+MODEL = "scripted"
 TAG = b"TURN"
 TAG_BYTES = 12
 _SERIAL = re.compile(r"turn (\d+)")
@@ -86,7 +87,7 @@ class _Ear:
 class TracedTranscriber:
     """Ends the turn the moment the voice stops, as a turn-taking transcriber does."""
 
-    model = "scripted"
+    models = (MODEL,)
     ends_turns = True
 
     def __init__(self, trace: Trace) -> None:
@@ -104,7 +105,7 @@ class TracedTranscriber:
 class TracedThinker:
     """Answers turn n with a sentence of about three and a half seconds that names n."""
 
-    model = "scripted"
+    models = (MODEL,)
 
     @asynccontextmanager
     async def reply(
@@ -113,13 +114,13 @@ class TracedThinker:
         found = _SERIAL.search(messages[-1].content)
         number = found[1] if found else "0"
         text = f"To turn {number} I say that it is as long as it is."
-        yield ScriptedReply(Answer(text), prompt_tokens(messages), max_tokens)
+        yield ScriptedReply(MODEL, Answer(text), prompt_tokens(messages), max_tokens)
 
 
 class TracedSpeaker:
     """A tone whose first bytes name the turn it answers."""
 
-    model = "scripted"
+    models = (MODEL,)
 
     def __init__(self) -> None:
         self._inner = ScriptedSpeaker()
@@ -131,6 +132,8 @@ class TracedSpeaker:
 
 
 class _Voice:
+    model = MODEL
+
     def __init__(self, inner: Voice) -> None:
         self._inner = inner
 

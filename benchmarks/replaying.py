@@ -11,9 +11,10 @@ from benchmarks.figures import Figure
 from pipeline.audio.mulaw import silence
 from pipeline.audio.wav import read_wav
 from pipeline.clock import cpu_seconds, run_virtual
-from pipeline.core.events import Allowance, CallStarted, EndReason, Layer, Limits, Phrases
+from pipeline.core.events import CallStarted
 from pipeline.core.money import NANOS_PER_USD, START, Nanos
 from pipeline.core.tariff import Price
+from pipeline.core.terms import Allowance, EndReason, Layer, Limits, Manners, Phrases
 from pipeline.engines.scripted import LoudnessActivity, ScriptedSpeaker, ScriptedThinker, ScriptedTranscriber
 from pipeline.journal_file import read_lines
 from pipeline.offline import run_call
@@ -41,6 +42,10 @@ PHRASES = Phrases(
     still_there="Are you still there?",
     apology="Sorry, could you say it again?",
     voicemail="I tried to reach you as you asked. Goodbye!",
+    trouble="I'm sorry, something is wrong at my end. Goodbye!",
+    opted_out="All right, you will not be called again. Goodbye.",
+    screening="This is Sarah, with the call that was asked for.",
+    listening="Mm-hm.",
 )
 
 
@@ -54,6 +59,7 @@ def started() -> CallStarted:
         prices=PRICES,
         allowance=Allowance(Nanos(10 * NANOS_PER_USD), EndReason.CREDIT),
         limits=Limits(),
+        manners=Manners(),
         temperature_pct=70,
         transcriber_ends_turns=False,
         seed=1,

@@ -51,13 +51,17 @@ WORDS = (
     "Please slow down a bit.",
     "Hey, listen.",
     "Um, one second.",
-    "Hmm, I don't think so.",
     "Yes, but when?",
     "My sister is here now.",
     "How much is it?",
     "One moment please.",
     "Never mind, go on.",
     "You know, I was thinking.",
+    "Let me tell you something.",
+    "Where are you calling from?",
+    "Tell me about the bakery.",
+    "Listen to me for a second.",
+    "I have to go now.",
 )
 MURMURS = (
     "Mm-hmm.",

@@ -15,7 +15,8 @@ from pathlib import Path
 from pipeline.clips import Clips
 from pipeline.clock import Clock
 from pipeline.core.effects import Effect, Ended, TurnTaken
-from pipeline.core.events import CallStarted, EndReason, Event
+from pipeline.core.events import CallStarted, Event
+from pipeline.core.terms import EndReason
 from pipeline.journal_file import JournalFile
 from pipeline.ports import Engines
 from pipeline.recorder import Recorder

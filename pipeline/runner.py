@@ -23,8 +23,9 @@ from pipeline.clock import Clock
 from pipeline.core import events as ev
 from pipeline.core.call import Call, Phase
 from pipeline.core.errors import BadStream
-from pipeline.core.events import CallStarted, EndReason, Event
+from pipeline.core.events import CallStarted, Event
 from pipeline.core.money import Millis
+from pipeline.core.terms import EndReason
 from pipeline.engines.base import VoiceTrack
 from pipeline.journal_file import NoJournal
 from pipeline.mouth import Mouth

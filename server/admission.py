@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from pipeline.clock import Clock
 from pipeline.core.errors import Refused
-from pipeline.core.events import CallStarted, Limits
+from pipeline.core.events import CallStarted
 from pipeline.core.money import Nanos, usd
 from pipeline.core.tariff import Price
+from pipeline.core.terms import Limits
 from pipeline.ports import Engines
 from server import casting
 from server.parts import PlaceCall

@@ -14,9 +14,10 @@ from datetime import datetime
 from pipeline.core import prompt
 from pipeline.core.effects import Message
 from pipeline.core.errors import CallMeBackError
-from pipeline.core.events import Allowance, CallStarted, EndReason, Layer, Limits, Manners, Phrases
+from pipeline.core.events import CallStarted
 from pipeline.core.money import START, Nanos
 from pipeline.core.tariff import STEP_SERVICES, Price, PriceBook, Service, Unit, cost
+from pipeline.core.terms import Allowance, EndReason, Layer, Limits, Manners, Phrases
 from pipeline.ports import Engines
 from server.settings import Settings
 from storage.records import Persona, PriceRow, Relationship, Scenario

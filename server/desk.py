@@ -21,7 +21,7 @@ from pipeline.clips import Clips
 from pipeline.clock import Clock
 from pipeline.core.call import UNSAID
 from pipeline.core.errors import BadStream, CarrierError, Refused
-from pipeline.core.events import EndReason
+from pipeline.core.terms import EndReason
 from pipeline.journal_file import SUFFIX, JournalFile
 from pipeline.ports import Engines, Line
 from pipeline.recorder import Recorder

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from pipeline.core.errors import CarrierError
-from pipeline.core.events import EndReason
+from pipeline.core.terms import EndReason
 from pipeline.runner import LiveCall
 from server.endings import ending
 from server.flush import Account, Flush

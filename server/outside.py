@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from pipeline.carriers.base import OVER, Carrier
 from pipeline.core.effects import Charge, EagerSettled, Effect, Ended, OptedOut, TurnTaken, TurnTimed, Warned
 from pipeline.core.errors import CarrierError
-from pipeline.core.events import Answered, CarrierDone, EndReason, Event, StreamStarted
+from pipeline.core.events import Answered, CarrierDone, Event, StreamStarted
 from pipeline.core.money import Nanos, usd
+from pipeline.core.terms import EndReason
 from server.flush import Account, Flush
 from server.metrics import EAGER_REPLIES, TURN_SECONDS
 from server.news import News

@@ -22,8 +22,8 @@ from pipeline.core import journal
 from pipeline.core.call import Call
 from pipeline.core.effects import Charge, Effect, Ended
 from pipeline.core.errors import CarrierError, JournalError
-from pipeline.core.events import EndReason
 from pipeline.core.money import Millis
+from pipeline.core.terms import EndReason
 from pipeline.journal_file import SUFFIX, JournalFile, Step, mend, read_lines, steps
 from server.errors import whereabouts
 from server.metrics import SURPRISES

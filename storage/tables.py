@@ -1,6 +1,7 @@
 """The tables as they are now. How they came to be is in `migrations/`; a test holds the two together.
 
 Ids are text. Every column that a row written by hand may leave out has a default in the database itself.
+Long because it is one flat list, a table after the other.
 """
 
 from __future__ import annotations

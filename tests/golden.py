@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.clock import run_virtual
-from pipeline.core.events import CallStarted, EndReason, Limits
+from pipeline.core.events import CallStarted
+from pipeline.core.terms import EndReason, Limits
 from pipeline.engines.base import Partial
 from pipeline.engines.scripted import (
     Answer,

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.audio.mulaw import is_loud
+
 FRAME_BYTES = 160
 FRAME_MS = 20
 SILENCE = b"\xff" * FRAME_BYTES
 """20 ms of nothing in mu-law."""
 
-_LOUD = 400
-"""Linear amplitude (of 32124) from which a sample counts as sound."""
-_LOUD_SAMPLES = 12
-"""Loud samples that make a 20 ms frame a loud one; a lone click has fewer."""
 _PAUSE_MS = 300
 """Quiet that ends a stretch of sound; the gaps inside a sentence are shorter."""
 
@@ -116,19 +114,6 @@ class Script:
 
 
 # -- hearing -----------------------------------------------------------------------------
-
-
-def _linear(code: int) -> int:
-    code = ~code & 0xFF
-    return (((code & 0x0F) << 3) + 0x84 << ((code & 0x70) >> 4)) - 0x84
-
-
-_IS_LOUD = bytes(int(_linear(code) >= _LOUD) for code in range(256))
-
-
-def is_loud(mulaw: bytes) -> bool:
-    """Whether a frame of sound holds more than a click."""
-    return mulaw.translate(_IS_LOUD).count(1) >= _LOUD_SAMPLES
 
 
 class Stretches:

@@ -26,12 +26,12 @@ from pipeline.core import cues
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.budget import LONGEST_NOTICE
-from pipeline.core.events import EndReason
 from pipeline.core.money import Millis
 from pipeline.core.notice import Notice
 from pipeline.core.playout import Playout
 from pipeline.core.replies import Replies
 from pipeline.core.spending import Spending
+from pipeline.core.terms import EndReason
 from pipeline.core.timing import Timing
 from pipeline.core.transcript import Transcript
 from pipeline.core.turns import CallerTurn, Said
@@ -496,7 +496,7 @@ class Call:
             self.playout.resume(self._now)
             self._enter(Phase.SPEAKING)
         elif not self.replies.under_way:
-            self._enter(Phase.LISTENING)
+            self._agent_silent()
             return
         self._take_up()
 

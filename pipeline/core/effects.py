@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.core.events import EndReason
 from pipeline.core.money import Millis, Nanos
+from pipeline.core.terms import EndReason
 
 Role = Literal["system", "user", "assistant"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.core.effects import Message
-from pipeline.core.events import Layer
+from pipeline.core.terms import Layer
 
 MANNERS = (
     "You are on a telephone call. Speak as people speak: one or two short sentences, no lists, no "

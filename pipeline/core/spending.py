@@ -11,10 +11,10 @@ from dataclasses import replace
 from pipeline.core import budget
 from pipeline.core.budget import STEP_S, Clock, Purse
 from pipeline.core.effects import Charge
-from pipeline.core.events import Allowance, EndReason, Limits
 from pipeline.core.meter import Meter
 from pipeline.core.money import Millis, Nanos
 from pipeline.core.tariff import STEP_SERVICES, Price, PriceBook, Service, Unit
+from pipeline.core.terms import Allowance, EndReason, Limits
 
 
 class Spending:

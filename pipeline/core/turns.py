@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pipeline.core import cues
-from pipeline.core.events import Limits
 from pipeline.core.money import START, Millis
+from pipeline.core.terms import Limits
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import structlog
+
 from pipeline.clock import Clock
 from pipeline.core.effects import Message
 from pipeline.engines.base import Speaker, Thinker, Transcriber, VoiceActivity
@@ -30,6 +32,11 @@ from pipeline.engines.scripted import LoudnessActivity, ScriptedSpeaker, Scripte
 from pipeline.ports import Engines
 
 T = TypeVar("T")
+
+log = structlog.get_logger()
+
+LISTED = 20
+"""Models named when the one that is set is not among them."""
 
 SpeechToText = Literal["local", "scripted"] | FluxSettings | NovaSettings
 LanguageModel = Literal["local", "smollm2", "scripted"] | ChatServer
@@ -121,6 +128,11 @@ class EngineLoader:
                 ),
             )
 
+    def _say_of(self, server: ChatServer, listed: Sequence[str]) -> None:
+        """A retired model is said at the start and not first to a caller; servers need not list what they have."""
+        if listed and server.model not in listed:
+            log.warning("model_not_listed", model=server.model, listed=sorted(listed)[:LISTED])
+
     def _breaker(self, seam: str, model: str) -> Breaker:
         name = f"{seam}:{model}"
         return self.breakers.setdefault(name, Breaker(name, Clock(), self._watching.on_change))
@@ -154,6 +166,7 @@ class EngineLoader:
             case ChatServer():
                 thinker = OpenAIThinker(chosen)
                 stack.push_async_callback(thinker.aclose)
+                self._say_of(chosen, await thinker.warm())
                 return thinker
             case "scripted":
                 return ScriptedThinker(_script)

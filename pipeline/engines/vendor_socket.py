@@ -61,9 +61,9 @@ async def vendor_socket(
 
 
 def _refused(name: str, error: InvalidStatus) -> EngineError:
+    """The body is not told: whatever stands between us and the vendor may quote the key in it."""
     status = error.response.status_code
-    body = (error.response.body or b"").decode(errors="replace")[:DETAIL_CHARS]
-    return EngineError(f"{name} refused: {status} {body}".rstrip(), retryable=may_pass(status))
+    return EngineError(f"{name} refused: {status}", retryable=may_pass(status))
 
 
 def may_pass(status: int) -> bool:

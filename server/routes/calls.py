@@ -283,7 +283,7 @@ OPS: tuple[AnyOp, ...] = (
         "POST", "/api/calls", place, "Ring me", body=NewCall, reply=CallView, status=202,
         refuses=(
             (402, "insufficient_credit"), (402, "budget_exhausted"), (403, "phone_not_verified"),
-            (403, "not_allowed_number"), (404, "not_found"), (409, "call_in_progress"),
+            (403, "not_allowed_number"), (403, "opted_out"), (404, "not_found"), (409, "call_in_progress"),
             (409, "idempotency_conflict"), (429, "rate_limited"),
         ),
         headers=(("Idempotency-Key", "The same key and body again answer with the same call."),),

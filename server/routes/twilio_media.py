@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from pipeline.clock import Clock
 from pipeline.core.errors import BadStream
-from pipeline.core.events import EndReason
+from pipeline.core.terms import EndReason
 from pipeline.media import (
     Connected,
     Dtmf,

@@ -19,9 +19,10 @@ from typing import TypeVar
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.call import Call, Phase
-from pipeline.core.events import Allowance, CallStarted, EndReason, Layer, Limits, Manners, Phrases
+from pipeline.core.events import CallStarted
 from pipeline.core.money import START, ZERO, Millis, Nanos
 from pipeline.core.tariff import Price
+from pipeline.core.terms import Allowance, EndReason, Layer, Limits, Manners, Phrases
 
 MS_PER_CHAR = 60
 CHUNK_MS = 400
@@ -251,7 +252,9 @@ class Audit:
             case fx.Say():
                 assert effect.utterance == len(self.texts) + 1
                 assert not self.paused, "said into a pause"
-                assert not self.uncommitted or effect.text in STOCK, "a guess is spoken before its turn is over"
+                assert not self.uncommitted or effect.text in STOCK, (
+                    "a guess is spoken before its turn is over"
+                )
                 self.texts.append(effect.text)
             case fx.Pause():
                 assert not self.paused

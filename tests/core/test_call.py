@@ -7,8 +7,9 @@ import pytest
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.call import Call, Phase
-from pipeline.core.events import EndReason, Event, Limits
+from pipeline.core.events import Event
 from pipeline.core.money import Millis
+from pipeline.core.terms import EndReason, Limits
 from tests.core.story import ANSWERED, PHRASES, Story, minutes_paid, started
 
 LONG = "Once upon a time there was a very small house at the end of a very long road. "

@@ -10,9 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pipeline.core import events as ev
 from pipeline.core.call import Call, Phase
-from pipeline.core.events import EndReason, Event, Limits, Manners
+from pipeline.core.events import Event
 from pipeline.core.money import Millis, Nanos
 from pipeline.core.tariff import STEP_SERVICES, Price, cost
+from pipeline.core.terms import EndReason, Limits, Manners
 from tests.core.story import LLM_IN, PHRASES, PRICES, STT, TTS, Audit, Story, minutes_paid, started
 
 number = st.integers(0, 12)

@@ -5,8 +5,8 @@ import pytest
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.call import Phase
-from pipeline.core.events import EndReason, Limits
 from pipeline.core.money import Nanos
+from pipeline.core.terms import EndReason, Limits
 from tests.core.story import ANSWERED, CARRIER, PHRASES, Story, started
 
 

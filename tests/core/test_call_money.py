@@ -4,9 +4,9 @@ import pytest
 
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
-from pipeline.core.events import EndReason, Limits
 from pipeline.core.money import Nanos
 from pipeline.core.tariff import cost
+from pipeline.core.terms import EndReason, Limits
 from tests.core.story import (
     AMD,
     ANSWERED,

@@ -16,8 +16,9 @@ from pipeline.core import effects, events
 from pipeline.core import journal as jn
 from pipeline.core.effects import AskReply, Effect, Ended, Message, Say, TurnTaken
 from pipeline.core.errors import JournalError
-from pipeline.core.events import CallStarted, EndReason, Event, HangUpAsked, Heard, Tick
+from pipeline.core.events import CallStarted, Event, HangUpAsked, Heard, Tick
 from pipeline.core.money import Millis, Nanos
+from pipeline.core.terms import EndReason
 from tests.core.story import Story, started
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,9 +1,9 @@
 """When the one warning is spoken."""
 
-from pipeline.core.events import Allowance, EndReason, Limits
 from pipeline.core.money import START, Millis, Nanos
 from pipeline.core.notice import Notice
 from pipeline.core.spending import Spending
+from pipeline.core.terms import Allowance, EndReason, Limits
 from tests.core.story import PRICES, minutes_paid
 
 DUE = Millis(60_000)

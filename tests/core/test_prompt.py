@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.effects import Message
-from pipeline.core.events import Layer
 from pipeline.core.prompt import (
     MANNERS,
     TOKENS_PER_MESSAGE,
@@ -14,6 +13,7 @@ from pipeline.core.prompt import (
     tokens_about,
     tokens_at_most,
 )
+from pipeline.core.terms import Layer
 
 SYSTEM = (Layer("identity", "You are Nora. "), Layer("manners", " Be brief."))
 

@@ -1,12 +1,13 @@
 """A reply: drawn, asked for, held back, paid, dropped, settled."""
 
 from pipeline.core.effects import Charge, DropReply, EagerSettled, Message
-from pipeline.core.events import Limits, ReplyFinished
+from pipeline.core.events import ReplyFinished
 from pipeline.core.money import START, Millis, Nanos
 from pipeline.core.prompt import TOOL_TOKENS
 from pipeline.core.replies import EAGER_LOOKOUT, Replies
 from pipeline.core.spending import Spending
 from pipeline.core.tariff import Price, cost
+from pipeline.core.terms import Limits
 from tests.core.story import LLM_IN, LLM_OUT, PLENTY, PRICES, TTS, minutes_paid, started
 
 HISTORY = [Message("user", "Hello")]
@@ -99,7 +100,11 @@ def test_without_a_reply_there_is_nothing_to_pay_write_or_drop() -> None:
     assert not writer.ends(1)
     assert writer.drop() == writer.release() == []
     writer.hold()
-    assert not (writer.writing or writer.spoken or writer.under_way or writer.stillborn or writer.ends_call)
+    assert not (writer.writing)
+    assert not (writer.spoken)
+    assert not (writer.under_way)
+    assert not (writer.stillborn)
+    assert not (writer.ends_call)
     assert (writer.guessed, writer.number) == (None, 0)
 
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.events import Allowance, EndReason, Limits
 from pipeline.core.money import Millis, Nanos
 from pipeline.core.spending import Spending
 from pipeline.core.tariff import Price, cost
+from pipeline.core.terms import Allowance, EndReason, Limits
 from tests.core.story import AMD, CARRIER, MINUTE, PLENTY, PRICES, STREAM, STT, TTS, minutes_paid
 
 ANSWER = Millis(7_000)

@@ -1,7 +1,7 @@
 """When the caller is done."""
 
-from pipeline.core.events import Limits
 from pipeline.core.money import Millis
+from pipeline.core.terms import Limits
 from pipeline.core.turns import CallerTurn, Said
 
 

@@ -258,6 +258,7 @@ class _Socket:
             if plan.when is When.AMID and number == plan.tiny + 2:
                 await act(plan, self._socket)
             await self._socket.send(piece)
+            spoken.sounded += len(piece)
 
     async def _tell(self, kind: str) -> None:
         await self._socket.send(json.dumps({"type": kind, "sequence_id": self._told}))

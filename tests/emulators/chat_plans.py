@@ -120,6 +120,8 @@ class Served:
     told: bool = False
     """Whether the client was told these figures."""
     written: str = ""
+    called: bool = False
+    """Whether some of a tool's call was written."""
     complete: bool = False
     left_at: float | None = None
     """When the client disconnected before the end."""
@@ -165,6 +167,7 @@ def events_of(
         yield pause, _chunk(delta)
         pause = piece_ms
         served.out += 1
+        served.called = served.called or "tool_calls" in delta
         if text := delta.get("content"):
             written += 1
             served.written += text

@@ -258,6 +258,7 @@ class _Socket:
             if plan.when is When.AMID and number == plan.tiny + 2:
                 await act(plan, self._socket, context.name)
             await self._piece(context, piece)
+            context.spoken.sounded += len(piece)
 
     async def _piece(self, context: _Context, piece: bytes) -> None:
         shape = _shape(context)

@@ -136,6 +136,8 @@ class Spoken:
     socket: int
     context: str
     text: str = ""
+    sounded: int = 0
+    """Bytes of its sound that were sent."""
     over: bool = False
     """Everything of it was sent, its end included."""
 

@@ -22,8 +22,9 @@ from pipeline.core import events as ev
 from pipeline.core import journal
 from pipeline.core.effects import Effect, Message
 from pipeline.core.errors import CarrierError
-from pipeline.core.events import CallStarted, EndReason, Event
+from pipeline.core.events import CallStarted, Event
 from pipeline.core.money import Millis
+from pipeline.core.terms import EndReason
 from pipeline.engines.base import Speaker, Thinker, Transcriber, VoiceActivity
 from pipeline.engines.scripted import (
     Answer,

@@ -15,7 +15,8 @@ from pipeline.core import events as ev
 from pipeline.core import journal
 from pipeline.core.effects import Effect
 from pipeline.core.errors import JournalError
-from pipeline.core.events import CallStarted, Limits, Manners
+from pipeline.core.events import CallStarted
+from pipeline.core.terms import Limits, Manners
 from pipeline.engines.base import Eager, EndCall, Partial, Resumed
 from pipeline.engines.scripted import (
     Answer,

@@ -9,7 +9,7 @@ import pytest
 from pipeline.clock import Clock, run_virtual
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
-from pipeline.core.events import EndReason, Limits
+from pipeline.core.terms import EndReason, Limits
 from tests.core.story import PHRASES, minutes_paid, started
 from tests.pipeline.rig import Around, Phone, Stage, act, line, live, speech
 

@@ -17,8 +17,8 @@ import pytest
 
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
-from pipeline.core.events import EndReason
 from pipeline.core.journal import is_effect, parse_effect, parse_event
+from pipeline.core.terms import EndReason
 from pipeline.journal_file import SUFFIX, read_lines
 from pipeline.replay import replay
 from pipeline.timeline import entries

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pipeline.clips import Clips
 from pipeline.clock import Clock, cpu_seconds, run_virtual
 from pipeline.core import effects as fx
-from pipeline.core.events import AudioQueued, CallStarted, EndReason, MarkReached
+from pipeline.core.events import AudioQueued, CallStarted, MarkReached
+from pipeline.core.terms import EndReason
 from pipeline.journal_file import NoJournal, read_lines, steps
 from pipeline.offline import AFTER_S, Aside, Handset, run_call
 from pipeline.replay import replay

@@ -14,7 +14,7 @@ from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.effects import Message
 from pipeline.core.errors import EngineError
-from pipeline.core.events import EndReason
+from pipeline.core.terms import EndReason
 from pipeline.engines.base import Ear, Hearing, Segment, Tokens, Used
 from pipeline.engines.scripted import Answer, ScriptedSpeaker, ScriptedThinker, Stretch
 from tests.core.story import LLM_IN, LLM_OUT, PHRASES, STT, started

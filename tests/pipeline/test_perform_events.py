@@ -107,9 +107,9 @@ def at_zero(events: Sequence[Event]) -> list[Event]:
 
 @dataclass
 class Ears:
-    """Each opening says what it is given, then fails with the error at its end, or listens on."""
+    """Each opening says what it is given, waits where it is told seconds, fails with an error, or listens on."""
 
-    openings: Sequence[Sequence[Hearing | EngineError]]
+    openings: Sequence[Sequence[Hearing | EngineError | float]]
     models: tuple[str, ...] = ("ear", "other")
     ends_turns: bool = True
     opened: int = 0
@@ -125,7 +125,7 @@ class Ears:
 
 @dataclass
 class SaidEar:
-    said: Sequence[Hearing | EngineError]
+    said: Sequence[Hearing | EngineError | float]
 
     def feed(self, mulaw: bytes) -> None: ...
 
@@ -135,7 +135,10 @@ class SaidEar:
         for hearing in self.said:
             if isinstance(hearing, EngineError):
                 raise hearing
-            yield hearing
+            if isinstance(hearing, float):
+                await asyncio.sleep(hearing)
+            else:
+                yield hearing
         await asyncio.Event().wait()
 
 

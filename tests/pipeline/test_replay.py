@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.errors import JournalError
-from pipeline.core.events import EndReason
 from pipeline.core.journal import effect_line, event_line, is_effect, parse_effect, parse_event
 from pipeline.core.money import Millis, Nanos
+from pipeline.core.terms import EndReason
 from pipeline.journal_file import frame, read_lines
 from pipeline.replay import Difference, replay, rerun
 from tests.core.story import started

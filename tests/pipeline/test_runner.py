@@ -11,7 +11,7 @@ import pytest
 from pipeline.clock import Clock, run_virtual
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
-from pipeline.core.events import EndReason, Limits
+from pipeline.core.terms import EndReason, Limits
 from pipeline.engines.base import Partial
 from pipeline.engines.scripted import Answer, ScriptedThinker, ScriptedTranscriber, Stretch
 from pipeline.journal_file import JournalFile, read_lines

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
-from pipeline.core.events import EndReason
 from pipeline.core.journal import effect_line, event_line
 from pipeline.core.money import Millis, Nanos
+from pipeline.core.terms import EndReason
 from pipeline.engines.scripted import Answer
 from pipeline.replay import rerun
 from pipeline.timeline import Entry, entries, latencies

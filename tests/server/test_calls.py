@@ -82,7 +82,11 @@ async def test_a_call_its_costs_and_its_words(rig: Rig, ann: Person) -> None:
         "ended_at": "2026-11-23T12:00:25Z", "duration_seconds": 20, "total_usd": "0.023",
             "latency": None, "eager": {"begun": 0, "used": 0, "dropped_usd": "0.00"},
     }  # fmt: skip
-    assert (await ann.get("/api/calls")).json() == {"items": [{k: v for k, v in shown.items() if k not in {"latency", "eager"}}], "next_cursor": None}
+    listed = {name: value for name, value in shown.items() if name not in {"latency", "eager"}}
+    assert (await ann.get("/api/calls")).json() == {
+        "items": [listed],
+        "next_cursor": None,
+    }
     costs = (await ann.get(f"/api/calls/{call.id}/costs")).json()
     assert (costs["total_usd"], costs["held_usd"]) == ("0.023", "0.20")
     assert {(line["service"], line["quantity"], line["usd"]) for line in costs["lines"]} == {

@@ -11,8 +11,9 @@ import pytest
 
 from pipeline.clock import Clock
 from pipeline.core.effects import Charge, Ended, TurnTaken
-from pipeline.core.events import Answered, EndReason
+from pipeline.core.events import Answered
 from pipeline.core.money import Millis, Nanos
+from pipeline.core.terms import EndReason
 from pipeline.journal_file import JournalFile
 from server.flush import Account, Flush
 from server.news import News

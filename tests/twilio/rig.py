@@ -22,7 +22,7 @@ from pipeline.carriers.exchange import Delivery, prompt
 from pipeline.carriers.simulated import SimulatedCarrier
 from pipeline.clock import Clock, ScaledLoop
 from pipeline.core.errors import BadStream
-from pipeline.core.events import EndReason
+from pipeline.core.terms import EndReason
 from pipeline.ports import Line
 from server.routes.twilio import twilio_routes
 

@@ -8,7 +8,7 @@ import socket as sockets
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from pipeline.core.events import EndReason
+from pipeline.core.terms import EndReason
 from pipeline.ports import Line
 from tests.twilio.attacker import (
     CALL_A,

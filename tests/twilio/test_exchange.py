@@ -24,7 +24,7 @@ from pipeline.carriers.phonecall import PhoneCall, Sms
 from pipeline.carriers.simulated import SimulatedCarrier
 from pipeline.clock import Clock
 from pipeline.core.errors import CarrierError
-from pipeline.core.events import EndReason
+from pipeline.core.terms import EndReason
 from pipeline.ports import Line
 from tests.twilio.rig import (
     ACCOUNT,

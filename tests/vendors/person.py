@@ -106,6 +106,8 @@ class Person:
         self.said: list[Spoken] = []
         self.asked_again = False
         """The agent did not understand; whoever hears it for this person says so."""
+        self.gave_up = False
+        """The call went on for too long."""
 
     @property
     def saying(self) -> str:
@@ -128,7 +130,11 @@ class Person:
 
     @property
     def _begins(self) -> bool:
-        if not self.asked_again and isinstance(into := self._lines[self._next], Into):
+        if self.asked_again:
+            return self._turn_is_mine
+        if self._next == len(self._lines):
+            return False
+        if isinstance(into := self._lines[self._next], Into):
             heard = self._ears.next_sound(self._quiet_since)
             return heard is not None and self._clock.seconds() >= heard + into.after_s
         return self._turn_is_mine

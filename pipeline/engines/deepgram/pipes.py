@@ -72,6 +72,8 @@ class Outgoing:
 
     def order(self, text: str) -> None:
         """A text message that leaves after all sound fed before it."""
+        if self._closed:
+            return
         self._ready = len(self._sound)
         self._orders.append((self.fed, text))
         self._wake.set()

@@ -1,0 +1,486 @@
+"""A voice beside the agent's: be quiet at once, then find out whether it was an interruption."""
+
+import pytest
+
+from pipeline.core import effects as fx
+from pipeline.core import events as ev
+from pipeline.core.call import Phase
+from pipeline.core.money import Nanos
+from pipeline.core.terms import EndReason, Limits
+from tests.core.story import ANSWERED, FADE_MS, PHRASES, Story, minutes_paid, started
+
+LONG = "Once upon a time there was a very small house at the end of a very long road."
+
+
+def told(*, ends_turns: bool = False, **limits: int) -> Story:
+    """A call in which the greeting has been heard."""
+    start = started(limits=Limits(**limits), transcriber_ends_turns=ends_turns)
+    return Story(start).answer().hear_out()
+
+
+def talking(*, ends_turns: bool = False, **limits: int) -> Story:
+    """The agent has been telling its story for a little more than two seconds."""
+    story = told(ends_turns=ends_turns, **limits).reply(LONG)
+    story.say("Tell me a story, please.", ms=1_000).run(4_000)
+    assert story.call.phase is Phase.SPEAKING
+    return story
+
+
+def interrupted(*, ends_turns: bool = False, **limits: int) -> Story:
+    """A voice has stopped the agent and goes on, and nobody knows yet what it says."""
+    story = talking(ends_turns=ends_turns, **limits).voice(20_000).run(300)
+    assert story.call.phase is Phase.INTERRUPTED
+    return story
+
+
+def asked(story: Story, reason: EndReason) -> Story:
+    return story.post(lambda at: ev.HangUpAsked(at, reason)).run()
+
+
+def failed(story: Story, service: str, ref: int, kind: str = "failed") -> Story:
+    return story.post(lambda at: ev.EngineFailed(at, service, ref, kind)).run()  # type: ignore[arg-type]
+
+
+# -- noises ----------------------------------------------------------------------------
+
+
+def test_the_agent_stops_in_the_step_in_which_the_voice_is_held() -> None:
+    story = talking().voice(700)
+    begun = story.now - ANSWERED
+    story.run(250)
+    assert story.times(fx.Pause) == [begun + 200]
+    assert [*story.all(fx.Hush), *story.all(fx.Resume)] == []
+
+
+def test_after_a_brief_noise_it_goes_on_in_the_step_in_which_that_fades() -> None:
+    story = talking().voice(400)
+    begun = story.now - ANSWERED
+    story.run(1_000)
+    assert story.times(fx.Pause) == [begun + 200]
+    assert story.times(fx.Resume) == [begun + 400 + FADE_MS]
+    assert story.call.phase is Phase.SPEAKING
+    story.run(9_000)
+    assert story.heard()[-1] == f"a: {LONG}"
+    assert not story.all(fx.TurnTaken)[-1].interrupted
+    assert len(story.all(fx.Say)) == 3
+
+
+@pytest.mark.parametrize(("ms", "at_once"), [(599, True), (600, False)])
+def test_how_brief_a_noise_is(ms: int, at_once: bool) -> None:
+    story = talking(brief_ms=600).voice(ms).run(ms + FADE_MS)
+    assert bool(story.all(fx.Resume)) is at_once
+    story.run(3_000)
+    assert len(story.all(fx.Resume)) == (1 if at_once else 0)  # its text has not come
+
+
+def test_a_longer_noise_of_which_no_words_come_is_forgiven_when_a_turn_would_end() -> None:
+    story = talking().say("", ms=900)
+    begun = story.now - ANSWERED
+    story.run(3_000)
+    assert story.times(fx.Resume) == [begun + 900 + 500]
+    assert story.run(9_000).heard()[1:] == ["c: Tell me a story, please.", f"a: {LONG}"]
+
+
+def test_the_same_from_a_transcriber_that_ends_turns_and_says_nothing() -> None:
+    story = talking(ends_turns=True).voice(900)
+    begun = story.now - ANSWERED
+    story.run(3_000)
+    assert story.times(fx.Resume) == [begun + 900 + 500]
+    assert story.run(9_000).heard()[-1] == f"a: {LONG}"
+
+
+def test_a_transcript_that_never_comes_does_not_silence_the_agent_for_ever() -> None:
+    story = talking(thinking_ms=4_000).voice(900)
+    begun = story.now - ANSWERED
+    story.run(6_000)
+    assert story.times(fx.Resume) == [begun + 900 + 4_000]
+
+
+def test_noise_after_noise_loses_no_word() -> None:
+    story = talking()
+    for _ in range(4):
+        story.voice(300).run(900)
+    assert len(story.all(fx.Pause)) == len(story.all(fx.Resume)) == 4
+    assert story.run(9_000).heard()[-1] == f"a: {LONG}"
+
+
+def test_a_voice_that_returns_after_it_faded_stops_the_agent_again() -> None:
+    story = talking()
+    story.post(lambda at: ev.SpeechStarted(at, 96), 96).post(ev.SpeechHeld, 200)
+    story.post(lambda at: ev.SpeechFaded(at, 96), 500).post(ev.SpeechReturned, 620)
+    story.run(550)
+    assert story.call.phase is Phase.SPEAKING
+    story.run(100)
+    assert (len(story.all(fx.Pause)), len(story.all(fx.Resume))) == (2, 1)
+    story.post(lambda at: ev.SpeechStopped(at, 200), 900)
+    story.post(lambda at: ev.SegmentHeard(at, "I do not believe it."), 1_000).run(1_100)
+    assert len(story.all(fx.Hush)) == 1
+
+
+def test_a_second_fade_is_measured_from_where_the_voice_began() -> None:
+    """A voice with gaps between its words is no row of short noises."""
+    story = talking()
+    story.post(lambda at: ev.SpeechStarted(at, 0)).post(ev.SpeechHeld, 200)
+    story.post(lambda at: ev.SpeechFaded(at, 96), 500).post(ev.SpeechReturned, 550)
+    story.post(lambda at: ev.SpeechFaded(at, 96), 900).run(1_000)
+    assert (len(story.all(fx.Pause)), len(story.all(fx.Resume))) == (2, 1)
+
+
+# -- listening noises ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ends_turns", [False, True])
+@pytest.mark.parametrize("ms", [300, 900])
+def test_a_listening_noise_stops_nothing_for_good_and_is_not_answered(ends_turns: bool, ms: int) -> None:
+    story = talking(ends_turns=ends_turns).say("Uh-huh.", ms=ms).run(12_000)
+    assert story.all(fx.Hush) == []
+    assert len(story.all(fx.Resume)) == 1
+    assert len(story.all(fx.AskReply)) == 1
+    assert f"a: {LONG}" in story.heard()
+    assert "c: Uh-huh." in story.heard()
+
+
+def test_a_listening_noise_that_is_still_being_made_does_not_stop_it_for_good() -> None:
+    story = talking(ends_turns=True).voice(900)
+    story.post(lambda at: ev.Heard(at, "Mm-hm"), 700).run(800)
+    assert story.call.phase is Phase.INTERRUPTED
+    assert story.all(fx.Hush) == []
+
+
+def test_a_reply_still_being_written_is_held_back_and_let_go_in_order() -> None:
+    story = told()
+    sentences = [
+        "One thing first.",
+        *[f"And the {nth}." for nth in ["second", "third", "fourth", "fifth", "sixth"]],
+    ]
+    story.reply(*[f"{sentence} " for sentence in sentences], first_ms=300)
+    story.say("Go on.", ms=500).run(1_400)
+    written = len(story.said())
+    story.voice(450).run(450)
+    assert story.call.phase is Phase.INTERRUPTED
+    assert not story.call.replies.writing
+    assert len(story.said()) - written <= 5
+    story.run(20_000)
+    assert story.said()[2:8] == sentences
+    assert story.heard()[2] == "a: " + " ".join(sentences)
+    assert story.all(fx.DropReply) == []
+
+
+def test_nothing_is_said_while_it_is_not_known_what_the_voice_is() -> None:
+    story = told().reply("One thing first. ", *["And more of it. "] * 9, first_ms=300)
+    story.say("Go on.", ms=500).run(1_350)
+    said = len(story.said())
+    story.voice(3_000).run(2_900)
+    assert story.call.phase is Phase.INTERRUPTED
+    assert len(story.said()) <= said + 6
+    paused = story.times(fx.Pause)[0]
+    assert not [at for at in story.times(fx.Say) if at > paused]
+
+
+def test_what_the_caller_mutters_stands_in_the_transcript_before_the_speech_it_was_said_into() -> None:
+    story = talking(ends_turns=True).say("Oh, I see.", ms=300).run(12_000)
+    assert story.heard()[1:] == ["c: Tell me a story, please.", "c: Oh, I see.", f"a: {LONG}"]
+
+
+# -- words -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ends_turns", [False, True])
+def test_words_take_the_floor_and_are_answered(ends_turns: bool) -> None:
+    story = talking(ends_turns=ends_turns).reply("A house by the road.")
+    story.say("Wait, what house do you mean?", ms=1_500).run(9_000)
+    assert (len(story.all(fx.Pause)), len(story.all(fx.Hush)), story.all(fx.Resume)) == (1, 1, [])
+    cut, question, answer = story.all(fx.TurnTaken)[2:]
+    assert cut.interrupted
+    assert LONG.startswith(cut.text)
+    assert 10 < len(cut.text) < 45
+    assert question.text == "Wait, what house do you mean?"
+    assert answer.text == "A house by the road."
+    assert [m.content for m in story.all(fx.AskReply)[-1].messages[3:]] == [cut.text, question.text]
+
+
+def test_the_cut_is_at_the_last_mark_before_the_agent_stopped() -> None:
+    """400 ms of sound a mark: one is all that can be wrong."""
+    story = talking().say("Wait, what house do you mean?", ms=1_500).run(3_000)
+    played_ms = story.times(fx.Pause)[0] - story.when_said(LONG)
+    proven_ms = played_ms // 400 * 400
+    cut = story.all(fx.TurnTaken)[2].text
+    assert cut == LONG[: proven_ms // 60].rpartition(" ")[0]
+
+
+def test_words_that_are_known_early_do_not_wait_for_the_end_of_the_turn() -> None:
+    story = talking(ends_turns=True).voice(5_000)
+    begun = story.now - ANSWERED
+    story.post(lambda at: ev.Heard(at, "Wait"), 600).run(700)
+    assert story.times(fx.Hush) == [begun + 600]
+    assert story.call.phase is Phase.LISTENING
+
+
+def test_a_brief_stop_that_was_forgiven_stops_it_again_once_its_text_is_known() -> None:
+    story = talking().reply("All right.").say("Stop.", ms=350)
+    begun = story.now - ANSWERED
+    story.run(9_000)
+    assert story.times(fx.Pause) == [begun + 200, begun + 650]
+    assert story.times(fx.Resume) == [begun + 350 + FADE_MS]
+    assert story.times(fx.Hush) == [begun + 650]
+    assert story.heard()[-2:] == ["c: Stop.", "a: All right."]
+    assert story.all(fx.TurnTaken)[2].interrupted
+
+
+def test_words_of_which_only_a_click_was_heard_do_not_stop_it() -> None:
+    """Voice activity detection has the last word on what is a voice."""
+    story = talking().say("Stop.", ms=150).run(1_000)
+    assert [*story.all(fx.Pause), *story.all(fx.Hush)] == []
+
+
+def test_one_word_is_not_enough_where_two_are_asked_for() -> None:
+    story = talking(barge_in_words=2).say("Stop.", ms=700).run(12_000)
+    assert len(story.all(fx.Resume)) == 1
+    assert len(story.all(fx.AskReply)) == 1
+    assert story.heard()[-2:] == ["c: Stop.", f"a: {LONG}"]
+    story = talking(barge_in_words=2).say("Stop it.", ms=700).run(3_000)
+    assert len(story.all(fx.Hush)) == 1
+
+
+@pytest.mark.parametrize("text", ["Goodbye.", "Unsubscribe."])
+def test_a_word_that_decides_about_the_call_is_enough_all_the_same(text: str) -> None:
+    story = talking(barge_in_words=3).say(text, ms=700).run(3_000)
+    assert story.all(fx.Resume) == []
+    assert len(story.all(fx.Hush)) == 1
+
+
+# -- while the agent thinks ------------------------------------------------------------
+
+
+def thinking(*, first_ms: int = 3_000) -> Story:
+    story = told().reply("Here it comes. ", first_ms=first_ms).say("I have a question.", ms=1_000).run(1_600)
+    assert story.call.phase is Phase.THINKING
+    return story
+
+
+def test_a_noise_while_it_thinks_leaves_the_reply_alone() -> None:
+    story = thinking().voice(300).run(300)
+    assert story.call.phase is Phase.INTERRUPTED
+    story.run(200)
+    assert story.call.phase is Phase.THINKING
+    story.run(9_000)
+    assert [*story.all(fx.Pause), *story.all(fx.Resume), *story.all(fx.DropReply)] == []
+    assert story.heard()[-1] == "a: Here it comes."
+
+
+def test_a_reply_that_comes_during_the_noise_is_said_after_it() -> None:
+    story = thinking(first_ms=500).voice(500)
+    begun = story.now - ANSWERED
+    story.run(9_000)
+    assert story.when_said("Here it comes.") == begun + 500 + FADE_MS
+    assert story.heard()[-1] == "a: Here it comes."
+
+
+def test_a_reply_that_turns_out_empty_during_the_noise_is_apologised_for() -> None:
+    story = told().reply("", first_ms=700).say("I have a question.", ms=1_000).run(1_900)
+    story.voice(500).run(3_000)
+    assert story.said()[-1] == PHRASES.apology
+
+
+def test_an_empty_reply_during_a_noise_over_what_is_still_playing_is_apologised_for_too() -> None:
+    story = talking(ends_turns=True)
+    story.reply("", first_ms=300).say("What was that thing?", ms=199).run(700)
+    story.voice(400).run(6_000)
+    assert len(story.all(fx.Resume)) == 1
+    assert story.said()[-1] == PHRASES.apology
+
+
+def test_words_while_it_thinks_are_part_of_the_question() -> None:
+    story = thinking().reply("The weather is fine.")
+    story.say("It is about the weather.", ms=1_200).run(9_000)
+    assert story.all(fx.DropReply) == [fx.DropReply(1)]
+    assert "Here it comes." not in story.said()
+    assert [m.content for m in story.all(fx.AskReply)[-1].messages[2:]] == [
+        "I have a question.",
+        "It is about the weather.",
+    ]
+
+
+def test_a_brief_word_while_it_thinks_counts_as_soon_as_it_is_understood() -> None:
+    """It used to be answered only after the reply to what came before."""
+    story = thinking().reply("Fine.").say("No, wait.", ms=400).run(9_000)
+    assert story.all(fx.DropReply) == [fx.DropReply(1)]
+    assert "Here it comes." not in story.said()
+    assert story.heard()[-2:] == ["c: No, wait.", "a: Fine."]
+
+
+@pytest.mark.parametrize("ms", [150, 300])
+def test_a_listening_noise_while_it_thinks_asks_nothing_new(ms: int) -> None:
+    story = told(ends_turns=True).reply("Here it comes. ", first_ms=3_000)
+    story.say("I have a question.", ms=1_000).run(1_600)
+    story.say("Mm-hm.", ms=ms).run(9_000)
+    assert len(story.all(fx.AskReply)) == 1
+    assert story.heard()[-2:] == ["c: Mm-hm.", "a: Here it comes."]
+
+
+def test_a_voice_that_stops_after_everything_was_heard_leaves_the_floor_to_the_caller() -> None:
+    story = told().reply("Let me think. ", hangs=True).say("Hello there.", ms=800).run(4_000)
+    story.voice(300).run(250)
+    assert story.call.phase is Phase.INTERRUPTED
+    story.finish(1)
+    story.run(500)
+    assert story.call.phase is Phase.LISTENING
+    assert story.heard()[-1] == "a: Let me think."
+    assert not story.all(fx.TurnTaken)[-1].interrupted
+    assert story.call.spending.purse.pending == 0
+
+
+def test_a_noise_after_a_last_word_does_not_keep_the_call_open() -> None:
+    story = told().reply("So long then. ", hangs=True).say("I have to go.", ms=800).run(4_000)
+    assert story.call.phase is Phase.THINKING
+    story.voice(300).run(250)
+    story.finish(1)
+    assert story.end().reason is EndReason.AGENT_ENDED
+    assert story.heard()[-1] == "a: So long then."
+
+
+# -- what else may happen meanwhile ----------------------------------------------------
+
+
+def test_the_warning_about_money_does_not_wait_for_ever_for_what_the_voice_is() -> None:
+    story = Story(started(minutes_paid(2), limits=Limits(idle_prompt_ms=10**7))).answer()
+    story.reply(LONG).say("Tell me a story.", at=55_000, ms=800).run(to=ANSWERED + 58_000)
+    story.voice(20_000).run(9_000)
+    assert story.times(fx.Warned) == [65_000]
+    assert [type(e) for _, e in story.log if isinstance(e, fx.Pause | fx.Hush | fx.Warned)] == [
+        fx.Pause,
+        fx.Hush,
+        fx.Warned,
+    ]
+    assert story.said()[-1] == PHRASES.warning
+    assert story.all(fx.TurnTaken)[-2].interrupted
+
+
+def test_the_goodbye_comes_in_time() -> None:
+    story = interrupted(max_duration_ms=22_000, idle_prompt_ms=10**7)
+    end = story.end()
+    assert story.when_said(PHRASES.goodbye) == 10_000
+    assert story.heard()[-1] == f"a: {PHRASES.goodbye}"
+    assert end.reason is EndReason.MAX_DURATION
+
+
+def test_the_user_hangs_up() -> None:
+    story = asked(interrupted(), EndReason.USER_HUNG_UP)
+    assert [type(e) for _, e in story.log if isinstance(e, fx.Pause | fx.Hush | fx.HangUp)] == [
+        fx.Pause,
+        fx.Hush,
+        fx.HangUp,
+    ]
+    assert story.end().reason is EndReason.USER_HUNG_UP
+    assert story.all(fx.TurnTaken)[-1].interrupted
+
+
+def test_the_operator_drains() -> None:
+    story = asked(interrupted(), EndReason.DRAINED)
+    assert story.end().reason is EndReason.DRAINED
+    assert story.heard()[-1] == f"a: {PHRASES.goodbye}"
+
+
+def test_the_caller_hangs_up() -> None:
+    story = interrupted().carrier_done()
+    assert story.end().reason is EndReason.CALLER_HUNG_UP
+    assert story.all(fx.HangUp) == []
+    assert story.all(fx.TurnTaken)[-1].interrupted
+
+
+def test_the_line_drops() -> None:
+    story = interrupted().post(lambda at: ev.LineDropped(at, EndReason.CALLER_HUNG_UP)).run()
+    assert story.end().reason is EndReason.CALLER_HUNG_UP
+
+
+def test_the_transcriber_fails_so_that_nobody_will_know_what_was_said() -> None:
+    story = failed(interrupted(), "stt", 0).run(200)
+    assert len(story.all(fx.Hush)) == 1
+    assert story.said()[-1] == PHRASES.apology
+
+
+def test_the_model_fails() -> None:
+    story = told().reply("One thing first. ", *["And more of it. "] * 200, first_ms=300)
+    story.say("Go on.", ms=500).run(2_000).voice(9_000).run(300)
+    assert story.call.phase is Phase.INTERRUPTED
+    failed(story, "llm", 1).run(200)
+    assert story.said()[-1] == PHRASES.apology
+    assert len(story.all(fx.Hush)) == 1
+
+
+def test_the_voice_fails_so_that_there_is_nothing_to_go_on_with() -> None:
+    """The mouth would have stayed paused, and swallowed the apology."""
+    story = failed(interrupted(), "tts", 3)
+    kinds = fx.Pause | fx.Hush | fx.Resume | fx.Say
+    assert [effect for _, effect in story.log if isinstance(effect, kinds)][3:] == [
+        fx.Pause(),
+        fx.Hush(),
+        fx.Say(4, PHRASES.apology),
+        fx.Pause(),  # the caller is still speaking
+    ]
+
+
+def test_every_engine_of_a_kind_is_down() -> None:
+    story = failed(interrupted(), "tts", 3, "all_down")
+    assert story.said()[-1] == PHRASES.trouble
+    assert story.end().reason is EndReason.ENGINE_FAILURE
+
+
+def test_no_more_calls_by_key() -> None:
+    story = interrupted().post(lambda at: ev.DigitPressed(at, "9")).run()
+    assert story.said()[-1] == PHRASES.opted_out
+    assert story.end().reason is EndReason.OPTED_OUT
+
+
+def test_a_wish_to_end_the_call_that_arrives_meanwhile_protects_what_follows() -> None:
+    story = told().reply("That was all. ", "Take care then. ", hangs=True)
+    story.say("Anything else?", ms=500).run(1_500)
+    story.voice(450).run(250)
+    assert story.call.phase is Phase.INTERRUPTED
+    story.post(lambda at: ev.ReplyEndsCall(at, 1)).run(500)
+    assert story.call.phase is Phase.SPEAKING
+    story.voice(5_000)
+    story.finish(1)
+    assert story.end().reason is EndReason.AGENT_ENDED
+    assert len(story.all(fx.Pause)) == 1
+    assert story.heard()[-1] == "a: That was all. Take care then."
+
+
+def test_marks_lost_while_it_speaks_on_do_not_keep_the_floor() -> None:
+    story = talking()
+    story.marks_come = False
+    story.voice(300).run(40_000)
+    assert len(story.all(fx.Resume)) == 1
+    assert len(story.all(fx.Hush)) >= 1
+
+
+# -- what is not interrupted -----------------------------------------------------------
+
+
+def test_a_noise_over_the_disclosure_stops_neither_it_nor_the_greeting() -> None:
+    story = Story(started()).answer().voice(1_200).run(6_000)
+    assert story.all(fx.Pause) == []
+    assert story.heard()[0] == f"a: {PHRASES.disclosure} {PHRASES.greeting}"
+
+
+def test_a_noise_over_the_question_whether_anybody_is_there() -> None:
+    story = told()
+    story.run(to=story.now + 9_000)
+    assert story.said()[-1] == PHRASES.still_there
+    story.voice(300).run(4_000)
+    assert (len(story.all(fx.Pause)), len(story.all(fx.Resume))) == (1, 1)
+    assert story.heard()[-1] == f"a: {PHRASES.still_there}"
+    assert story.call.phase is Phase.LISTENING
+
+
+def test_a_noise_over_the_greeting_loses_none_of_it() -> None:
+    story = Story(started()).answer().run(2_500).voice(350).run(9_000)
+    assert len(story.all(fx.Resume)) == 1
+    assert story.heard()[0] == f"a: {PHRASES.disclosure} {PHRASES.greeting}"
+
+
+def test_a_pause_costs_nothing_and_nothing_is_paid_twice() -> None:
+    story = talking().say("", ms=400).run(9_000).say("Wait, what?", ms=600).run(6_000)
+    chars = len(PHRASES.greeting) + len(LONG) + len("All right then.")
+    assert story.call.spending.meter.total("tts:voice:char") == chars
+    assert story.call.spending.purse.pending == Nanos(0)

@@ -1,0 +1,125 @@
+"""From settings to engines: each is set up as told, and billed on the line it names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.core.prompt import TOOL_TOKENS
+from pipeline.engines.deepgram.aura import AuraSettings
+from pipeline.engines.deepgram.flux import FluxSettings
+from pipeline.engines.deepgram.nova import NovaSettings
+from pipeline.engines.elevenlabs import ElevenLabsSettings
+from pipeline.engines.openai_chat import END_CALL_BYTES, ChatServer
+from server.engines import chosen, models
+from server.prices import models as preferred
+from server.settings import BadSettings, load
+
+HOSTED = {
+    "STT_ENGINE": "deepgram,deepgram,local",
+    "DEEPGRAM_API_KEY": "dg-key",
+    "DEEPGRAM_STT_MODEL": "flux-general-en,nova-3",
+    "DEEPGRAM_KEYTERMS": "Jordan, bakery",
+    "LLM_ENGINE": "openai,openai,local",
+    "LLM_BASE_URL": "https://api.cerebras.ai/v1,http://127.0.0.1:11434/v1",
+    "LLM_MODEL": "gpt-oss-120b,llama",
+    "LLM_API_KEY": "one,two",
+    "LLM_REASONING_EFFORT": "low",
+    "TTS_ENGINE": "elevenlabs,deepgram,local",
+    "ELEVENLABS_API_KEY": "el-key",
+    "ELEVENLABS_VOICES": "sarah=abc,Nora=def",
+    "DEEPGRAM_VOICES": "brad=aura-2-arcas-en",
+    "ENGINE_PATIENCE_MS": "900",
+}
+
+
+def test_every_engine_is_set_up_as_told() -> None:
+    opened = chosen(load(HOSTED))
+    flux, nova, whisper = opened.stt
+    assert isinstance(flux, FluxSettings)
+    assert (flux.key, flux.model, flux.keyterms, flux.eager_eot_threshold) == (
+        "dg-key", "flux-general-en", ("Jordan", "bakery"), 0.4,
+    )  # fmt: skip
+    assert isinstance(nova, NovaSettings)
+    assert (nova.model, nova.language) == ("nova-3", "en")
+    assert whisper == "local"
+    first, second, rules = opened.llm
+    assert isinstance(first, ChatServer)
+    assert isinstance(second, ChatServer)
+    assert (first.model, first.base_url, first.api_key, first.reasoning_effort) == (
+        "gpt-oss-120b", "https://api.cerebras.ai/v1", "one", "low",
+    )  # fmt: skip
+    assert (second.model, second.base_url, second.api_key) == ("llama", "http://127.0.0.1:11434/v1", "two")
+    assert rules == "local"
+    eleven, aura, hibari = opened.tts
+    assert isinstance(eleven, ElevenLabsSettings)
+    assert (eleven.key, eleven.voices["sarah"], eleven.voices["nora"]) == ("el-key", "abc", "def")
+    assert isinstance(aura, AuraSettings)
+    assert (aura.key, aura.voices["brad"]) == ("dg-key", "aura-2-arcas-en")
+    assert hibari == "local"
+    assert opened.patience_s == 0.9
+
+
+def test_the_price_lines_are_those_of_the_engines_in_their_order() -> None:
+    settings = load(HOSTED)
+    assert models(settings) == {
+        "stt": ("flux-general-en", "nova-3", "whisper-tiny.en"),
+        "llm": ("gpt-oss-120b", "llama", "companion"),
+        "tts": ("eleven_flash_v2_5", "aura-2", "hibari"),
+    }
+    assert preferred(settings)["llm"] == "gpt-oss-120b"
+
+
+def test_without_eager_replies_the_vendor_is_not_asked_for_guesses() -> None:
+    (flux,) = chosen(load({"STT_ENGINE": "deepgram", "DEEPGRAM_API_KEY": "k", "EAGER_REPLIES": "false"})).stt
+    assert isinstance(flux, FluxSettings)
+    assert flux.eager_eot_threshold is None
+
+
+def test_a_server_of_ones_own_needs_no_key() -> None:
+    (mind,) = chosen(
+        load({"LLM_ENGINE": "openai", "LLM_BASE_URL": "http://127.0.0.1:8001/v1", "LLM_MODEL": "qwen"})
+    ).llm
+    assert isinstance(mind, ChatServer)
+    assert mind.api_key == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"DEEPGRAM_API_KEY": None}, "DEEPGRAM_API_KEY"),
+        ({"ELEVENLABS_API_KEY": None}, "ELEVENLABS_API_KEY"),
+        ({"DEEPGRAM_STT_MODEL": "nova-3"}, "DEEPGRAM_STT_MODEL"),
+        ({"LLM_BASE_URL": "https://api.cerebras.ai/v1"}, "LLM_BASE_URL"),
+        ({"LLM_MODEL": None}, "LLM_MODEL"),
+        ({"LLM_API_KEY": "one"}, "LLM_API_KEY"),
+        ({"LLM_PRICE_USD": "1/1/1"}, "LLM_PRICE_USD"),
+        ({"LLM_PRICE_USD": "1/1"}, "LLM_PRICE_USD"),
+        ({"LLM_BASE_URL": "api.cerebras.ai,x"}, "LLM_BASE_URL"),
+        ({"DEEPGRAM_URL": "https://api.deepgram.com"}, "DEEPGRAM_URL"),
+        ({"ELEVENLABS_VOICES": "sarah"}, "ELEVENLABS_VOICES"),
+        ({"STT_ENGINE": "whisper"}, "STT_ENGINE"),
+        ({"TTS_ENGINE": ","}, "TTS_ENGINE"),
+    ],
+)
+def test_what_an_engine_lacks_is_said_by_name(change: dict[str, Any], names: str) -> None:
+    given = {name: value for name, value in {**HOSTED, **change}.items() if value is not None}
+    with pytest.raises(BadSettings) as caught:
+        load(given)
+    assert any(problem.startswith(f"{names}:") for problem in caught.value.problems), caught.value.problems
+    assert not any(
+        "key" in problem.partition(":")[2] and "dg-key" in problem for problem in caught.value.problems
+    )
+
+
+def test_keys_are_not_shown() -> None:
+    settings = load(HOSTED)
+    shown = f"{settings!r} {settings} {chosen(settings)!r}"
+    assert "dg-key" not in shown
+    assert "el-key" not in shown
+    assert "'one'" not in shown
+
+
+def test_the_worst_case_of_a_prompt_counts_the_tool() -> None:
+    assert END_CALL_BYTES <= TOOL_TOKENS
