@@ -1,8 +1,9 @@
 """Scripted engines without delay that leave a trace: which turn a sound answers, and when that turn ended.
 
-The n-th turn of the process is heard as "turn n"; the sound of its answer begins with `TURN`
-and n in eight digits, which nobody needs to listen to. So the other end of the wire knows
-exactly what it waited for. Times are of the monotonic clock that all processes share.
+The n-th turn of the process is heard as "turn n", n in syllables, since figures are spoken as words;
+the sound of its answer begins with `TURN` and n in eight digits, which nobody needs to listen to. So
+the other end of the wire knows exactly what it waited for. Times are of the monotonic clock that all
+processes share.
 """
 
 from __future__ import annotations
@@ -21,7 +22,22 @@ from pipeline.engines.scripted import Answer, ScriptedReply, ScriptedSpeaker
 MODEL = "scripted"
 TAG = b"TURN"
 TAG_BYTES = 12
-_SERIAL = re.compile(r"turn (\d+)")
+SYLLABLES = ("ba", "ce", "di", "fo", "gu", "ha", "je", "ki", "lo", "mu")
+"""A digit each."""
+_SERIAL = re.compile(rf"turn ((?:{'|'.join(SYLLABLES)})+)")
+
+
+def in_syllables(number: int) -> str:
+    return "".join(SYLLABLES[int(digit)] for digit in str(number))
+
+
+def named(text: str) -> int:
+    """The number of the turn that a text names, 0 for none."""
+    found = _SERIAL.search(text)
+    if found is None:
+        return 0
+    pairs = (found[1][at : at + 2] for at in range(0, len(found[1]), 2))
+    return int("".join(str(SYLLABLES.index(pair)) for pair in pairs))
 
 
 class Trace:
@@ -36,7 +52,7 @@ class Trace:
     def turn(self) -> str:
         self._turns += 1
         self.ended[self._turns] = (cpu_seconds(), self.windows)
-        return f"This is turn {self._turns} of mine."
+        return f"This is turn {in_syllables(self._turns)} of mine."
 
     def take(self) -> dict[int, tuple[float, int]]:
         taken, self.ended = self.ended, {}
@@ -111,9 +127,8 @@ class TracedThinker:
     async def reply(
         self, messages: Sequence[Message], *, max_tokens: int, temperature: float
     ) -> AsyncIterator[ScriptedReply]:
-        found = _SERIAL.search(messages[-1].content)
-        number = found[1] if found else "0"
-        text = f"To turn {number} I say that it is as long as it is."
+        serial = in_syllables(named(messages[-1].content))
+        text = f"To turn {serial} I say that it is as long as it is."
         yield ScriptedReply(MODEL, Answer(text), prompt_tokens(messages), max_tokens)
 
 
@@ -138,8 +153,8 @@ class _Voice:
         self._inner = inner
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
-        found = _SERIAL.search(text)
-        tag = b"" if found is None else TAG + b"%08d" % int(found[1])
+        number = named(text)
+        tag = TAG + b"%08d" % number if number else b""
         async for piece in self._inner.speak(text):
             yield tag + piece[len(tag) :]
             tag = b""

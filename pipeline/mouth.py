@@ -18,7 +18,7 @@ import structlog
 
 from pipeline.clips import Clips
 from pipeline.clock import Clock
-from pipeline.core.errors import AllDown, EngineError
+from pipeline.core.errors import EngineError
 from pipeline.core.events import EngineFailed, Event, SpeechBought, SpeechSkipped
 from pipeline.core.money import Millis
 from pipeline.engines.base import Speaker, Voice
@@ -241,8 +241,7 @@ class Mouth:
             return
         log.warning("speech_failed", engine=self._speaker.models, error=error.detail)
         order.told = True  # what a failing engine did not deliver is not paid for
-        kind = "all_down" if isinstance(error, AllDown) else "retryable" if error.retryable else "failed"
-        self._post(lambda at: EngineFailed(at, "tts", order.utterance, kind))
+        self._post(lambda at: EngineFailed(at, "tts", order.utterance, error.kind))
 
 
 async def _pieces(voice: Voice, text: str) -> AsyncGenerator[bytes, None]:

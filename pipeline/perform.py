@@ -12,7 +12,7 @@ import structlog
 from pipeline.audio.beep import BeepDetector
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
-from pipeline.core.errors import AllDown, CarrierError, EngineError
+from pipeline.core.errors import CarrierError, EngineError
 from pipeline.core.money import Millis
 from pipeline.core.sentences import speakable
 from pipeline.core.tariff import Service
@@ -200,5 +200,4 @@ class Performer:
 
     def _failed(self, service: Service, ref: int, models: Sequence[str], error: EngineError) -> None:
         log.warning("engine_failed", service=service, engine=models, error=error.detail)
-        kind = "all_down" if isinstance(error, AllDown) else "retryable" if error.retryable else "failed"
-        self._post(lambda at: ev.EngineFailed(at, service, ref, kind))
+        self._post(lambda at: ev.EngineFailed(at, service, ref, error.kind))

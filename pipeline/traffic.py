@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from pipeline.clock import Clock
-from pipeline.core.errors import AllDown, EngineError, JournalError
+from pipeline.core.errors import EngineError, JournalError
 from pipeline.engines.base import Eager, Hearing, Partial, Resumed, Segment, Switched, Turn, Used
 from pipeline.journal_file import frame, read_lines
 
@@ -185,7 +185,7 @@ class Tape:
         return self._counts[seam]
 
     def failed(self, seam: str, of: int, error: EngineError) -> None:
-        self.note(Failed(seam, of, error.retryable, isinstance(error, AllDown)))
+        self.note(Failed(seam, of, error.retryable, error.kind == "all_down"))
 
     def close(self) -> None:
         self._note_windows()

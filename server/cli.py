@@ -79,12 +79,14 @@ def replay(
     persona: Annotated[str, typer.Option(help="Who answers a WAV.")] = "sarah",
     engines: Annotated[EngineSet, typer.Option(help="What hears a WAV.")] = EngineSet.LOCAL,
     out: Annotated[
-        Path | None, typer.Option(help="Where the journal and recording of a WAV go; default beside it.")
+        Path | None, typer.Option(help="Where a WAV's journal and recording go, beside it unless said; or the sound of a replay.")
     ] = None,
 ) -> None:
     """Run a recorded call again. A journal: prints `exact`, or the first line that differs and exits 1."""
+    from server.logs import configure
     from server.replaying import main as run_replay
 
+    configure("error")  # what failed then fails again, and is no news
     raise typer.Exit(run_replay(file, timeline=timeline, persona=persona, engines=engines.value, out=out))
 
 

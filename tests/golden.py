@@ -1,4 +1,4 @@
-"""The golden calls: three stories told by the whole pipeline, whose journals are kept in `tests/calls/`.
+"""The golden calls: four stories told by the whole pipeline, whose journals are kept in `tests/calls/`.
 
 `make golden` writes them anew. A deliberate change of what a call does shows in review as a
 difference of these files; one that is not deliberate fails `tests/pipeline/test_golden.py`.
@@ -13,9 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
+from pipeline.audio.mulaw import RATE, encode, from_float
 from pipeline.clock import run_virtual
 from pipeline.core.events import CallStarted
-from pipeline.core.terms import EndReason, Limits
+from pipeline.core.terms import EndReason, Limits, Manners
 from pipeline.engines.base import Partial
 from pipeline.engines.scripted import (
     Answer,
@@ -128,7 +131,35 @@ def failures() -> Told:
     return Told(called("failures", started(limits=limits)), caller, script.engines())
 
 
-STORIES = {"interrupted": interrupted, "budget": budget, "failures": failures}
+def machine() -> Told:
+    """A reply begun too early is dropped, the next one is used; a cough stops the voice for a moment; then a
+    machine takes over, and is left a message after its beep."""
+    script = Script(
+        hears=[
+            "Hello.",
+            "Who is calling, please?",
+            "",
+            "I am not at home. Please leave a message after the tone.",
+        ],
+        answers=[
+            "Good morning to you.",
+            "It is Nora, and I wanted to hear how the journey was. " + LONG_ANSWER,
+        ],
+    )
+    caller = line(
+        *(4.013, speech(0.7), 0.37, speech(1.2), 3.2),  # greets, goes on after all
+        *(speech(0.31), 10.0),  # coughs, in the middle of the answer
+        *(speech(3.2), 1.3, beep(0.4), 8.0),  # the machine
+    )
+    return Told(called("machine", started(manners=Manners())), caller, script.engines())
+
+
+def beep(seconds: float) -> bytes:
+    at = np.arange(round(seconds * RATE)) / RATE
+    return encode(from_float((0.1 * np.sin(2 * np.pi * 1_000 * at)).astype(np.float32)))
+
+
+STORIES = {"interrupted": interrupted, "budget": budget, "failures": failures, "machine": machine}
 
 
 def journals() -> Mapping[str, bytes]:

@@ -229,7 +229,7 @@ class Call:
             case ev.TurnResumed():
                 self._unguess()
                 self._listen_on()
-            case ev.TurnEnded():
+            case _:
                 self._words(event.text)
                 self.turn.over(event.text, self._now)
                 self._turn_over()
@@ -243,7 +243,7 @@ class Call:
                 self._timing.queued(event)
             case ev.UtteranceQueued():
                 self.playout.complete(event.utterance)
-            case ev.MarkReached():
+            case _:
                 if self.playout.reached(event.chunk):
                     self._count.failures = 0
                 if (timed := self._timing.reached(event.chunk, self._now)) is not None:

@@ -54,12 +54,23 @@ class TheirFault(CallMeBackError):
 class EngineError(TheirFault):
     """Speech to text, the model, text to speech or voice activity failed."""
 
+    @property
+    def kind(self) -> str:
+        """What the call is told of it: "retryable", "failed" or "all_down"."""
+        return "retryable" if self.retryable else "failed"
+
 
 class AllDown(EngineError):
     """Every engine of one seam is down: each was tried and failed, or is not to be tried yet."""
 
     def __init__(self, last: EngineError | None = None) -> None:
         super().__init__(f"every engine is down; the last: {last.detail}" if last else "every engine is down")
+        self.last = last
+
+    @property
+    def kind(self) -> str:
+        """Where one was tried, its failure: trying again may do. Where none may be, there is nothing to wait for."""
+        return "all_down" if self.last is None else self.last.kind
 
 
 class CarrierError(TheirFault):

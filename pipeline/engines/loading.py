@@ -35,6 +35,10 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
+ALONE_S = 6.0
+"""The patience with an engine that has no other behind it: there is nothing to gain by giving up early."""
+HEARING_S = 3.0
+"""The least patience with a transcriber: a local one may have others' speech before it."""
 LISTED = 20
 """Models named when the one that is set is not among them."""
 
@@ -101,7 +105,7 @@ class EngineLoader:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Engines]:
-        chosen, patience_s = self._chosen, self._chosen.patience_s
+        chosen = self._chosen
         async with AsyncExitStack() as stack:
             # One after another: loading is bound by the processor, and progress stays readable.
             activity = await self._voice_activity(stack)
@@ -114,19 +118,26 @@ class EngineLoader:
                 transcriber=ears[0]
                 if _certain(chosen.stt)
                 else FailoverTranscriber(
-                    [(ear, self._breaker("stt", ear.models[0])) for ear in ears], patience_s
+                    [(ear, self._breaker("stt", ear.models[0])) for ear in ears],
+                    max(HEARING_S, self._patience(ears)),
                 ),
                 thinker=minds[0]
                 if _certain(chosen.llm)
                 else FailoverThinker(
-                    [(mind, self._breaker("llm", mind.models[0])) for mind in minds], patience_s, lost
+                    [(mind, self._breaker("llm", mind.models[0])) for mind in minds],
+                    self._patience(minds),
+                    lost,
                 ),
                 speaker=voices[0]
                 if _certain(chosen.tts)
                 else FailoverSpeaker(
-                    [(voice, self._breaker("tts", voice.models[0])) for voice in voices], patience_s
+                    [(voice, self._breaker("tts", voice.models[0])) for voice in voices],
+                    self._patience(voices),
                 ),
             )
+
+    def _patience(self, engines: Sequence[object]) -> float:
+        return self._chosen.patience_s if len(engines) > 1 else ALONE_S
 
     def _say_of(self, server: ChatServer, listed: Sequence[str]) -> None:
         """A retired model is said at the start and not first to a caller; servers need not list what they have."""

@@ -92,7 +92,7 @@ class Traffic:
 
 def _error(failed: Failed) -> EngineError:
     if failed.all_down:
-        return AllDown(EngineError("as recorded"))
+        return AllDown()
     return EngineError("as recorded", retryable=failed.retryable)
 
 

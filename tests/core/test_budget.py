@@ -144,7 +144,9 @@ def purses(draw: st.DrawFn) -> Purse:
 
     steps = tuple(price(n, STEP_S) for n in range(draw(st.integers(0, 2))))
     clock_s = draw(st.integers(0, 200))
-    clocks = tuple(Clock(price(10 + n, 1), draw(st.integers(0, clock_s))) for n in range(draw(st.integers(0, 2))))
+    clocks = tuple(
+        Clock(price(10 + n, 1), draw(st.integers(0, clock_s))) for n in range(draw(st.integers(0, 2)))
+    )
     bought_s = (clock_s // STEP_S + 1) * STEP_S
     used = sum(cost(p, bought_s) for p in steps) + sum(clock.cost_until(clock_s) for clock in clocks)
     return Purse(Nanos(used + draw(money)), Nanos(used), Nanos(0), steps, clocks, bought_s, clock_s, 12, 900)

@@ -14,7 +14,8 @@ from pipeline.core.events import Event
 from pipeline.core.money import Millis, Nanos
 from pipeline.core.tariff import STEP_SERVICES, Price, cost
 from pipeline.core.terms import EndReason, Limits, Manners
-from tests.core.story import LLM_IN, PHRASES, PRICES, STT, TTS, Audit, Story, minutes_paid, started
+from tests.core.audit import Audit
+from tests.core.story import LLM_IN, PHRASES, PRICES, STT, TTS, Story, minutes_paid, started
 
 number = st.integers(0, 12)
 text = st.sampled_from(

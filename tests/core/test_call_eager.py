@@ -5,9 +5,9 @@ import pytest
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.call import Phase
-from pipeline.core.events import Limits, Manners
 from pipeline.core.money import Nanos
 from pipeline.core.tariff import cost
+from pipeline.core.terms import Limits, Manners
 from tests.core.story import ANSWERED, LLM_IN, LLM_OUT, PHRASES, PLENTY, Story, minutes_paid, started
 
 QUESTION = "What is new with you?"
@@ -56,12 +56,12 @@ def settled(story: Story) -> list[tuple[int, bool]]:
 def test_it_is_asked_for_at_once_and_held_until_the_turn_is_over() -> None:
     story = guessed(told(), "Not much. ", "And you?", first_ms=50)
     assert asked(story) == [QUESTION]
-    assert story.call.phase is Phase.LISTENING
+    assert story.phase() is Phase.LISTENING
     story.run(400)
     assert story.said() == [PHRASES.disclosure, PHRASES.greeting]
     over(story).run()
     assert story.said()[2:] == ["Not much.", "And you?"]
-    assert story.call.phase is Phase.SPEAKING
+    assert story.phase() is Phase.SPEAKING
     assert len(story.all(fx.AskReply)) == 1
     assert story.run(5_000).heard()[1:] == [f"c: {QUESTION}", "a: Not much. And you?"]
 
@@ -69,7 +69,7 @@ def test_it_is_asked_for_at_once_and_held_until_the_turn_is_over() -> None:
 def test_a_reply_that_is_still_being_written_when_the_turn_ends_follows_as_it_comes() -> None:
     story = guessed(told(), "Not much. ", "And you? ", "Well then.", first_ms=230)
     over(story).run(0)
-    assert story.call.phase is Phase.THINKING
+    assert story.phase() is Phase.THINKING
     assert story.said() == [PHRASES.disclosure, PHRASES.greeting]
     story.run(200)
     assert story.said()[2:] == ["Not much.", "And you?", "Well then."]
@@ -88,7 +88,7 @@ def test_it_is_settled_with_what_its_tokens_cost() -> None:
 def test_without_a_transcriber_that_ends_turns_the_first_words_are_the_guess() -> None:
     story = told(ends_turns=False).reply("Not much.", first_ms=50).say(QUESTION, ms=1_000).run(1_350)
     assert asked(story) == [QUESTION]
-    assert story.call.phase is Phase.LISTENING
+    assert story.phase() is Phase.LISTENING
     story.run(3_000)
     assert story.when_said("Not much.") == story.all(fx.TurnTaken)[1].ended + 500 - ANSWERED
     assert settled(story) == [(1, True)]
@@ -188,7 +188,7 @@ def test_a_question_whether_anybody_is_there_drops_it() -> None:
     story = guessed(told(), "Not much.", hangs=True).run(12_000)
     assert story.said()[2:] == [PHRASES.still_there]
     assert story.all(fx.DropReply) == [fx.DropReply(1)]
-    assert story.call.phase is Phase.LISTENING
+    assert story.phase() is Phase.LISTENING
 
 
 def test_an_apology_drops_it() -> None:
@@ -241,7 +241,7 @@ def test_a_guess_that_comes_to_nothing_is_apologised_for_when_its_turn_is_over()
 def test_a_guess_in_which_the_model_ends_the_call_is_said_to_its_end() -> None:
     story = guessed(told(), "Take care then.", first_ms=50, hangs=True)
     story.post(lambda at: ev.ReplyEndsCall(at, 1)).run()
-    assert story.call.phase is Phase.LISTENING
+    assert story.phase() is Phase.LISTENING
     story.finish(1)
     over(story).run(200)
     story.voice(2_000)
@@ -262,7 +262,7 @@ def test_the_caller_hangs_up_in_the_middle_of_it() -> None:
 def test_a_guess_whose_tokens_are_told_last_of_all_is_still_settled_before_the_end() -> None:
     story = guessed(told(), "Not much.", first_ms=900).carrier_done()
     story.run(10)
-    assert story.call.phase is Phase.HUNG_UP
+    assert story.phase() is Phase.HUNG_UP
     story.end()
     kinds = [type(effect) for _, effect in story.log][-2:]
     assert kinds == [fx.EagerSettled, fx.Ended]
@@ -308,7 +308,7 @@ def test_not_to_somebody_who_takes_leave() -> None:
 
 def test_not_while_the_agent_speaks_and_not_to_nothing() -> None:
     story = told().reply("A rather long answer to all of this, as it were.").say("Go on.", ms=500).run(1_800)
-    assert story.call.phase is Phase.SPEAKING
+    assert story.phase() is Phase.SPEAKING
     likely(story).run(100)
     assert len(story.all(fx.AskReply)) == 1
     story = likely(told(), "").run(100)

@@ -7,8 +7,8 @@ import pytest
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.call import Phase
-from pipeline.core.events import EndReason, Limits
 from pipeline.core.money import Nanos
+from pipeline.core.terms import EndReason, Limits
 from tests.core.story import ANSWERED, PHRASES, PLENTY, Story, minutes_paid, started
 
 LEAVE = "Okay, I have to go."
@@ -37,7 +37,7 @@ def test_a_caller_who_takes_leave_gets_a_last_word_and_then_the_call_ends() -> N
 
 def test_nothing_interrupts_the_last_word() -> None:
     story = told().reply("Good night, Ann. ", "Sleep well.").say(LEAVE, ms=1_000).run(2_000)
-    assert story.call.phase is Phase.SPEAKING
+    assert story.phase() is Phase.SPEAKING
     story.say("Oh, one more thing!", ms=1_500)
     end = story.end()
     assert [*story.all(fx.Pause), *story.all(fx.DropReply)] == []
@@ -47,11 +47,11 @@ def test_nothing_interrupts_the_last_word() -> None:
 
 def test_a_caller_who_thinks_better_of_it_in_time_is_listened_to() -> None:
     story = told().reply("Good night.", first_ms=3_000).say(LEAVE, ms=1_000).run(1_600)
-    assert story.call.phase is Phase.THINKING
+    assert story.phase() is Phase.THINKING
     story.reply("What is it?").say("Oh, one more thing!", ms=1_500).run(6_000)
     assert "Good night." not in story.said()
     assert story.heard()[-1] == "a: What is it?"
-    assert story.call.phase is Phase.LISTENING
+    assert story.phase() is Phase.LISTENING
 
 
 def test_a_last_word_that_cannot_be_afforded_is_the_goodbye_from_stock() -> None:
@@ -72,7 +72,7 @@ def test_a_last_word_that_cannot_be_afforded_needs_no_warning() -> None:
 
 @pytest.mark.parametrize("how", [{"fails": True}, {"hangs": True}, {"tokens": (40, 0, 0)}])
 def test_a_last_word_that_does_not_come_is_the_goodbye_from_stock(how: dict[str, object]) -> None:
-    story = told().reply(**how)  # type: ignore[arg-type]
+    story = told().reply(**how)
     end = story.say(LEAVE, ms=1_000).end()
     assert story.said()[2:] == [PHRASES.goodbye]
     assert end.reason is EndReason.AGENT_ENDED
@@ -148,7 +148,7 @@ def test_the_wish_of_a_reply_that_was_dropped_ends_nothing() -> None:
     story.reply("Yes?").say("No, wait a moment.", ms=1_200).run(2_500)
     ends(story).run(5_000)
     assert story.heard()[-1] == "a: Yes?"
-    assert story.call.phase is Phase.LISTENING
+    assert story.phase() is Phase.LISTENING
 
 
 # -- no more calls ---------------------------------------------------------------------
@@ -209,7 +209,7 @@ def press(story: Story, digit: str = "9") -> Story:
 @pytest.mark.parametrize(("begin", "phase"), PHASES)
 def test_the_nine_ends_the_call_with_a_confirmation(begin: Begin, phase: Phase) -> None:
     story = begin()
-    assert story.call.phase is phase
+    assert story.phase() is phase
     press(press(story))
     assert story.all(fx.OptedOut) == [fx.OptedOut("key")]
     assert story.said()[-1] == PHRASES.opted_out
@@ -241,7 +241,7 @@ def test_the_nine_during_another_end_counts_and_does_not_cut_it(begin: Begin, re
 def test_other_keys_mean_nothing() -> None:
     story = press(press(told(), "1"), "#")
     assert story.all(fx.OptedOut) == []
-    assert story.call.phase is Phase.LISTENING
+    assert story.phase() is Phase.LISTENING
 
 
 @pytest.mark.parametrize("ends_turns", [False, True])

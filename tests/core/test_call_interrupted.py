@@ -7,7 +7,7 @@ from pipeline.core import events as ev
 from pipeline.core.call import Phase
 from pipeline.core.money import Nanos
 from pipeline.core.terms import EndReason, Limits
-from tests.core.story import ANSWERED, FADE_MS, PHRASES, Story, minutes_paid, started
+from tests.core.story import ANSWERED, FADE_MS, PHRASES, Story, started
 
 LONG = "Once upon a time there was a very small house at the end of a very long road."
 
@@ -22,23 +22,8 @@ def talking(*, ends_turns: bool = False, **limits: int) -> Story:
     """The agent has been telling its story for a little more than two seconds."""
     story = told(ends_turns=ends_turns, **limits).reply(LONG)
     story.say("Tell me a story, please.", ms=1_000).run(4_000)
-    assert story.call.phase is Phase.SPEAKING
+    assert story.phase() is Phase.SPEAKING
     return story
-
-
-def interrupted(*, ends_turns: bool = False, **limits: int) -> Story:
-    """A voice has stopped the agent and goes on, and nobody knows yet what it says."""
-    story = talking(ends_turns=ends_turns, **limits).voice(20_000).run(300)
-    assert story.call.phase is Phase.INTERRUPTED
-    return story
-
-
-def asked(story: Story, reason: EndReason) -> Story:
-    return story.post(lambda at: ev.HangUpAsked(at, reason)).run()
-
-
-def failed(story: Story, service: str, ref: int, kind: str = "failed") -> Story:
-    return story.post(lambda at: ev.EngineFailed(at, service, ref, kind)).run()  # type: ignore[arg-type]
 
 
 # -- noises ----------------------------------------------------------------------------
@@ -58,7 +43,7 @@ def test_after_a_brief_noise_it_goes_on_in_the_step_in_which_that_fades() -> Non
     story.run(1_000)
     assert story.times(fx.Pause) == [begun + 200]
     assert story.times(fx.Resume) == [begun + 400 + FADE_MS]
-    assert story.call.phase is Phase.SPEAKING
+    assert story.phase() is Phase.SPEAKING
     story.run(9_000)
     assert story.heard()[-1] == f"a: {LONG}"
     assert not story.all(fx.TurnTaken)[-1].interrupted
@@ -109,7 +94,7 @@ def test_a_voice_that_returns_after_it_faded_stops_the_agent_again() -> None:
     story.post(lambda at: ev.SpeechStarted(at, 96), 96).post(ev.SpeechHeld, 200)
     story.post(lambda at: ev.SpeechFaded(at, 96), 500).post(ev.SpeechReturned, 620)
     story.run(550)
-    assert story.call.phase is Phase.SPEAKING
+    assert story.phase() is Phase.SPEAKING
     story.run(100)
     assert (len(story.all(fx.Pause)), len(story.all(fx.Resume))) == (2, 1)
     story.post(lambda at: ev.SpeechStopped(at, 200), 900)
@@ -143,7 +128,7 @@ def test_a_listening_noise_stops_nothing_for_good_and_is_not_answered(ends_turns
 def test_a_listening_noise_that_is_still_being_made_does_not_stop_it_for_good() -> None:
     story = talking(ends_turns=True).voice(900)
     story.post(lambda at: ev.Heard(at, "Mm-hm"), 700).run(800)
-    assert story.call.phase is Phase.INTERRUPTED
+    assert story.phase() is Phase.INTERRUPTED
     assert story.all(fx.Hush) == []
 
 
@@ -157,7 +142,7 @@ def test_a_reply_still_being_written_is_held_back_and_let_go_in_order() -> None:
     story.say("Go on.", ms=500).run(1_400)
     written = len(story.said())
     story.voice(450).run(450)
-    assert story.call.phase is Phase.INTERRUPTED
+    assert story.phase() is Phase.INTERRUPTED
     assert not story.call.replies.writing
     assert len(story.said()) - written <= 5
     story.run(20_000)
@@ -171,7 +156,7 @@ def test_nothing_is_said_while_it_is_not_known_what_the_voice_is() -> None:
     story.say("Go on.", ms=500).run(1_350)
     said = len(story.said())
     story.voice(3_000).run(2_900)
-    assert story.call.phase is Phase.INTERRUPTED
+    assert story.phase() is Phase.INTERRUPTED
     assert len(story.said()) <= said + 6
     paused = story.times(fx.Pause)[0]
     assert not [at for at in story.times(fx.Say) if at > paused]
@@ -213,7 +198,7 @@ def test_words_that_are_known_early_do_not_wait_for_the_end_of_the_turn() -> Non
     begun = story.now - ANSWERED
     story.post(lambda at: ev.Heard(at, "Wait"), 600).run(700)
     assert story.times(fx.Hush) == [begun + 600]
-    assert story.call.phase is Phase.LISTENING
+    assert story.phase() is Phase.LISTENING
 
 
 def test_a_brief_stop_that_was_forgiven_stops_it_again_once_its_text_is_known() -> None:
@@ -254,15 +239,15 @@ def test_a_word_that_decides_about_the_call_is_enough_all_the_same(text: str) ->
 
 def thinking(*, first_ms: int = 3_000) -> Story:
     story = told().reply("Here it comes. ", first_ms=first_ms).say("I have a question.", ms=1_000).run(1_600)
-    assert story.call.phase is Phase.THINKING
+    assert story.phase() is Phase.THINKING
     return story
 
 
 def test_a_noise_while_it_thinks_leaves_the_reply_alone() -> None:
     story = thinking().voice(300).run(300)
-    assert story.call.phase is Phase.INTERRUPTED
+    assert story.phase() is Phase.INTERRUPTED
     story.run(200)
-    assert story.call.phase is Phase.THINKING
+    assert story.phase() is Phase.THINKING
     story.run(9_000)
     assert [*story.all(fx.Pause), *story.all(fx.Resume), *story.all(fx.DropReply)] == []
     assert story.heard()[-1] == "a: Here it comes."
@@ -321,10 +306,10 @@ def test_a_listening_noise_while_it_thinks_asks_nothing_new(ms: int) -> None:
 def test_a_voice_that_stops_after_everything_was_heard_leaves_the_floor_to_the_caller() -> None:
     story = told().reply("Let me think. ", hangs=True).say("Hello there.", ms=800).run(4_000)
     story.voice(300).run(250)
-    assert story.call.phase is Phase.INTERRUPTED
+    assert story.phase() is Phase.INTERRUPTED
     story.finish(1)
     story.run(500)
-    assert story.call.phase is Phase.LISTENING
+    assert story.phase() is Phase.LISTENING
     assert story.heard()[-1] == "a: Let me think."
     assert not story.all(fx.TurnTaken)[-1].interrupted
     assert story.call.spending.purse.pending == 0
@@ -332,126 +317,11 @@ def test_a_voice_that_stops_after_everything_was_heard_leaves_the_floor_to_the_c
 
 def test_a_noise_after_a_last_word_does_not_keep_the_call_open() -> None:
     story = told().reply("So long then. ", hangs=True).say("I have to go.", ms=800).run(4_000)
-    assert story.call.phase is Phase.THINKING
+    assert story.phase() is Phase.THINKING
     story.voice(300).run(250)
     story.finish(1)
     assert story.end().reason is EndReason.AGENT_ENDED
     assert story.heard()[-1] == "a: So long then."
-
-
-# -- what else may happen meanwhile ----------------------------------------------------
-
-
-def test_the_warning_about_money_does_not_wait_for_ever_for_what_the_voice_is() -> None:
-    story = Story(started(minutes_paid(2), limits=Limits(idle_prompt_ms=10**7))).answer()
-    story.reply(LONG).say("Tell me a story.", at=55_000, ms=800).run(to=ANSWERED + 58_000)
-    story.voice(20_000).run(9_000)
-    assert story.times(fx.Warned) == [65_000]
-    assert [type(e) for _, e in story.log if isinstance(e, fx.Pause | fx.Hush | fx.Warned)] == [
-        fx.Pause,
-        fx.Hush,
-        fx.Warned,
-    ]
-    assert story.said()[-1] == PHRASES.warning
-    assert story.all(fx.TurnTaken)[-2].interrupted
-
-
-def test_the_goodbye_comes_in_time() -> None:
-    story = interrupted(max_duration_ms=22_000, idle_prompt_ms=10**7)
-    end = story.end()
-    assert story.when_said(PHRASES.goodbye) == 10_000
-    assert story.heard()[-1] == f"a: {PHRASES.goodbye}"
-    assert end.reason is EndReason.MAX_DURATION
-
-
-def test_the_user_hangs_up() -> None:
-    story = asked(interrupted(), EndReason.USER_HUNG_UP)
-    assert [type(e) for _, e in story.log if isinstance(e, fx.Pause | fx.Hush | fx.HangUp)] == [
-        fx.Pause,
-        fx.Hush,
-        fx.HangUp,
-    ]
-    assert story.end().reason is EndReason.USER_HUNG_UP
-    assert story.all(fx.TurnTaken)[-1].interrupted
-
-
-def test_the_operator_drains() -> None:
-    story = asked(interrupted(), EndReason.DRAINED)
-    assert story.end().reason is EndReason.DRAINED
-    assert story.heard()[-1] == f"a: {PHRASES.goodbye}"
-
-
-def test_the_caller_hangs_up() -> None:
-    story = interrupted().carrier_done()
-    assert story.end().reason is EndReason.CALLER_HUNG_UP
-    assert story.all(fx.HangUp) == []
-    assert story.all(fx.TurnTaken)[-1].interrupted
-
-
-def test_the_line_drops() -> None:
-    story = interrupted().post(lambda at: ev.LineDropped(at, EndReason.CALLER_HUNG_UP)).run()
-    assert story.end().reason is EndReason.CALLER_HUNG_UP
-
-
-def test_the_transcriber_fails_so_that_nobody_will_know_what_was_said() -> None:
-    story = failed(interrupted(), "stt", 0).run(200)
-    assert len(story.all(fx.Hush)) == 1
-    assert story.said()[-1] == PHRASES.apology
-
-
-def test_the_model_fails() -> None:
-    story = told().reply("One thing first. ", *["And more of it. "] * 200, first_ms=300)
-    story.say("Go on.", ms=500).run(2_000).voice(9_000).run(300)
-    assert story.call.phase is Phase.INTERRUPTED
-    failed(story, "llm", 1).run(200)
-    assert story.said()[-1] == PHRASES.apology
-    assert len(story.all(fx.Hush)) == 1
-
-
-def test_the_voice_fails_so_that_there_is_nothing_to_go_on_with() -> None:
-    """The mouth would have stayed paused, and swallowed the apology."""
-    story = failed(interrupted(), "tts", 3)
-    kinds = fx.Pause | fx.Hush | fx.Resume | fx.Say
-    assert [effect for _, effect in story.log if isinstance(effect, kinds)][3:] == [
-        fx.Pause(),
-        fx.Hush(),
-        fx.Say(4, PHRASES.apology),
-        fx.Pause(),  # the caller is still speaking
-    ]
-
-
-def test_every_engine_of_a_kind_is_down() -> None:
-    story = failed(interrupted(), "tts", 3, "all_down")
-    assert story.said()[-1] == PHRASES.trouble
-    assert story.end().reason is EndReason.ENGINE_FAILURE
-
-
-def test_no_more_calls_by_key() -> None:
-    story = interrupted().post(lambda at: ev.DigitPressed(at, "9")).run()
-    assert story.said()[-1] == PHRASES.opted_out
-    assert story.end().reason is EndReason.OPTED_OUT
-
-
-def test_a_wish_to_end_the_call_that_arrives_meanwhile_protects_what_follows() -> None:
-    story = told().reply("That was all. ", "Take care then. ", hangs=True)
-    story.say("Anything else?", ms=500).run(1_500)
-    story.voice(450).run(250)
-    assert story.call.phase is Phase.INTERRUPTED
-    story.post(lambda at: ev.ReplyEndsCall(at, 1)).run(500)
-    assert story.call.phase is Phase.SPEAKING
-    story.voice(5_000)
-    story.finish(1)
-    assert story.end().reason is EndReason.AGENT_ENDED
-    assert len(story.all(fx.Pause)) == 1
-    assert story.heard()[-1] == "a: That was all. Take care then."
-
-
-def test_marks_lost_while_it_speaks_on_do_not_keep_the_floor() -> None:
-    story = talking()
-    story.marks_come = False
-    story.voice(300).run(40_000)
-    assert len(story.all(fx.Resume)) == 1
-    assert len(story.all(fx.Hush)) >= 1
 
 
 # -- what is not interrupted -----------------------------------------------------------
@@ -470,7 +340,7 @@ def test_a_noise_over_the_question_whether_anybody_is_there() -> None:
     story.voice(300).run(4_000)
     assert (len(story.all(fx.Pause)), len(story.all(fx.Resume))) == (1, 1)
     assert story.heard()[-1] == f"a: {PHRASES.still_there}"
-    assert story.call.phase is Phase.LISTENING
+    assert story.phase() is Phase.LISTENING
 
 
 def test_a_noise_over_the_greeting_loses_none_of_it() -> None:

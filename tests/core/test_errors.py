@@ -39,6 +39,13 @@ def test_that_all_are_down_is_final_and_names_the_last_failure() -> None:
     assert isinstance(down, EngineError)
 
 
+def test_what_the_call_is_told_of_a_failure() -> None:
+    assert EngineError("no").kind == "failed"
+    assert EngineError("later", retryable=True).kind == "retryable"
+    assert AllDown().kind == "all_down", "no engine may be tried: there is nothing to wait for"
+    assert AllDown(EngineError("later", retryable=True)).kind == "retryable", "one was tried"
+
+
 def test_they_are_one_tree() -> None:
     for kind in (EngineError, CarrierError, BadStream):
         assert issubclass(kind, TheirFault)

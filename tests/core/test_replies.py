@@ -98,7 +98,8 @@ def test_without_a_reply_there_is_nothing_to_pay_write_or_drop() -> None:
     assert writer.finish(1) is None
     assert not writer.fail(1)
     assert not writer.ends(1)
-    assert writer.drop() == writer.release() == []
+    assert writer.drop() == []
+    assert writer.release() == []
     writer.hold()
     assert not (writer.writing)
     assert not (writer.spoken)
@@ -175,12 +176,12 @@ def test_tokens_are_charged_on_the_line_of_the_model_that_wrote_them() -> None:
 def test_nothing_is_said_after_a_reply_that_ends_the_call() -> None:
     writer, _ = replies()
     writer.ask(HISTORY, NOW, announced=None, ends_call=True)
-    assert writer.ends_call
+    last = [writer.ends_call]
     writer.ask(HISTORY, NOW, announced=None)
-    assert not writer.ends_call
+    last.append(writer.ends_call)
     assert not writer.ends(1)
     assert writer.ends(2)
-    assert writer.ends_call
+    assert [*last, writer.ends_call] == [True, False, True]
 
 
 # -- held back ---------------------------------------------------------------------------
@@ -191,12 +192,12 @@ def test_a_guess_holds_its_sentences_back_until_it_is_taken_up() -> None:
     order = writer.guess([], NOW, "Hello")
     assert order is not None
     assert order.messages[-1] == Message("user", "Hello")
-    assert writer.guessed == "Hello"
+    answers = [writer.guessed]
     assert writer.piece(1, "One. Two. Thr") == []
     writer.hold()  # changes nothing for what is held back anyway
-    assert writer.guessed == "Hello"
+    answers.append(writer.guessed)
     assert writer.release() == ["One.", "Two."]
-    assert writer.guessed is None
+    assert [*answers, writer.guessed] == ["Hello", "Hello", None]
     assert writer.piece(1, "ee. ") == ["Three."]
     assert writer.finish(1) == []
 
@@ -216,16 +217,24 @@ def test_a_reply_that_waits_keeps_the_order_of_its_sentences() -> None:
 def test_a_reply_is_stillborn_once_it_is_over_and_wanted_and_nothing_came_of_it() -> None:
     writer, _ = replies()
     writer.ask(HISTORY, NOW, announced=None)
-    assert not writer.stillborn
+    stillborn = [writer.stillborn]
     writer.hold()
     writer.finish(1)
-    assert not writer.stillborn  # nobody waits for it yet
+    stillborn.append(writer.stillborn)  # nobody waits for it yet
     assert writer.under_way  # but it is to be looked at
     writer.release()
-    assert writer.stillborn
+    stillborn.append(writer.stillborn)
     writer.pay("Hello.", 1, NOW, announced=None)
-    assert not writer.stillborn
-    assert not writer.under_way
+    assert [*stillborn, writer.stillborn] == [False, False, True, False]
+
+
+def test_a_reply_of_which_all_was_spoken_is_not_under_way_any_more() -> None:
+    writer, _ = replies()
+    writer.ask(HISTORY, NOW, announced=None)
+    writer.pay("Hello.", 1, NOW, announced=None)
+    under_way = [writer.under_way]
+    writer.finish(1)
+    assert [*under_way, writer.under_way] == [True, False]
 
 
 def test_what_a_guess_came_to_is_told_once_its_use_and_its_tokens_are_known() -> None:

@@ -149,6 +149,117 @@ def test_usage_is_charged_in_its_second() -> None:
     assert running.use("tts", "", "char", 10, ANSWER) == []
 
 
+# -- several engines -------------------------------------------------------------------
+
+SPARE = Price(11, "stt", "spare", "second", 13_000_000, 60)
+OTHER_VOICE = Price(14, "tts", "other", "char", 60_000_000, 1_000)
+
+
+def test_the_clock_follows_the_transcriber_that_listens() -> None:
+    running = spending(prices=(*PRICES, SPARE))
+    running.run(Millis(ANSWER + 19_500))
+    running.listening("spare", Millis(ANSWER + 20_000))
+    assert running.next_second == ANSWER + 20_000
+    assert [(c.line, c.to_qty) for c in running.run(Millis(ANSWER + 20_000))] == [(SPARE.line, 1)]
+    running.run(Millis(ANSWER + 29_000))
+    running.listening(STT.model, Millis(ANSWER + 29_500))
+    running.run(Millis(ANSWER + 39_000))
+    assert (running.meter.total(STT.line), running.meter.total(SPARE.line)) == (20 + 11, 10)
+
+
+def test_a_switch_moves_the_cutoff_to_what_the_new_line_allows() -> None:
+    running = spending(minutes_paid(2, slack=0), prices=(*PRICES, SPARE))
+    assert running.cutoff == ANSWER + 120_000
+    running.listening("spare", Millis(ANSWER + 1_000))
+    nearer = running.cutoff
+    assert nearer is not None
+    assert nearer < ANSWER + 120_000
+    running.listening(STT.model, Millis(ANSWER + 1_000))
+    assert running.cutoff == ANSWER + 120_000
+
+
+def test_a_transcriber_without_a_price_or_the_same_again_switches_nothing() -> None:
+    running = spending()
+    running.run(Millis(ANSWER + 9_000))
+    before = running.purse
+    running.listening("unknown", Millis(ANSWER + 9_500))
+    running.listening(STT.model, Millis(ANSWER + 9_500))
+    assert running.purse is before
+
+
+def test_a_call_that_pinned_no_price_for_listening_has_no_clock() -> None:
+    assert spending(prices=(CARRIER,)).purse.clocks == ()
+    free = spending(prices=(CARRIER, STREAM))
+    free.listening("spare", ANSWER)
+    assert free.purse.clocks == ()
+
+
+def test_the_vendors_own_counts_close_the_bill_line_by_line() -> None:
+    running = spending(prices=(*PRICES, SPARE))
+    running.run(Millis(ANSWER + 19_500))
+    running.listening("spare", Millis(ANSWER + 20_000))
+    running.run(Millis(ANSWER + 29_000))
+    now = Millis(ANSWER + 30_000)
+    assert running.used_line(STT.line, 18, now) == []  # less than ours: only at the end
+    (more,) = running.used_line(SPARE.line, 14, now)
+    assert (more.from_qty, more.to_qty) == (10, 14)
+    running.used_line(STT.line, 17, now)
+    charges = running.close(30, now)
+    assert [(c.line, c.from_qty, c.to_qty) for c in charges] == [(STT.line, 20, 18)]
+    assert charges[0].nano == cost(STT, 18) - cost(STT, 20)
+
+
+def test_only_listening_is_corrected_to_the_vendors_count() -> None:
+    """A count of characters or tokens is what was charged already."""
+    running = spending()
+    running.use("tts", TTS.model, "char", 50, ANSWER)
+    running.used_line(TTS.line, 40, ANSWER)
+    running.close(30, ANSWER)
+    assert running.meter.total(TTS.line) == 50
+
+
+def test_the_worst_case_is_that_of_the_dearest_engine() -> None:
+    running = spending(prices=(*PRICES, OTHER_VOICE))
+    assert running.price_of("tts", "char", 10) == cost(OTHER_VOICE, 10)
+    assert running.price_of("tts", "second", 10) == 0
+
+
+def test_speech_is_drawn_when_it_is_queued_and_bought_when_a_voice_has_it() -> None:
+    running = spending(prices=(*PRICES, OTHER_VOICE))
+    running.draw_speech(4, 10)
+    assert (running.unsold, running.purse.pending) == (True, cost(OTHER_VOICE, 10))
+    (charge,) = running.buy_speech(4, TTS.model, ANSWER)
+    assert (charge.line, charge.to_qty) == (TTS.line, 10)
+    assert (running.unsold, running.purse.pending) == (False, 0)
+    assert running.buy_speech(4, OTHER_VOICE.model, ANSWER) == []
+    running.draw_speech(5, 10)
+    running.drop_speech(5)
+    running.drop_speech(5)
+    assert running.buy_speech(5, TTS.model, ANSWER) == []
+    assert (running.unsold, running.purse.pending) == (False, 0)
+
+
+def test_a_part_of_one_purchase_may_be_kept_for_another() -> None:
+    running = spending()
+    running.authorise("reply:1", Nanos(5_000), ANSWER, announced=None)
+    running.move("reply:1", "voice:1", Nanos(2_000))
+    assert running.purse.pending == 5_000
+    running.release("reply:1")
+    assert running.purse.pending == 2_000
+    running.release("voice:1")
+    assert running.purse.pending == 0
+
+
+def test_money_lasts_where_a_purchase_takes_no_time_off_the_call_or_enough_is_left() -> None:
+    running = spending(minutes_paid(2, slack=1_000_000))
+    late, soon = Millis(ANSWER + 200_000), Millis(ANSWER + 90_000)
+    assert running.lasts(Nanos(1_000_000), late)
+    assert not running.lasts(Nanos(2_000_000), late)
+    assert running.lasts(Nanos(2_000_000), soon)
+    assert not running.lasts(Nanos(12_000_000), soon)
+    assert spending(minutes_paid(2), answered=False).lasts(Nanos(1), late)
+
+
 @pytest.mark.parametrize(
     ("seconds", "nano"), [(0, -2 * MINUTE), (60, -MINUTE), (61, 0), (120, 0), (121, MINUTE)]
 )

@@ -120,7 +120,9 @@ def test_interrupted_has_a_barge_in_and_a_backchannel() -> None:
     asked = [one.messages[-1].content for one in effects("interrupted") if isinstance(one, fx.AskReply)]
     assert "Mhm." not in asked
     assert "Wait, which bus was that?" in asked
-    assert len(at("interrupted", fx.Hush)) == 1, "neither the mhm nor the click stops the voice"
+    assert len(at("interrupted", fx.Pause)) == 2, "the click does not stop the voice"
+    assert len(at("interrupted", fx.Resume)) == 1, "after the mhm it goes on"
+    assert len(at("interrupted", fx.Hush)) == 1
 
 
 def test_budget_warns_says_goodbye_and_ends_in_time() -> None:
@@ -147,3 +149,23 @@ def test_failures_has_one_of_each_engine_an_apology_and_a_goodbye() -> None:
     ended = effects("failures")[-1]
     assert isinstance(ended, fx.Ended)
     assert ended.reason is EndReason.IDLE
+
+
+def test_machine_has_guesses_a_cough_that_is_got_over_and_a_message_after_the_beep() -> None:
+    found = effects("machine")
+    assert [one.committed for one in found if isinstance(one, fx.EagerSettled)] == [False, True]
+    assert "Good morning to you." not in [one.text for one in found if isinstance(one, fx.Say)]
+    (timed,) = (one for one in found if isinstance(one, fx.TurnTimed))
+    assert timed.eager
+    (paused,), (resumed,) = at("machine", fx.Pause), at("machine", fx.Resume)
+    assert resumed - paused <= 300
+    turns = [one for one in found if isinstance(one, fx.TurnTaken)]
+    assert not [turn for turn in turns if turn.interrupted], "the answer was heard to its end"
+    assert turns[2].text.endswith("herons fishing by the bridge.")
+    events = [parse_event(line) for line in golden("machine") if not is_effect(line)]
+    (beep,) = (event.at - RING_MS for event in events if isinstance(event, ev.BeepHeard))
+    assert at("machine", fx.ListenForBeep)[0] < beep == at("machine", fx.Say)[-1]
+    assert turns[-1].text == "This is Nora. I will call again."
+    ended = found[-1]
+    assert isinstance(ended, fx.Ended)
+    assert ended.reason is EndReason.VOICEMAIL

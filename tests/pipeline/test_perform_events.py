@@ -222,7 +222,8 @@ def test_counts_and_switches_are_no_understanding() -> None:
         (EngineError("no"), "failed"),
         (EngineError("later", retryable=True), "retryable"),
         (AllDown(), "all_down"),
-        (AllDown(EngineError("no")), "all_down"),
+        (AllDown(EngineError("no")), "failed"),
+        (AllDown(EngineError("later", retryable=True)), "retryable"),
     ],
 )
 def test_how_it_failed_is_told(error: EngineError, kind: str) -> None:
@@ -327,7 +328,7 @@ def test_a_reply_that_never_began_is_nobody_s_and_free() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "kind"), [(EngineError("no"), "failed"), (AllDown(EngineError("no")), "all_down")]
+    ("error", "kind"), [(EngineError("no"), "failed"), (AllDown(), "all_down")]
 )
 def test_a_failure_is_told_before_the_end(error: EngineError, kind: str) -> None:
     assert at_zero(act(ask, thinker=Mind(["One."], error)))[1:] == [

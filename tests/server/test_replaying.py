@@ -16,6 +16,7 @@ from pipeline.replay import replay
 from server.replaying import main
 from tests.golden import CALLS
 from tests.pipeline.rig import Pages, Stage, act, line, speech
+from tests.pipeline.test_conducted import TALK, Recorded, engines
 
 
 def run(file: Path, *, timeline: bool = False, persona: str = "sarah", out: Path | None = None) -> int:
@@ -96,13 +97,13 @@ def test_a_foreign_line_is_refused_without_being_repeated(
 
 def test_a_timeline_shows_words_as_they_were_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stage = Stage(
-        hears=["What [/] now?"], answers=["[laughs] Not [bold]much[/bold]."], stays=3.0, pages=Pages()
+        hears=["What [/] now?"], answers=["Not much."], stays=3.0, pages=Pages()
     )
     path = journal(tmp_path / f"1{SUFFIX}", act(stage, line(4.0, speech(1.0), 4.0)).lines)
     assert run(path, timeline=True) == 0
     told = capsys.readouterr().out
     assert "What [/] now?" in told
-    assert "[laughs] Not [bold]much[/bold]." in told
+    assert "says: Not much." in told
     assert "0:02.000" in told
 
 
@@ -122,7 +123,7 @@ def test_a_wav_goes_through_the_engines_and_leaves_an_exact_journal(
     assert run(file, out=tmp_path / "out") == 0
     told = capsys.readouterr().out
     assert "caller  Hello." in told
-    assert "That is turn 1. Please go on." in told
+    assert "That is turn one. Please go on." in told
     assert "ended: caller_hung_up" in told
     written = tmp_path / "out" / f"caller-replayed{SUFFIX}"
     assert replay(read_lines(written)).exact
@@ -151,3 +152,43 @@ def test_what_is_no_wav_is_told_by_name(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "caller.mp3").write_bytes(b"ID3 and so on, and so on, and so on")
     assert run(tmp_path / "caller.mp3") == 1
     assert "caller.mp3 is no WAV file" in capsys.readouterr().out
+
+
+# -- with the sound -----------------------------------------------------------------------
+
+
+def test_a_recorded_call_repeats_its_sound_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Recorded(tmp_path, TALK, engines())
+    again = tmp_path / "again"
+    again.mkdir()
+    assert run(tmp_path / f"call{SUFFIX}", out=again) == 0
+    told = [text for text in capsys.readouterr().out.splitlines() if text.startswith("exact")]
+    decisions, sound = told
+    assert decisions.startswith("exact: ")
+    assert sound.startswith("exact with sound, offline: ")
+    with wave.open(str(again / "call-replayed.wav")) as file:
+        assert file.getnchannels() == 2
+        assert file.getnframes() > 8_000 * 20
+
+
+def test_sound_that_differs_is_1_and_names_the_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Recorded(tmp_path, TALK, engines())
+    traffic = tmp_path / "call.traffic"
+    lines = [
+        text.replace('"is":"wrote","of":1,"text":"', '"is":"wrote","of":1,"text":"Oh, ')
+        for text in read_lines(traffic)
+    ]
+    traffic.write_bytes(b"".join(map(frame, lines)))
+    assert run(tmp_path / f"call{SUFFIX}") == 1
+    told = capsys.readouterr().out
+    assert "differs at line" in told
+    assert "Oh, " in told
+
+
+def test_damaged_traffic_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Recorded(tmp_path, TALK, engines())
+    (tmp_path / "call.traffic").write_bytes(b"12345678 {}\n")
+    assert run(tmp_path / f"call{SUFFIX}") == 1
+    assert "damaged" in capsys.readouterr().out

@@ -103,7 +103,7 @@ def _listened_s(held: Held, model: str) -> int:
     zero = held.events(ev.Answered)[0].at
     until = next(event.at for event, made in held.around.steps if any(isinstance(e, fx.HangUp) for e in made) or isinstance(event, ev.LineDropped | ev.CarrierDone))
     changes = [(max(zero, event.at), event.model) for event in held.events(ev.Listening)]
-    ends = [at for at, _ in changes[1:]] + [until]
+    ends = [*(at for at, _ in changes[1:]), until] if changes else []
     return math.ceil(
         sum(max(0, end - at) for (at, name), end in zip(changes, ends, strict=True) if name == model) / 1000
     )

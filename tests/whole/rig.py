@@ -197,9 +197,13 @@ async def serving(
     engines: Engines | None = None,
     delivery: Delivery = prompt,
     through_twilio: bool = False,
+    by_settings: bool = False,
     **more: Any,
 ) -> AsyncIterator[World]:
-    """With `through_twilio` the server is configured for Twilio, by its settings alone, and meets an emulator."""
+    """With `through_twilio` the server is configured for Twilio, by its settings alone, and meets an emulator.
+
+    Engines are the ones given or scripted, and with `by_settings` those that the settings name.
+    """
     account = Account("AC" + secrets.token_hex(16), secrets.token_hex(16), SIMULATED_SENDER)
     port, api_port = free_port(), free_port()
     twilio = {
@@ -247,7 +251,7 @@ async def serving(
             clock=clock,
             account=None if through_twilio else account,
             carrier=None if through_twilio else carrier,
-            engines=engines or scripted(),
+            engines=None if by_settings else engines or scripted(),
             passwords=passwords,
             open_desk=open_desk,
         )

@@ -30,7 +30,7 @@ def agent_side(path: Path) -> bytes:
 async def transcribed(sound: bytes) -> str:
     """What speech to text makes of a recording, a few seconds at a time."""
     texts = []
-    async with EngineLoader(Chosen("local", "scripted", "scripted")).open() as engines:
+    async with EngineLoader(Chosen(("local",), ("scripted",), ("scripted",))).open() as engines:
         for start in range(0, len(sound), PIECE_S * 8000):
             async with engines.transcriber.open() as ear:
                 ear.voice(True)
