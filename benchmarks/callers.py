@@ -17,8 +17,8 @@ import msgspec
 
 from benchmarks.engines import TAG, TAG_BYTES
 from benchmarks.wire import Wire
+from pipeline.audio.mulaw import is_loud
 from pipeline.audio.wav import read_wav
-from pipeline.carriers.callee import is_loud
 from pipeline.clock import cpu_seconds
 
 FRAME_BYTES, FRAME_S = 160, 0.02

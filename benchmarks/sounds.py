@@ -107,7 +107,7 @@ CALLERS = {
     ),
 }
 SEEDS = {"tuning": 11, "measuring": 4_242}
-LEVELS_DB = (-18.0, -21.0, -24.0, -26.0, -28.0, -30.0, -32.0)
+LEVELS_DB = (-18.0, -20.0, -22.0, -24.0, -26.0, -29.0, -32.0)
 """Of the caller's voiced sound, under full scale. The agent's is at -19."""
 
 

@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.audio.mulaw import is_loud, loudness
+from pipeline.audio.echo import Playing
+from pipeline.audio.mulaw import is_loud
 from pipeline.clock import Clock
 from pipeline.core.events import Audible, AudioQueued, Event, UtteranceQueued
 from pipeline.core.money import Millis
@@ -23,10 +24,6 @@ BYTES_PER_S = 8000
 BYTES_PER_MS = 8
 CHUNK_BYTES = 3200
 FRAME_BYTES = 160
-LEVEL_BYTES = 800
-"""How finely the loudness of what plays is known: 100 ms."""
-LINGERS_S = 0.5
-"""Sound that played so long ago may still come back as an echo: the way to the carrier and back."""
 
 Post = Callable[[Callable[[Millis], Event]], None]
 
@@ -55,7 +52,7 @@ class Outgoing:
         self._number = 0
         self._lengths: dict[int, int] = {}
         self._audible = 0
-        self._levels: deque[tuple[float, int]] = deque()
+        self._playing = Playing()
         self.line: Line | None = None
 
     # -- from the mouth --------------------------------------------------------------------
@@ -113,36 +110,28 @@ class Outgoing:
     def _stop(self) -> None:
         self._sent.clear()
         self._pace.cleared()
-        now = self._clock.seconds()
-        while self._levels and self._levels[-1][0] > now:
-            self._levels.pop()
+        self._playing.cut(1000 * self._clock.seconds())
         if self.line is not None:
             self.line.clear()
 
     def loudness(self) -> int:
-        """Of the agent's sound that may be audible now; 0 while it is silent."""
-        now = self._clock.seconds()
-        while self._levels and self._levels[0][0] < now - LINGERS_S:
-            self._levels.popleft()
-        return max((level for begins, level in self._levels if begins <= now), default=0)
+        """Of the agent's sound that may be audible now, or come back as an echo; 0 while it is silent."""
+        return self._playing.loudest(1000 * self._clock.seconds())
 
     # -- to the carrier --------------------------------------------------------------------
 
     def _put(self, chunk: Chunk) -> None:
         if not chunk.sound:
-            if self._sent:  # an end that nothing unheard stands before is not told again
-                self._sent.append((self._number, chunk))
+            # Kept until a later mark is back, and told again after a pause: the news may cross the order to pause.
+            self._sent.append((self._number, chunk))
             self._post(lambda at: UtteranceQueued(at, chunk.utterance, chunk.total_ms))
             return
         self._number += 1
         number = self._number
         self._sent.append((number, chunk))
         wait = self._pace.sent(len(chunk.sound) / BYTES_PER_S)
-        begins = self._clock.seconds() + wait
+        self._playing.play(1000 * (self._clock.seconds() + wait), chunk.sound)
         self._tell_audible(chunk, round(wait * 1000))
-        for start in range(0, len(chunk.sound), LEVEL_BYTES):
-            level = loudness(chunk.sound[start : start + LEVEL_BYTES])
-            self._levels.append((begins + start / BYTES_PER_S, level))
         ms = len(chunk.sound) // BYTES_PER_MS
         digest = hashlib.blake2b(chunk.sound, digest_size=8).hexdigest()
         if self.line is not None:

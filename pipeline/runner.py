@@ -147,7 +147,6 @@ class LiveCall:
                 self._post(ev.BeepHeard)
 
     def played(self, chunk: int) -> None:
-        self._mouth.played(chunk)
         self._post(partial(ev.MarkReached, chunk=chunk))
 
     def pressed(self, digit: str) -> None:
@@ -190,6 +189,9 @@ class LiveCall:
                     await self._line.close()
 
     def _step(self, call: Call, hands: Performer, event: Event) -> None:
+        if isinstance(event, ev.MarkReached):
+            # Only now, in the journal's order: what the core takes for heard is what the mouth does.
+            self._mouth.played(event.chunk)
         effects = call.step(event)
         self._phase = call.phase
         try:

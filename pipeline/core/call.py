@@ -199,7 +199,7 @@ class Call:
             case ev.SpeechFaded():
                 self.turn.fade(Millis(max(0, self._now - event.quiet_ms)))
             case ev.SpeechReturned():
-                self.turn.go_on()
+                self.turn.hold()
             case _:
                 ended = Millis(max(0, self._now - event.silence_ms))
                 self.turn.voice_off(ended, text_follows=not self._ends_turns)
@@ -301,6 +301,8 @@ class Call:
             self._hang_up(EndReason.OPTED_OUT)
 
     def _engine_failed(self, event: ev.EngineFailed) -> None:
+        if event.service == "stt":
+            self.spending.deaf(self._now)
         match event.service:
             case "llm" if not self.replies.fail(event.ref):
                 return
@@ -490,7 +492,6 @@ class Call:
 
     def _speak_on(self) -> None:
         """It was none: go on from the last mark."""
-        self.turn.held = False
         if self.playout.paused:
             self._out.append(fx.Resume())
             self.playout.resume(self._now)

@@ -16,6 +16,9 @@ from pipeline.core.money import Millis, Nanos
 from pipeline.core.tariff import STEP_SERVICES, Price, PriceBook, Service, Unit
 from pipeline.core.terms import Allowance, EndReason, Limits
 
+NOT_LISTENED = Millis(100)
+"""A transcriber that was open for less, and counted nothing, has heard nothing."""
+
 
 class Spending:
     """Nothing is charged before `answer`: ringing time is free."""
@@ -26,6 +29,8 @@ class Spending:
         ears = self._book.of("stt")
         self._clock = Clock(ears[0]) if ears else None
         self._counted: dict[str, int] = {}
+        self._listens: tuple[str, Millis] | None = None
+        self._listened: dict[str, int] = {}
         self._unsold: dict[int, int] = {}
         self._limits = limits
         self._pending: dict[str, int] = {}
@@ -78,11 +83,29 @@ class Spending:
 
     def listening(self, model: str, now: Millis) -> None:
         """Another transcriber listens from here on: its seconds run, those of the one before do not."""
+        self._listened_until(now)
         price = self._book.find("stt", model, "second")
-        if price is None or (self._clock is not None and self._clock.price is price):
+        if price is None:
+            return
+        self._listens = price.line, now
+        if self._clock is not None and self._clock.price is price:
             return
         self._clock = Clock(price, self.second(now) - self.meter.total(price.line))
         self._changed()
+
+    def deaf(self, now: Millis) -> None:
+        """Nobody listens for the time being. The seconds run on: what was counted is known at the end."""
+        self._listened_until(now)
+        if self._clock is not None:
+            self._listened.setdefault(self._clock.price.line, 0)
+
+    def _listened_until(self, now: Millis) -> None:
+        """While the phone rings there is nothing to hear."""
+        if self._listens is not None:
+            line, since = self._listens
+            heard = now - max(since, now if self.answered is None else self.answered)
+            self._listened[line] = self._listened.get(line, 0) + heard
+            self._listens = None
 
     # -- limits ------------------------------------------------------------------------
 
@@ -222,7 +245,9 @@ class Spending:
             return []
         self._changed()
         minutes = -(-seconds // STEP_S) * STEP_S
-        finals = {price.line: minutes for price in self._steps} | self._counted
+        self._listened_until(now)
+        unheard = {line: 0 for line, ms in self._listened.items() if ms < NOT_LISTENED}
+        finals = {price.line: minutes for price in self._steps} | unheard | self._counted
         return [
             charge
             for line, total in finals.items()

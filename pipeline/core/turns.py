@@ -49,9 +49,10 @@ class CallerTurn:
             self.started = onset
 
     def hold(self) -> None:
-        """The voice is long enough to be speech and no click."""
-        self.held = self.voiced_since is not None
-        self.barged = self.barged or self.held
+        """The voice is long enough to be speech and no click, or goes on after it faded."""
+        if self.voiced_since is not None:
+            self.held = self.barged = True
+            self.lull = None
 
     def fade(self, quiet_since: Millis) -> None:
         """A held voice went quiet, perhaps between two words."""
@@ -59,17 +60,12 @@ class CallerTurn:
             self.held = False
             self.lull = quiet_since - self.voiced_since
 
-    def go_on(self) -> None:
-        """It was between two words."""
-        self.lull = None
-        self.hold()
-
     def voice_off(self, ended: Millis, *, text_follows: bool) -> None:
         if self.voiced_since is not None and self.lull is None:
             self.lull = ended - self.voiced_since
+        self.stopped = max(ended, self.voiced_since or START)
         self.voiced_since = None
         self.held = False
-        self.stopped = ended
         self.awaited += text_follows and self.started is not None
 
     def segment(self, text: str, now: Millis) -> None:

@@ -90,6 +90,8 @@ class Audit:
         after = self.call.phase
         assert self.paused is self.call.playout.paused
         assert not self.paused or after is Phase.INTERRUPTED
+        if self.paused and fx.Pause() in effects:
+            assert not self.call.playout.protected
         assert self.call.replies.guessed is None or after is Phase.LISTENING, "nobody decides on this guess"
         if before is after is Phase.CLOSING:
             assert not any(isinstance(effect, fx.Hush | fx.Pause | fx.Say) for effect in effects)
@@ -164,7 +166,6 @@ class Audit:
                 self.texts.append(effect.text)
             case fx.Pause():
                 assert not self.paused
-                assert not self.call.playout.protected
                 self.paused = True
             case fx.Resume():
                 assert self.paused

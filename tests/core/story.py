@@ -130,6 +130,9 @@ class Story:
         self.distance_ms = 0
         """How much later than it plays here a mark comes back."""
         self.stock: tuple[str, ...] = ()
+        self.ears = True
+        """Without, no transcriber ever opens."""
+        self.voice_model = TTS.model
         self.voices = True
         """Without, whatever is to be spoken is neither bought nor heard."""
         self.marks_come = True
@@ -271,6 +274,9 @@ class Story:
 
     def _perform(self, effect: fx.Effect) -> None:
         match effect:
+            case fx.Listen() if self.ears:
+                ends_turns = self.start.transcriber_ends_turns
+                self.post(lambda at: ev.Listening(at, STT.model, ends_turns))
             case fx.Say():
                 self._speak(effect)
             case fx.Hush():
@@ -322,7 +328,8 @@ class Story:
             return
         self._lengths[number] = left
         self._plays_until = max(self._plays_until, self.now)
-        self.post(lambda at: ev.SpeechBought(at, number, TTS.model))
+        model = self.voice_model
+        self.post(lambda at: ev.SpeechBought(at, number, model))
         self.post(_audible(number, self._plays_until - self.now, self._silence()))
         while left > 0:
             ms = min(left, CHUNK_MS)

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pipeline.core import events as ev
 from pipeline.core.call import Call, Phase
-from pipeline.core.events import Event
+from pipeline.core.events import CallStarted, Event
 from pipeline.core.money import Millis, Nanos
 from pipeline.core.tariff import STEP_SERVICES, Price, cost
 from pipeline.core.terms import EndReason, Limits, Manners
@@ -236,7 +236,18 @@ def admission(listed: tuple[Price, ...]) -> int:
     )
 
 
-LINES = ["Yes.", "What is that thing?", "Tell me a long story about the sea.", "", "Mm."]
+LINES = [
+    "Yes.",
+    "What is that thing?",
+    "Tell me a long story about the sea.",
+    "",
+    "Mm.",
+    "So I went there, and",
+]
+SPARE = (
+    replace(STT, model="spare", price_nano=9_000_000),
+    replace(TTS, model="spare", price_nano=20_000_000),
+)
 
 
 def converse(story: Story, chance: Random) -> None:
@@ -245,7 +256,9 @@ def converse(story: Story, chance: Random) -> None:
     for _ in range(chance.randrange(40)):
         if story.call.phase in (Phase.HUNG_UP, Phase.ENDED):
             break
+        story.run(to=max(story.now, story.caller_quiet_since + 300))
         story.mute = chance.random() < 0.05
+        story.voice_model = chance.choice([TTS.model, "spare"])
         story.reply(
             *["Some words of it, and more. "] * chance.randrange(12),
             first_ms=chance.randrange(4_000),
@@ -253,33 +266,68 @@ def converse(story: Story, chance: Random) -> None:
             fails=chance.random() < 0.1,
             hangs=chance.random() < 0.1,
         )
-        story.say(chance.choice(LINES), ms=chance.randrange(60, 5_000))
+        utter(story, chance)
         if chance.random() < 0.1:
             grown = Nanos(story.call.spending.allowance.allowed + chance.randrange(30_000_000))
             story.post(_allowed(grown), chance.randrange(2_000))
+        if chance.random() < 0.1:
+            story.post(_listening(chance.choice([STT.model, "spare"]), story.start.transcriber_ends_turns))
         story.run(chance.randrange(9_000))
     if chance.random() < 0.5:
         story.carrier_done(after=chance.randrange(5_000))
+
+
+def utter(story: Story, chance: Random) -> None:
+    """A line of the caller's, with whatever a transcriber and voice activity detection may make of it."""
+    line, ms = chance.choice(LINES), chance.randrange(60, 5_000)
+    if chance.random() < 0.4:
+        story.post(lambda at: ev.Heard(at, line), chance.randrange(ms))
+    if story.start.transcriber_ends_turns and chance.random() < 0.6:
+        story.post(lambda at: ev.TurnLikelyEnded(at, line), ms + 100)
+        if chance.random() < 0.4:
+            story.post(ev.TurnResumed, ms + 200)
+    story.say(line, ms=ms)
+
+
+def _listening(model: str, ends_turns: bool) -> Callable[[Millis], Event]:
+    return lambda at: ev.Listening(at, model, ends_turns)
 
 
 def _allowed(grown: Nanos) -> Callable[[Millis], Event]:
     return lambda at: ev.AllowanceChanged(at, grown, EndReason.CREDIT)
 
 
-@settings(max_examples=120)
-@given(prices, st.integers(0, 150_000_000), st.integers(0, 2**32), st.booleans(), st.booleans())
-def test_no_conversation_spends_more_than_is_allowed(
-    listed: tuple[Price, ...], extra: int, seed: int, ends_turns: bool, late: bool
-) -> None:
-    chance = Random(seed)
-    start = started(
+def calls(listed: tuple[Price, ...], extra: int, chance: Random) -> CallStarted:
+    return started(
         Nanos(admission(listed) + extra),
         prices=listed,
-        limits=Limits(max_duration_ms=240_000),
-        transcriber_ends_turns=ends_turns,
+        limits=Limits(max_duration_ms=240_000, barge_in_words=chance.choice([1, 2])),
+        transcriber_ends_turns=chance.random() < 0.5,
+        manners=Manners(eager=chance.random() < 0.7, backchannels=chance.random() < 0.5),
     )
+
+
+@settings(max_examples=120)
+@given(prices, st.integers(0, 150_000_000), st.integers(0, 2**32), st.booleans())
+def test_no_conversation_spends_more_than_is_allowed(
+    listed: tuple[Price, ...], extra: int, seed: int, late: bool
+) -> None:
+    chance = Random(seed)
+    start = calls(listed, extra, chance)
     story = Story(start, lateness=(lambda: chance.randrange(300)) if late else lambda: 0)
     converse(story, chance)
     end = story.end()
     assert end.reason is not None
+    assert not story.call.spending.unsold or story.call.replies.unpaid
     assert story.call.spending.purse.pending == 0 or story.call.replies.unpaid
+    assert story.audit.settled == set(story.audit.guesses) - story.call.replies.unpaid
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32))
+def test_with_several_engines_of_a_kind_neither(seed: int) -> None:
+    chance = Random(seed)
+    listed = (*PRICES, *SPARE)
+    story = Story(calls(listed, chance.randrange(150_000_000), chance))
+    converse(story, chance)
+    assert story.end().total <= story.call.spending.allowance.allowed

@@ -117,6 +117,17 @@ def test_a_line_of_which_no_vendor_said_anything_keeps_our_own_seconds() -> None
     assert (seconds(story, STT), seconds(story, SPARE_EAR)) == (21, 1)
 
 
+def test_a_call_that_nobody_ever_listened_to_is_not_billed_for_listening() -> None:
+    story = Story(started(prices=BOTH)).run(to=1_000)
+    story.ears = False
+    failed(story, "stt", 0, "failed").answer().hear_out()
+    for _ in range(2):
+        failed(story, "stt", 0, "failed").run(4_000)
+    end = story.end()
+    assert end.reason is EndReason.ENGINE_FAILURE
+    assert story.charged(STT) == 0
+
+
 def test_a_count_that_shrinks_is_not_believed() -> None:
     story = counted(counted(told().run(to=ANSWERED + 20_500), STT.line, 18), STT.line, 3)
     story.carrier_done().end()

@@ -209,6 +209,40 @@ def test_the_vendors_own_counts_close_the_bill_line_by_line() -> None:
     assert charges[0].nano == cost(STT, 18) - cost(STT, 20)
 
 
+@pytest.mark.parametrize(("open_ms", "counted", "billed"), [(0, 0, 0), (99, 0, 0), (100, 0, 10), (50, 4, 4)])
+def test_a_transcriber_that_failed_as_it_opened_has_heard_nothing(
+    open_ms: int, counted: int, billed: int
+) -> None:
+    running = spending()
+    if open_ms:
+        running.listening(STT.model, ANSWER)
+    if counted:
+        running.used_line(STT.line, counted, ANSWER)
+    running.deaf(Millis(ANSWER + open_ms))
+    running.deaf(Millis(ANSWER + 5_000))  # it failed to open again
+    running.run(Millis(ANSWER + 9_500))
+    assert running.meter.total(STT.line) == 10  # what it may yet come to runs on
+    running.close(10, Millis(ANSWER + 10_000))
+    assert running.meter.total(STT.line) == billed
+
+
+def test_the_times_a_transcriber_listened_add_up() -> None:
+    running = spending(prices=(*PRICES, SPARE))
+    for begun in (0, 1_000):
+        running.listening(STT.model, Millis(ANSWER + begun))
+        running.deaf(Millis(ANSWER + begun + 60))
+    running.listening("spare", Millis(ANSWER + 2_000))
+    running.run(Millis(ANSWER + 4_500))
+    running.close(5, Millis(ANSWER + 5_000))
+    assert (running.meter.total(STT.line), running.meter.total(SPARE.line)) == (1, 3)
+
+
+def test_without_a_price_for_listening_nobody_minds_a_transcriber_that_fails() -> None:
+    running = spending(prices=(CARRIER,))
+    running.deaf(ANSWER)
+    assert running.close(60, ANSWER) == []
+
+
 def test_only_listening_is_corrected_to_the_vendors_count() -> None:
     """A count of characters or tokens is what was charged already."""
     running = spending()

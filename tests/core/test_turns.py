@@ -130,7 +130,7 @@ def test_a_barge_in_is_a_voice_that_held_and_a_lull_says_how_long_it_had_been_on
     assert (caller.held, caller.barged, caller.lull) == (True, True, None)
     caller.fade(Millis(1_400))
     assert (caller.held, caller.barged, caller.lull) == (False, True, 400)
-    caller.go_on()
+    caller.hold()
     assert (caller.held, caller.lull) == (True, None)
     caller.voice_off(Millis(2_500), text_follows=False)
     assert (caller.held, caller.barged, caller.lull) == (False, True, 1_500)

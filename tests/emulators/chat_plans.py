@@ -122,6 +122,8 @@ class Served:
     written: str = ""
     called: bool = False
     """Whether some of a tool's call was written."""
+    finished: bool = False
+    """Whether the client was told that this is all."""
     complete: bool = False
     left_at: float | None = None
     """When the client disconnected before the end."""
@@ -210,6 +212,7 @@ def _closing(served: Served, plan: Plan, finish: str) -> Iterator[tuple[float, J
         usage |= {"prompt_tokens": "many", "completion_tokens": None}
     asked = bool((served.body.get("stream_options") or {}).get("include_usage"))
     served.told = asked and plan.usage not in {"none", "broken"}
+    served.finished = True
     last = _chunk({}, finish)
     if plan.usage == "last chunk" and asked:
         last["usage"] = usage

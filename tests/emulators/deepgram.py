@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import Event
 
@@ -170,12 +171,15 @@ class Record:
 
 
 class Wire(ServerConnection):
-    """Notes every sign of life, pings included."""
+    """Notes every sign of life, pings included, and the sound that came, read or not."""
 
     alive_at = 0.0
+    record: Record | None = None
 
     def process_event(self, event: Event) -> None:
         self.alive_at = self.loop.time()
+        if self.record is not None and isinstance(event, Frame) and event.opcode is Opcode.BINARY:
+            self.record.bytes += len(event.data)
         super().process_event(event)
 
 
@@ -254,7 +258,6 @@ class Session(ABC):
             self.record.violations.append("empty binary message")
         if message.startswith(b'{"type"'):
             self.record.violations.append("a control message in a binary one")
-        self.record.bytes += len(message)
         self.record.chunks.append(len(message))
         self._rest += message
         while len(self._rest) >= FRAME:
@@ -440,6 +443,8 @@ class Emulator(ABC):
         address = urlsplit(request.path)
         record = Record(address.path, parse_qsl(address.query, keep_blank_values=True))
         self.records.append(record)
+        assert isinstance(wire, Wire)
+        wire.record = record
         number = len(self.records) - 1
         plan = self._plans[number] if number < len(self._plans) else Plan()
         self._served[wire] = (record, plan)

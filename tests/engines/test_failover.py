@@ -142,7 +142,7 @@ def test_a_silent_one_is_waited_for_no_longer_than_the_patience() -> None:
         clock = Clock()
         async with rig.asked() as reply, aclosing(reply.pieces()) as pieces:
             assert await anext(pieces) == "From"
-            assert clock.seconds() == pytest.approx(1.3)
+            assert clock.seconds() == pytest.approx(1.31)
         assert rig.breakers[0].failures == 1
         assert [model for model, _ in rig.lost] == ["a"]
 
@@ -157,7 +157,7 @@ def test_the_patience_includes_opening() -> None:
         async with rig.asked() as reply, aclosing(reply.pieces()) as pieces:
             await anext(pieces)
             assert reply.model == "b"
-            assert clock.seconds() == pytest.approx(1.0)
+            assert clock.seconds() == pytest.approx(1.01)
 
     run_virtual(main())
 
@@ -193,8 +193,34 @@ def test_the_first_is_preferred_again_once_a_probe_succeeds() -> None:
     run_virtual(main())
 
 
-def test_after_the_first_piece_an_error_is_passed_on() -> None:
+def test_until_a_clause_is_whole_the_next_begins_anew_and_nothing_of_the_first_is_heard() -> None:
     rig = Rig([scripted("a", broken("One two three.", after=2)), scripted("b", "From b.")])
+
+    async def main() -> None:
+        async with rig.asked() as reply:
+            assert await written(reply) == "From b."
+        ((model, tokens),) = rig.lost
+        assert (reply.model, model) == ("b", "a")
+        assert tokens.out > 0
+        assert rig.breakers[0].failures == 1
+
+    run_virtual(main())
+
+
+def test_one_that_stalls_within_its_first_clause_is_waited_for_no_longer_than_the_patience() -> None:
+    rig = Rig([ScriptedThinker([Answer("One two three.", 100, 1_100)], model="a"), scripted("b", "From b.")])
+
+    async def main() -> None:
+        clock = Clock()
+        async with rig.asked() as reply:
+            assert await written(reply) == "From b."
+        assert clock.seconds() == pytest.approx(1.11)
+
+    run_virtual(main())
+
+
+def test_after_the_first_clause_an_error_is_passed_on() -> None:
+    rig = Rig([scripted("a", broken("One. Two three.", after=2)), scripted("b", "From b.")])
 
     async def main() -> None:
         async with rig.asked() as reply:
@@ -203,7 +229,7 @@ def test_after_the_first_piece_an_error_is_passed_on() -> None:
             with pytest.raises(EngineError, match="script") as caught:
                 await anext(pieces)
         assert not isinstance(caught.value, AllDown)
-        assert seen == "One two"
+        assert seen == "One. Two"
         assert (reply.model, rig.doors.ever, rig.lost) == ("a", 1, [])
         assert reply.tokens.out > 0
         assert rig.breakers[0].failures == 1
@@ -289,9 +315,13 @@ def test_a_probe_that_is_left_early_makes_room_for_the_next() -> None:
 # -- whatever fails ------------------------------------------------------------------------
 
 OUTCOMES = st.one_of(
-    st.builds(Answer, st.just("fine thanks"), st.sampled_from([0, 400, 990, 1_500])),
+    st.builds(Answer, st.just("Fine. Thanks a lot."), st.sampled_from([0, 400, 990, 1_500])),
     st.builds(
-        broken, st.just("fine thanks"), st.integers(0, 2), st.sampled_from([0, 400, 1_500]), st.booleans()
+        broken,
+        st.just("Fine. Thanks a lot."),
+        st.integers(0, 4),
+        st.sampled_from([0, 400, 1_500]),
+        st.booleans(),
     ),
 )
 
@@ -322,12 +352,12 @@ def test_a_whole_reply_once_or_all_down_whatever_fails(rounds: list[list[Answer]
             except EngineError as error:
                 failed = error
             if failed is None:
-                assert text == "fine thanks"
+                assert text == "Fine. Thanks a lot."
             elif isinstance(failed, AllDown):
                 assert text == ""
             else:
-                assert text
-                assert "fine thanks".startswith(text)
+                assert text.startswith("Fine. ")
+                assert "Fine. Thanks a lot.".startswith(text)
             assert rig.doors.open == 0
             assert sum(rig.thinker.lost_tokens.values()) == sum(
                 lost.uncached + lost.cached + lost.out for _, lost in rig.lost

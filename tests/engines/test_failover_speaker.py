@@ -586,8 +586,10 @@ def test_every_word_is_said_in_order_by_one_at_a_time_or_all_are_down(
                 if not down:
                     last = voices["abc".index(said[-1][0])]
                     spoken_by_last = runs.count(last.model)
-                    # Its piece count says how far it came: through the rest, or so near the end that none is left.
-                    assert not unspoken(last.texts[-1], spoken_by_last * 4 * SLOW_MS_PER_CHAR)
+                    # Its piece count says how far it came: through the rest, or so near the end that a word is left.
+                    rest = unspoken(last.texts[-1], spoken_by_last * 4 * SLOW_MS_PER_CHAR)
+                    assert len(rest.split()) <= 1
+                    assert rest != TEXT
                 await asyncio.sleep(pause)
 
     run_virtual(main())

@@ -20,7 +20,7 @@ from tests.emulators.caller import Call, calling, loud
 from tests.emulators.flux import FAULTS, KEY, FluxEmulator, Outcome, Plan
 
 TEXTS = ["Hi Sarah, this is Jordan.", "I have news.", "What do you think about it?"]
-SETTINGS = FluxSettings(KEY, eager_eot_threshold=0.4, eot_timeout_ms=500, mute_s=1.0)
+SETTINGS = FluxSettings(KEY, eager_eot_threshold=0.4, eot_timeout_ms=500, mute_s=2.0)
 
 
 def run(check: Callable[[], Coroutine[object, object, None]]) -> None:
@@ -255,6 +255,46 @@ def test_a_stall_is_noticed_in_time_and_stops_the_bill() -> None:
                 billed = emulator.records[0].bytes
                 await call.say(loud(1_000))
                 assert emulator.records[0].bytes == billed
+
+    run(main)
+
+
+def test_an_open_turn_is_given_up_when_its_end_is_overdue_whatever_else_is_told() -> None:
+    async def main() -> None:
+        plan = replace(FAULTS["turn_without_end"], rounds=2, changes=True)
+        async with FluxEmulator(TEXTS, [plan]) as emulator:
+            settings = replace(SETTINGS, stall_s=60.0)
+            async with calling(engine(emulator, settings)) as call:
+                await call.say(loud(900) + silence(1_900))
+                assert not call.detail
+                await call.say(silence(300))
+                assert "open after 2 s of silence" in call.detail
+                assert call.finals == TEXTS[:1]
+
+    run(main)
+
+
+def test_a_mute_vendor_is_noticed_by_a_short_sentence_but_not_by_a_click() -> None:
+    async def main() -> None:
+        async with FluxEmulator(TEXTS, [FAULTS["mute_from_the_start"]]) as emulator:
+            async with calling(engine(emulator)) as call:
+                await call.say(silence(3_000) + loud(200) + silence(3_000))
+                assert not call.detail
+                await call.say(loud(300))
+                assert "mute" in call.detail
+
+    run(main)
+
+
+def test_an_open_turn_of_which_nothing_is_told_is_given_up_though_nobody_speaks_any_more() -> None:
+    async def main() -> None:
+        async with FluxEmulator(TEXTS, [FAULTS["mute_before_end"]]) as emulator:
+            settings = replace(SETTINGS, eot_timeout_ms=5_000)
+            async with calling(engine(emulator, settings)) as call:
+                await call.say(loud(900) + silence(1_900))
+                assert not call.detail
+                await call.say(silence(700))
+                assert "mute" in call.detail
 
     run(main)
 

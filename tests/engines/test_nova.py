@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from pipeline.audio.mulaw import silence
 from pipeline.clock import run_virtual
+from pipeline.core.errors import EngineError
 from pipeline.engines.base import Partial, Segment, Used
 from pipeline.engines.deepgram.nova import NovaSettings, NovaText, NovaTranscriber, _Results
 from tests.emulators.caller import Call, calling, loud
@@ -129,6 +130,35 @@ def test_an_answer_that_does_not_come_is_waited_for_half_a_second() -> None:
                         assert each == Segment("Hi Sarah, this is")
                         break
                 assert loop.time() - began == pytest.approx(0.5)
+
+    run(main)
+
+
+def test_half_a_sentence_is_no_answer_where_the_vendor_is_silent_about_the_rest() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with NovaEmulator(TEXTS, [FAULTS["mute_after_interim"]]) as emulator:
+            async with engine(emulator).open() as ear:
+                ear.feed(loud(1_500) + silence(240))
+                ear.voice(False)
+                began = loop.time()
+                with pytest.raises(EngineError, match="no answer in 1.5 s"):
+                    async for each in ear.heard():
+                        assert not isinstance(each, Segment)
+                assert loop.time() - began == pytest.approx(1.5)
+
+    run(main)
+
+
+def test_stretches_that_wait_for_a_late_answer_get_it() -> None:
+    async def main() -> None:
+        plan = Plan(faults=FAULTS["end_late"].faults[1:])
+        async with NovaEmulator(TEXTS, [plan], interim_ms=9_000) as emulator:
+            settings = replace(SETTINGS, finalize_s=0.2)
+            async with calling(engine(emulator, settings)) as call:
+                await call.speak(900, 240)
+                await call.speak(900, 900)
+            assert [call.finals, call.error] == [TEXTS[:2], None]
 
     run(main)
 

@@ -232,9 +232,37 @@ class Played:
         assert self.left == 0, "tasks left behind"
         assert self.doors.open == 0, "engines left open"
         assert self.doors.ever > 0
+        said_again(self.around.steps)
         if self.lines:
             result = replay(self.lines)
             assert result.exact, result.difference
+
+
+def said_again(happened: Sequence[tuple[Event, Sequence[Effect]]]) -> int:
+    """Checks that each resume sent again just what no mark had proven before its pause; how many there were."""
+    unproven: list[ev.AudioQueued] = []
+    due: list[str] = []
+    kept: list[str] = []
+    resumes = 0
+    for event, made in happened:
+        if isinstance(event, ev.AudioQueued):
+            if due:
+                assert event.digest == due.pop(0), "something else, or out of order"
+            unproven.append(event)
+        elif isinstance(event, ev.MarkReached):
+            places = [place for place, sent in enumerate(unproven) if sent.chunk == event.chunk]
+            unproven = unproven[places[0] + 1 :] if places else unproven
+        for effect in made:
+            match effect:
+                case fx.Pause():
+                    due, kept, unproven = [], [sent.digest for sent in unproven], []
+                case fx.Resume():
+                    due, resumes = kept, resumes + 1
+                case fx.Hush():
+                    due, unproven = [], []
+                case _:
+                    pass
+    return resumes
 
 
 async def play(stage: Stage, caller: bytes = b"", *, alone: bool = True) -> Played:

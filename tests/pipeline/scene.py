@@ -176,12 +176,14 @@ def saying(*texts: str, wait: float = 60.0) -> Callable[[Scene], Awaitable[None]
 class Murmur:
     """Speaks noise of which no stretch is like another, so that each byte heard says where it belongs.
 
-    Pieces of `piece_bytes` come `piece_ms` apart, the first after `first_ms`.
+    Pieces of `piece_bytes` come `piece_ms` apart, the first after `first_ms`; that the last one was the last
+    is known `end_ms` after it.
     """
 
     first_ms: int = 0
     piece_ms: int = 0
     piece_bytes: int = 1_600
+    end_ms: int = 0
     models: tuple[str, ...] = ("murmur",)
 
     @asynccontextmanager
@@ -201,6 +203,7 @@ class MurmurVoice:
             if start:
                 await asyncio.sleep(self.script.piece_ms / 1000)
             yield sound[start : start + self.script.piece_bytes]
+        await asyncio.sleep(self.script.end_ms / 1000)
 
 
 def murmured(text: str) -> bytes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from pipeline.audio.echo import LATELY_MS
 from pipeline.audio.mulaw import loudness
 from pipeline.clips import Clips
 from pipeline.core import events as ev
@@ -16,9 +17,9 @@ from pipeline.core.errors import AllDown, EngineError
 from pipeline.core.money import Millis
 from pipeline.engines.base import Speaker, Voice
 from pipeline.engines.scripted import ScriptedSpeaker
-from pipeline.outgoing import LINGERS_S
 from tests.pipeline.scene import BYTES_A_MS, Murmur, Scene, carrier, saying, scene
 
+LINGERS_S = LATELY_MS / 1000 + 0.032
 LOUD, QUIET = b"\x10\x90" * 4, b"\xff" * 8
 
 
@@ -54,9 +55,10 @@ class RecitalVoice:
             self.model = self.script.by
             yield self.script.sounds[text]
         finally:
-            self.script.closed.append(text)
             if self.script.breaks:
                 await asyncio.sleep(0.05)
+            self.script.closed.append(text)
+            if self.script.breaks:
                 raise EngineError("could not be closed")
 
 
@@ -145,6 +147,19 @@ def test_an_engine_that_fails_is_paid_from_its_first_sound_on(
     assert prices(played) == paid
     assert [event.ref for event in played.posts(ev.EngineFailed)] == [1]
     assert not played.posts(ev.UtteranceQueued)
+
+
+def test_what_failed_is_not_paid_for_by_a_hush_in_the_same_moment() -> None:
+    async def script(played: Scene) -> None:
+        played.mouth.say(1, ONE)
+        for _ in range(50):
+            await asyncio.sleep(0)
+            if played.posts(ev.EngineFailed):
+                break
+        played.mouth.hush()
+        await asyncio.sleep(5)
+
+    assert prices(scene(script, ScriptedSpeaker(fails_on=lambda text: True))) == []
 
 
 @dataclass

@@ -327,9 +327,7 @@ def test_a_reply_that_never_began_is_nobody_s_and_free() -> None:
     assert act(script, thinker=Mind(["One."])) == [ev.ReplyFinished(START, 7, "", False, 0, 0, 0)]
 
 
-@pytest.mark.parametrize(
-    ("error", "kind"), [(EngineError("no"), "failed"), (AllDown(), "all_down")]
-)
+@pytest.mark.parametrize(("error", "kind"), [(EngineError("no"), "failed"), (AllDown(), "all_down")])
 def test_a_failure_is_told_before_the_end(error: EngineError, kind: str) -> None:
     assert at_zero(act(ask, thinker=Mind(["One."], error)))[1:] == [
         ev.EngineFailed(START, "llm", 7, kind),

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.money import Millis
+from pipeline.core.sentences import SentenceCutter
 from pipeline.core.tariff import PriceBook, cost
 from pipeline.engines.counting import prompt_tokens
 from pipeline.engines.base import Tokens
@@ -117,9 +118,9 @@ def estimated(served: Served) -> Tokens:
 
 
 def delivered(served: Served) -> bool:
-    """Whether a word of it, or the end of the call, was there to be handed on."""
-    text = served.written.split("</think>")[-1]
-    return bool(text.strip()) or served.called
+    """Whether there was something to speak of it, or the end of the call: all, or at least a first clause."""
+    text = served.written.split("</think>")[-1].strip()
+    return served.called or bool(text) and (served.finished or bool(SentenceCutter().add(text)))
 
 
 def _written_bill(held: Held) -> Iterator[str]:

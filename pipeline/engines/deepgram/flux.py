@@ -17,6 +17,7 @@ import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from pipeline.audio.mulaw import is_loud
 from pipeline.clock import Clock
 from pipeline.core.errors import EngineError
 from pipeline.engines.base import Eager, Hearing, Partial, Resumed, Turn, Used
@@ -27,6 +28,8 @@ from pipeline.engines.vendor_socket import closed, vendor_socket
 NAME = "deepgram flux"
 STALLED_TIMEOUTS = 4
 """A turn that has not moved for so many of the vendor's own timeouts will not end any more."""
+OVERDUE_S = 1.5
+"""Nor will one that is still open so long after the silence that the vendor's timeout allows."""
 OURS = {"UNPARSABLE_CLIENT_MESSAGE"}
 """Errors that the same messages would bring about again."""
 CODE_CHARS = 60
@@ -50,8 +53,8 @@ class FluxSettings:
     patience_s: float = 3.0
     stall_s: float | None = None
     """An open turn in which nothing new comes for so long, while sound is sent, is a failure; None: 4 timeouts."""
-    mute_s: float | None = 5.0
-    """So much loud sound without any answer at all is a failure, open turn or not; None: is not watched."""
+    mute_s: float | None = 3.0
+    """So much sound without any answer is a failure, in an open turn or where it is loud; None: is not watched."""
 
     @property
     def stalls_after_s(self) -> float:
@@ -121,6 +124,10 @@ class FluxTurns:
         self._index = index
         return before + self._event(message)
 
+    def close(self) -> list[Hearing]:
+        """The end of a turn that the vendor will not end any more: what is known of it stands."""
+        return self._end(self._text, self._index) if self._text else []
+
     def _event(self, message: _Message) -> list[Hearing]:
         text = (message.transcript or "").strip()
         match message.event:
@@ -189,6 +196,8 @@ class FluxEar:
         clock = Clock()
         self._unanswered = Unanswered(clock)
         self._unmoved = Unanswered(clock)
+        self._silence = Unanswered(clock)
+        """Since the caller's last sound."""
 
     @property
     def used(self) -> Used:
@@ -226,14 +235,25 @@ class FluxEar:
                     await self._bill.send(socket, chunk)
                     self._unanswered.sent(chunk)
                     self._unmoved.sent(chunk)
+                    if is_loud(chunk):
+                        self._silence.answered()
+                    else:
+                        self._silence.sent(chunk)
                     self._watch()
 
     def _watch(self) -> None:
-        settings = self._settings
-        if self._turns.open and self._unmoved.lasts(settings.stalls_after_s):
+        settings, is_open, mute_s = self._settings, self._turns.open, self._settings.mute_s
+        overdue_s = settings.eot_timeout_ms / 1000 + OVERDUE_S
+        # It says several times a second how things stand. Without a turn only what is spoken is worth failing for.
+        watched = is_open or self._unanswered.speech
+        if is_open and self._unmoved.lasts(settings.stalls_after_s):
             error = f"{NAME}: nothing new in an open turn for {settings.stalls_after_s:g} s"
-        elif settings.mute_s is not None and self._unanswered.though_loud(settings.mute_s):
-            error = f"{NAME} is mute: no answer to {settings.mute_s:g} s of sound"
+        elif is_open and self._silence.lasts(overdue_s):
+            for hearing in self._turns.close():
+                self._hearings.put(hearing)
+            error = f"{NAME}: a turn is open after {overdue_s:g} s of silence"
+        elif mute_s is not None and watched and self._unanswered.lasts(mute_s):
+            error = f"{NAME} is mute: no answer to {mute_s:g} s of sound"
         else:
             return
         self._hearings.fail(EngineError(error, retryable=True))

@@ -22,7 +22,7 @@ from pipeline.audio.mulaw import RATE
 from pipeline.clock import Clock
 from pipeline.core.errors import EngineError
 from pipeline.engines.base import Hearing, Partial, Segment, Used
-from pipeline.engines.deepgram.pipes import Bill, Hearings, Outgoing, Unanswered, farewell
+from pipeline.engines.deepgram.pipes import Bill, Hearings, Outgoing, Unanswered, Unheard, farewell
 from pipeline.engines.local.beside import beside
 from pipeline.engines.vendor_socket import closed, vendor_socket
 
@@ -56,7 +56,9 @@ class NovaSettings:
     """Keeps the sound out of the vendor's model improvement program."""
     patience_s: float = 3.0
     finalize_s: float = 0.5
-    """Longest wait for the final text of a stretch; then what is known of it has to do."""
+    """Longest wait for the final text of a stretch; then what is known of it has to do, if that is about all."""
+    silent_s: float = 1.5
+    """The same, where more than a word was said of which nothing is known; then it is a failure."""
     keep_alive_s: float = 4.0
     mute_s: float | None = 5.0
     """So much loud sound without any answer at all is a failure; None: is not watched."""
@@ -194,6 +196,7 @@ class NovaEar:
         """Where in the sound sent the last complete text ends."""
         self._clock = Clock()
         self._unanswered = Unanswered(self._clock)
+        self._unheard = Unheard()
         self._open = True
 
     @property
@@ -283,16 +286,31 @@ class NovaEar:
 
     def _watch(self, sent: bytes) -> None:
         self._unanswered.sent(sent)
+        self._unheard.sent(sent)
         limit = self._settings.mute_s
         if limit is not None and self._unanswered.though_loud(limit):
             error = f"{NAME} is mute: no answer to {limit:g} s of sound"
             self._hearings.fail(EngineError(error, retryable=True))
 
     def _ask(self) -> None:
-        late = asyncio.get_running_loop().call_later(self._settings.finalize_s, self._settle)
-        self._asked.append(_Asked(self._bill.bytes / RATE, late))
+        at_s = self._bill.bytes / RATE
+        late = asyncio.get_running_loop().call_later(self._settings.finalize_s, self._late, at_s)
+        self._asked.append(_Asked(at_s, late))
         # The vendor may have found the silence before us; then little is left for it to answer.
         self._answer(self._complete_s)
+
+    def _late(self, at_s: float) -> None:
+        """Nothing final came: what is known has to do, unless words were said of which nothing is known."""
+        if not self._unheard.speech:
+            self._answer(at_s)
+            return
+        wait_s = self._settings.silent_s - self._settings.finalize_s
+        timer = asyncio.get_running_loop().call_later(wait_s, self._give_up)
+        self._asked = deque(_Asked(at_s, timer) if each.at_s == at_s else each for each in self._asked)
+
+    def _give_up(self) -> None:
+        error = f"{NAME}: no answer in {self._settings.silent_s:g} s to what was said"
+        self._hearings.fail(EngineError(error, retryable=True))
 
     def _settle(self) -> None:
         """Answer the stretch that waits longest."""
@@ -315,6 +333,7 @@ class NovaEar:
 
     def _result(self, results: _Results) -> None:
         partial = self._text.take(results)
+        self._unheard.heard(results.end)
         if results.is_final and (results.from_finalize or results.speech_final):
             self._complete_s = results.end
             if self._answer(results.end):

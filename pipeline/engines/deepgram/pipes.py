@@ -25,6 +25,8 @@ ALERT = RATE * 600 // 1000
 """After the caller's last sound the vendor decides whether the turn is over: nothing is held back for so long."""
 LONGEST = 10 * RATE
 """Sound kept while the socket does not take it."""
+SPEECH = RATE * 400 // 1000
+"""So much loud sound is likely to have words in it."""
 MOST_HEARINGS = 1_000
 CLOSE = '{"type":"CloseStream"}'
 FAREWELL_S = 0.25
@@ -189,8 +191,37 @@ class Unanswered:
         """Whether so much loud sound got no answer."""
         return self._passed(seconds) and self._loud >= seconds * RATE
 
+    @property
+    def speech(self) -> bool:
+        """Whether the sound without an answer is likely to have words in it."""
+        return self._loud >= SPEECH
+
     def _passed(self, seconds: float) -> bool:
         return self._since is not None and self._clock.seconds() - self._since >= seconds
+
+
+class Unheard:
+    """The loud sound that no result has come for yet, by its place in the sound sent."""
+
+    def __init__(self) -> None:
+        self._fed = 0
+        self._loud: deque[tuple[int, int]] = deque(maxlen=LONGEST // FRAME)
+        """Where each piece ends, and its size."""
+
+    def sent(self, chunk: bytes) -> None:
+        self._fed += len(chunk)
+        if is_loud(chunk):
+            self._loud.append((self._fed, len(chunk)))
+
+    def heard(self, until_s: float) -> None:
+        """A result told what was in the sound until there."""
+        while self._loud and self._loud[0][0] <= until_s * RATE:
+            self._loud.popleft()
+
+    @property
+    def speech(self) -> bool:
+        """Whether it is likely to have words in it."""
+        return sum(size for _, size in self._loud) >= SPEECH
 
 
 class Bill:

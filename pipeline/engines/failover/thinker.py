@@ -1,8 +1,8 @@
-"""Several language models as one: the next is asked while nothing of a reply has been handed out.
+"""Several language models as one: the next is asked while nothing of a reply can have been spoken.
 
-Once a piece was handed out the reply is that model's, and so are its errors: another model
-would write another reply. What a vendor counts for a reply it did not deliver is never the
-user's; it is added up here for the operator.
+A reply is handed out from its first clause on, which speech waits for anyway. Then it is that
+model's, and so are its errors: another model would write another reply. What a vendor counts for
+a reply it did not deliver is never the user's; it is added up here for the operator.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pipeline.clock import Clock
 from pipeline.core.effects import Message
 from pipeline.core.errors import AllDown, EngineError
-from pipeline.engines.base import Piece, Reply, Thinker, Tokens
+from pipeline.core.sentences import SentenceCutter
+from pipeline.engines.base import EndCall, Piece, Reply, Thinker, Tokens
 from pipeline.engines.breaker import Attempt, Breaker
 
 OnLost = Callable[[str, Tokens], None]
@@ -24,9 +25,9 @@ OnLost = Callable[[str, Tokens], None]
 
 
 class FailoverThinker:
-    """Asks the first engine whose breaker lets it, and the next when it fails or writes nothing in time.
+    """Asks the first engine whose breaker lets it, and the next when it fails before its first clause is whole.
 
-    Raises `AllDown` when there is none left.
+    `patience_s` is for the first piece, and again for each until then. Raises `AllDown` when there is none left.
     """
 
     def __init__(
@@ -126,11 +127,10 @@ class FailoverReply:
     async def pieces(self) -> AsyncGenerator[Piece, None]:
         while (writing := self._writing) is not None:
             async with aclosing(writing.reply.pieces()) as pieces:
-                first = await self._first(writing, pieces)
-                if first is None:
-                    return
-                if not isinstance(first, EngineError):
-                    yield first
+                begun = await self._begun(writing, pieces)
+                if not isinstance(begun, EngineError):
+                    for piece in begun:
+                        yield piece
                     try:
                         async for piece in pieces:
                             yield piece
@@ -139,23 +139,30 @@ class FailoverReply:
                         raise
                     return
             await self._give_up()
-            await self.begin(first)
+            await self.begin(begun)
 
-    async def _first(
+    async def _begun(
         self, writing: _Writing, pieces: AsyncGenerator[Piece, None]
-    ) -> Piece | EngineError | None:
-        """The first piece, or None of a reply without any, or why there is none."""
+    ) -> list[Piece] | EngineError:
+        """The pieces until something can be spoken, all of a shorter reply, or why there is nothing to speak."""
+        begun: list[Piece] = []
+        cutter, patience_s = SentenceCutter(), writing.patience_s
+        speakable = False
         try:
-            async with asyncio.timeout(writing.patience_s):
-                piece: Piece | None = await anext(pieces)
+            while not speakable:
+                async with asyncio.timeout(patience_s):
+                    piece = await anext(pieces)
+                begun.append(piece)
+                speakable = isinstance(piece, EndCall) or bool(cutter.add(piece))
+                patience_s = self._patience_s
         except StopAsyncIteration:
-            piece = None
+            pass
         except (EngineError, TimeoutError) as error:
             failure = _told(error)
             writing.verdict.failed(failure)
             return failure
         writing.verdict.succeeded()
-        return piece
+        return begun
 
     async def _give_up(self) -> None:
         """Leave an attempt that gave nothing; only then is it counted to the end."""

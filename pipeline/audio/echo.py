@@ -1,0 +1,109 @@
+"""Is a sound on the caller's side the agent's own voice coming back, and what was the agent just playing?
+
+Pure arithmetic on levels. `Echo` compares the line with the loudest thing the agent played in
+the last half second; it learns from the call itself whether there is an echo at all, so that
+on a line without one nobody has to shout. `Playing` keeps that loudness. What a verdict leads
+to is decided in `pipeline/audio/vad.py`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+
+from pipeline.audio.mulaw import RATE, loudness
+
+LOUDEST_ECHO = 0.126
+"""Echo returns at -18 dB of the agent's loudest window at most; anything louder is the caller."""
+FAINTEST_ECHO = 0.032
+"""-30 dB: below this no line is believed to be, however quiet it has been."""
+MARGIN = 1.4
+"""What was the loudest so far may be passed by this, 3 dB, before it is somebody."""
+NEARLY = 0.4
+"""8 dB below the limit: the softer parts of a voice that has passed it."""
+WINDOWS = 96
+"""Windows of the agent's voice, three seconds, that a line is judged by."""
+ENOUGH = 24
+LATE = 8
+"""Windows learnt from only later, so that a voice does not raise the limit it is measured by."""
+SHARE = 0.15
+"""Of the windows under the agent's voice: with more of them voiced, and soft, it is the agent who is heard."""
+
+LATELY_MS = 500
+"""How long after it was played a sound may come back."""
+PIECE_BYTES = 256
+
+
+class Origin(Enum):
+    """Whose a window can be."""
+
+    CALLER = "louder than any echo"
+    EITHER = "as loud as an echo"
+    ECHO = "softer"
+
+
+class Echo:
+    """One call's line. `loudest`: the strongest echo to reckon with, as a share of the agent's level."""
+
+    def __init__(self, loudest: float = LOUDEST_ECHO) -> None:
+        self._loudest = loudest
+        self._recent: deque[tuple[float, bool]] = deque(maxlen=LATE)
+        self._known: deque[tuple[float, bool]] = deque(maxlen=WINDOWS)
+
+    @property
+    def suspected(self) -> bool:
+        """The agent is heard on the line, or too little was heard to tell."""
+        known = len(self._known)
+        return known < ENOUGH or sum(soft for _, soft in self._known) > SHARE * known
+
+    @property
+    def limit(self) -> float:
+        """What an echo may come to now, as a share of the agent's level."""
+        if self.suspected:
+            return self._loudest
+        loudest = max(share for share, _ in self._known)
+        return min(self._loudest, max(FAINTEST_ECHO, MARGIN * loudest))
+
+    def judge(self, level: int, agent: int, *, voiced: bool) -> Origin:
+        """A window at `level` beside an agent at `agent`, more than 0."""
+        share = level / agent
+        limit = self.limit
+        if len(self._recent) == LATE:
+            self._known.append(self._recent[0])
+        self._recent.append((share, voiced and share <= self._loudest))
+        if share > limit:
+            return Origin.CALLER
+        return Origin.EITHER if share > NEARLY * limit else Origin.ECHO
+
+
+class Playing:
+    """How loud the agent's sound has been lately. Times are any milliseconds that never go backwards."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[tuple[float, int]] = deque()
+        self._free_at = 0.0
+
+    def play(self, at_ms: float, sound: bytes) -> None:
+        """mu-law queued behind what plays already."""
+        self._free_at = max(self._free_at, at_ms)
+        for start in range(0, len(sound), PIECE_BYTES):
+            piece = sound[start : start + PIECE_BYTES]
+            self._pieces.append((self._free_at, loudness(piece)))
+            self._free_at += len(piece) * 1000 / RATE
+
+    def cut(self, at_ms: float) -> None:
+        """What has not begun to play by now never will."""
+        while self._pieces and self._pieces[-1][0] > at_ms:
+            self._pieces.pop()
+        self._free_at = at_ms
+
+    def loudest(self, at_ms: float) -> int:
+        """The loudest piece that has begun by now and may still come back; 0 when there is none."""
+        while self._pieces and self._pieces[0][0] + PIECE_BYTES * 1000 / RATE < at_ms - LATELY_MS:
+            self._pieces.popleft()
+        loudest = 0
+        for begins, level in self._pieces:
+            if begins > at_ms:
+                break
+            loudest = max(loudest, level)
+        return loudest
