@@ -15,7 +15,16 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import concurrency, flushing, machine, remembering, replaying, starting
+from benchmarks import (
+    concurrency,
+    flushing,
+    interrupting,
+    machine,
+    remembering,
+    replaying,
+    starting,
+    talking_over,
+)
 from benchmarks.concurrency import Plan
 from benchmarks.figures import Figure
 from pipeline.clock import cpu_seconds
@@ -33,6 +42,8 @@ async def measure(console: Console, *, quick: bool) -> list[Figure]:
     figures: list[Figure] = []
     parts: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
         "replay": lambda: asyncio.to_thread(replaying.measure, 3 if quick else 9),
+        "interruptions": lambda: asyncio.to_thread(interrupting.measure),
+        "calls talked over": lambda: asyncio.to_thread(talking_over.measure, 21 if quick else 3),
         "flush": lambda: flushing.measure(21 if quick else 201, with_postgres=not quick),
         "start": lambda: starting.measure(with_local=not quick),
         "calls": lambda: concurrency.measure(QUICK if quick else FULL),

@@ -26,6 +26,10 @@ def every(chance: Chance) -> Iterator[tuple[str, list[Floats]]]:
     yield "breath", [breath(chance) for _ in range(16)]
     yield "click", [click(chance, 1 + number % 4) for number in range(12)]
     yield "key", [key(chance, *pair) for pair in KEYS]
+    yield (
+        "murmured mm",
+        [mm(chance, ms) for ms in (200, 300, 400, 500, 600, 700, 800, 1_000, 1_200, 1_500) for _ in "ab"],
+    )
     yield "hum", [hum(chance, hertz) for hertz in (50, 60) for _ in range(4)]
     yield "hiss", [hiss(chance, level) for level in (-52, -46, -40, -36, -32, -28, -24, -20)]
     yield "crackle", [crackle(chance, rate) for rate in (4, 10, 25, 60, 120, 250)]
@@ -34,7 +38,9 @@ def every(chance: Chance) -> Iterator[tuple[str, list[Floats]]]:
 def resonant(sound: Floats, peaks: Sequence[tuple[float, float, float]]) -> Floats:
     """Through resonances, each (hertz, width, height)."""
     hertz = np.fft.rfftfreq(len(sound), 1 / RATE)
-    shape = sum(height / np.sqrt(1 + ((hertz - centre) / (width / 2)) ** 2) for centre, width, height in peaks)
+    shape = sum(
+        height / np.sqrt(1 + ((hertz - centre) / (width / 2)) ** 2) for centre, width, height in peaks
+    )
     return np.fft.irfft(np.fft.rfft(sound) * shape, len(sound)).astype(np.float32)
 
 
@@ -75,7 +81,9 @@ def cough(chance: Chance, *, bursts: int, hoarse: float) -> Floats:
     for _ in range(bursts):
         size = int(chance.uniform(140, 320) * 8)
         at = np.arange(size) / RATE * 1_000
-        rush = chance.standard_normal(size) * (np.exp(-at / 25) + 0.45 * np.exp(-at / chance.uniform(60, 120)))
+        rush = chance.standard_normal(size) * (
+            np.exp(-at / 25) + 0.45 * np.exp(-at / chance.uniform(60, 120))
+        )
         pitch = chance.uniform(140, 320)
         voice = pulses(chance, size, pitch, jitter=0.12, glide=-0.3) * np.clip((at - 60) / 40, 0, 1)
         sound = rush + 6 * hoarse * voice * np.exp(-at / 150)
@@ -90,6 +98,14 @@ def throat(chance: Chance) -> Floats:
     voice = pulses(chance, size, chance.uniform(70, 110), jitter=0.2) + 0.12 * chance.standard_normal(size)
     made = resonant(voice.astype(np.float32), throat_shape(chance)) * swell(size, 30, 80)
     return scaled(made, chance.uniform(-30, -20))
+
+
+def mm(chance: Chance, ms: int) -> Floats:
+    """Somebody hums with closed lips: a steady pitch, nearly all of it below 500 Hz."""
+    size, pitch = ms * 8, chance.uniform(90, 240)
+    nose = [(280, 120, 1.0), (1_000, 200, 0.05), (2_200, 300, 0.03)]
+    voice = pulses(chance, size, pitch, jitter=0.01, glide=chance.uniform(-0.15, 0.15))
+    return scaled(resonant(voice, nose) * swell(size, 40, 80), chance.uniform(-30, -20))
 
 
 def breath(chance: Chance) -> Floats:
@@ -133,5 +149,7 @@ def crackle(chance: Chance, a_second: float) -> Floats:
     """Random short clicks for two seconds."""
     sound = np.zeros(2 * RATE, np.float32)
     for at in chance.integers(0, len(sound) - 40, int(2 * a_second)):
-        sound[at : at + 24] += chance.standard_normal(24) * np.exp(-np.arange(24) / 6) * chance.uniform(0.1, 0.5)
+        sound[at : at + 24] += (
+            chance.standard_normal(24) * np.exp(-np.arange(24) / 6) * chance.uniform(0.1, 0.5)
+        )
     return sound

@@ -72,6 +72,7 @@ class Mouth:
         self._speaker = speaker
         self._voice = voice
         self._clips = clips
+        self._clock = clock
         self._post = post
         self._orders: deque[Order] = deque()
         self._unrendered: deque[str] = deque()
@@ -79,11 +80,12 @@ class Mouth:
         self._wake = asyncio.Event()
         self._current: Order | None = None
         self._uttering: asyncio.Task[None] | None = None
+        self._rendering: asyncio.Timeout | None = None
         self._out = Outgoing(clock, pace or Pacer(clock), post, silence_ms)
 
     def attach(self, line: Line) -> None:
         self._out.line = line
-        self._wake.set()
+        self._now()
 
     def prepare(self, texts: Sequence[str]) -> None:
         """Render these when there is nothing to say, and keep them."""
@@ -93,7 +95,7 @@ class Mouth:
 
     def say(self, utterance: int, text: str) -> None:
         self._orders.append(Order(utterance, text))
-        self._wake.set()
+        self._now()
 
     def played(self, chunk: int) -> None:
         """A mark came back."""
@@ -153,6 +155,13 @@ class Mouth:
         """There is a line, and an utterance waits for it."""
         return self._out.line is not None and bool(self._orders)
 
+    def _now(self) -> None:
+        """Something may have to be said: what is only rendered for later gives way."""
+        self._wake.set()
+        if self._wanted and (rendering := self._rendering) is not None:
+            self._rendering = None  # it is stopped once, and may take its time
+            rendering.reschedule(self._clock.seconds())
+
     async def _news(self) -> None:
         self._wake.clear()
         await self._wake.wait()
@@ -169,18 +178,20 @@ class Mouth:
             return
         sound = bytearray()
         try:
-            async with aclosing(_pieces(voice, text)) as pieces:
+            async with asyncio.timeout(None) as self._rendering, aclosing(_pieces(voice, text)) as pieces:
                 async for piece in pieces:
                     sound += piece
-                    if self._wanted:
-                        self._unrendered.append(text)
-                        return
+        except TimeoutError:
+            self._unrendered.append(text)
+            return
         except EngineError as error:
             log.warning("phrase_not_rendered", engine=voice.model, error=error.detail)
             return
         except Exception:  # edge: one phrase must not take the call down
             log.exception("phrase_not_rendered", engine=voice.model)
             return
+        finally:
+            self._rendering = None
         self._clips.put(voice.model, self._voice, text, bytes(sound))
 
     async def _utter(self, voice: Voice, order: Order) -> None:

@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from pipeline.audio.echo import LOUDEST_ECHO, Echo, Origin
-from pipeline.audio.hum import character
+from pipeline.audio.hum import Character, change, character
 from pipeline.audio.mulaw import loudness
 
 WINDOW_MS = 32
@@ -23,18 +23,22 @@ QUIET = 0.35
 """A window below this is quiet; between the two it proves nothing, so the voice does not flicker."""
 START_WINDOWS = 3
 START_WITHIN = 4
+START_WITHIN_BESIDE = 5
+"""Beside the agent's voice, where every window counts."""
 STOP_MS = 200
 UNSURE_MS = 1_000
 """Windows that prove nothing end a voice too, once there are this many milliseconds of them in a row."""
 LONGEST_MS = 25_000
 """A voice that never pauses (a television) is cut here, so that what was said so far is heard at all."""
 
-DOUBTFUL = 0.06
+DOUBTFUL = 0.05
 """The model is slow to believe a soft beginning: beside the agent, a pitch and this much make a window voiced."""
 PITCHED = 0.6
-PITCHED_IN_ECHO = 0.55
+PITCHED_IN_ECHO = 0.6
 """Where the agent's echo is heard the model says speech to anything: only what has a pitch counts as words."""
-WORDS = 3
+STEADY_DB = 2.0
+"""What moves less than this from window to window is a hum or a tone, and no words, unless the model is sure."""
+WORDS = 2
 """Windows of words that a voice must have to be held,"""
 WORDS_WITHIN = 7
 """among its latest of this number."""
@@ -42,7 +46,7 @@ ONSET_WINDOWS = 5
 """Windows before the first voiced one that may belong to the voice, by their level."""
 ONSET_LEVEL = 0.06
 """Against the voice's loudest window, -24 dB."""
-CARRIED = 4
+CARRIED = 5
 """Windows that the loud one before them carries over the echo's limit."""
 
 FADE_MS = 128
@@ -51,8 +55,8 @@ SOON_MS = 256
 """So long after it was held, a voice that is on its way out is believed to be over: the last moment in which
 a stop can be taken back without being missed."""
 SOON_QUIET_MS = 64
-SOFT = 0.18
-"""Against the voice's loudest window, -15 dB: on its way out."""
+SOFT = 0.22
+"""Against the voice's loudest window, -13 dB: on its way out."""
 BACK_WINDOWS = 2
 
 
@@ -157,7 +161,8 @@ class Detector:
         self._words = min(WORDS, self._hold_windows)
         self._echo = Echo(loudest_echo)
         self._carried = 0
-        self._latest: deque[_Window] = deque(maxlen=ONSET_WINDOWS + START_WITHIN)
+        self._before: Character | None = None
+        self._latest: deque[_Window] = deque(maxlen=ONSET_WINDOWS + START_WITHIN_BESIDE)
         self._voice: _Voice | None = None
 
     def window(self, probability: float, sound: bytes = b"", agent: int = 0) -> list[Fact]:
@@ -170,7 +175,7 @@ class Detector:
         self._latest.append(window)
         voice = self._voice
         if voice is None:
-            return self._perhaps_start(hidden=agent > 0 and self._echo.suspected)
+            return self._perhaps_start(beside=agent > 0)
         voice.take(window)
         if voice.over:
             self._voice = None
@@ -189,12 +194,19 @@ class Detector:
             return _Window(voiced, quiet, words, level)
         suspected = self._echo.suspected
         if not self._passes(self._echo.judge(level, agent, voiced=voiced), suspected=suspected):
+            self._before = None
             return _Window(quiet=True, level=level)
-        if suspected and voiced:
-            words = character(sound).pitched >= PITCHED_IN_ECHO
-        elif not suspected and DOUBTFUL <= probability < VOICED:
-            voiced = words = character(sound).pitched >= PITCHED
-            quiet = quiet and not voiced
+        held = self._voice is not None and self._voice.since_held is not None
+        unclear = suspected == voiced and probability >= DOUBTFUL
+        if held or not unclear:
+            self._before = None
+            return _Window(voiced, quiet, words, level)
+        now, before = character(sound), self._before
+        self._before = now
+        if not suspected and now.pitched >= PITCHED:
+            voiced, quiet = True, False
+        moves = before is not None and change(now, before) >= STEADY_DB
+        words = voiced and moves and (not suspected or now.pitched >= PITCHED_IN_ECHO)
         return _Window(voiced, quiet, words, level)
 
     def _passes(self, origin: Origin, *, suspected: bool) -> bool:
@@ -209,28 +221,20 @@ class Detector:
             return self._carried >= 0 and origin is not Origin.ECHO
         return self._carried >= 0 or self._voice is not None
 
-    def _perhaps_start(self, *, hidden: bool) -> list[Fact]:
+    def _perhaps_start(self, *, beside: bool) -> list[Fact]:
         latest = list(self._latest)
-        recent = latest[-START_WITHIN:]
+        recent = latest[-(START_WITHIN_BESIDE if beside else START_WITHIN) :]
         if sum(window.voiced for window in recent) < START_WINDOWS or not recent[-1].voiced:
             return []
         first = len(latest) - len(recent) + [window.voiced for window in recent].index(True)
         loudest = max(window.level for window in latest[first:])
         # An echo hides how a voice begins; elsewhere its level tells.
-        before = 1 if hidden else self._leading(latest[:first], ONSET_LEVEL * loudest)
+        hidden = beside and self._echo.suspected
+        before = 1 if hidden else _leading(latest[:first], ONSET_LEVEL * loudest)
         lasted = len(latest) - first
         voice = _Voice(lasted + before, loudest, lasted)
         self._voice = voice
         return [Started((lasted + before) * WINDOW_MS), *self._perhaps_hold(voice)]
-
-    def _leading(self, earlier: list[_Window], level: float) -> int:
-        """How many windows in a row before the first voiced one are too loud to be silence."""
-        count = 0
-        for window in reversed(earlier):
-            if not 0 < level < window.level or count == ONSET_WINDOWS:
-                break
-            count += 1
-        return count
 
     def _perhaps_hold(self, voice: _Voice) -> list[Fact]:
         latest = list(self._latest)
@@ -252,3 +256,13 @@ class Detector:
             return []
         voice.faded = False
         return [Returned()]
+
+
+def _leading(earlier: list[_Window], level: float) -> int:
+    """How many windows in a row before the first voiced one are too loud to be silence."""
+    count = 0
+    for window in reversed(earlier[-ONSET_WINDOWS:]):
+        if not 0 < level < window.level:
+            break
+        count += 1
+    return count

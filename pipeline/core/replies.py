@@ -1,7 +1,7 @@
 """The reply being written: drawn from the purse, asked for, cut into sentences, held back, paid, dropped.
 
 What a reply may cost is drawn before it is requested and given back as the true figures
-come in. Whether a reply is wanted at all is decided in `call.py`.
+come in. Whether a reply is wanted at all is decided in `call.py` and `speech.py`.
 """
 
 from __future__ import annotations

@@ -42,11 +42,14 @@ class Timing:
         self._answer = Answer(index, now, reply, eager, self._tokens.pop(reply, None))
         self._tokens.clear()
 
-    def token(self, reply: int, now: Millis) -> None:
-        """The model wrote something; of a reply that was begun early, before anybody asked for it."""
+    def token(self, reply: int, now: Millis, *, begins: bool = False) -> None:
+        """The model wrote something; of a reply that was begun early, before anybody asked for it.
+
+        `begins`: another model took over and begins anew.
+        """
         if self._answer is not None and self._answer.reply == reply:
-            self._answer.token = now if self._answer.token is None else self._answer.token
-        elif reply not in self._tokens:
+            self._answer.token = now if begins or self._answer.token is None else self._answer.token
+        elif begins or reply not in self._tokens:
             self._tokens[reply] = now
 
     def said(self, utterance: int) -> None:

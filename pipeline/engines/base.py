@@ -152,7 +152,10 @@ class Reply(Protocol):
     """One reply being written."""
 
     def pieces(self) -> AsyncGenerator[Piece, None]:
-        """Text as it is written, white space included, never reasoning. Raises `EngineError`."""
+        """Text as it is written, white space included, never reasoning. Raises `EngineError`.
+
+        The first may be empty: the model has begun, and its words are kept back for a moment.
+        """
 
     @property
     def model(self) -> str:

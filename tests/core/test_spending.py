@@ -313,3 +313,57 @@ def test_time_is_never_bought_beyond_the_allowance(extra: int, waits: list[int],
         now += wait
         running.run(Millis(now))
         assert running.meter.nano <= first + extra
+
+
+# -- who listened ----------------------------------------------------------------------
+
+
+def heard(bill: Spending) -> int:
+    bill.close(60, Millis(ANSWER + 30_000))
+    return bill.meter.total(STT.line)
+
+
+def test_a_transcriber_that_could_never_be_opened_has_heard_nothing() -> None:
+    bill = spending()
+    bill.deaf(Millis(ANSWER + 1_000))
+    bill.run(Millis(ANSWER + 3_500))
+    assert bill.meter.total(STT.line) == 4  # it might still have been
+    bill.deaf(Millis(ANSWER + 4_000))
+    assert heard(bill) == 0
+
+
+@pytest.mark.parametrize(("open_ms", "charged"), [(0, 0), (99, 0), (100, 4), (2_000, 4)])
+def test_one_that_was_open_for_no_time_has_heard_nothing(open_ms: int, charged: int) -> None:
+    bill = spending()
+    bill.listening(STT.model, Millis(ANSWER + 500))
+    bill.deaf(Millis(ANSWER + 500 + open_ms))
+    bill.run(Millis(ANSWER + 3_500))
+    assert heard(bill) == charged
+
+
+def test_openings_add_up_and_a_count_is_believed_whatever_they_come_to() -> None:
+    bill = spending()
+    for at in (500, 1_000):
+        bill.listening(STT.model, Millis(ANSWER + at))
+        bill.deaf(Millis(ANSWER + at + 50))
+    assert heard(bill) == 1
+    bill = spending()
+    bill.used_line(STT.line, 2, Millis(ANSWER + 1_000))
+    bill.deaf(Millis(ANSWER + 1_000))
+    assert heard(bill) == 2
+
+
+def test_one_that_another_took_over_from_at_once_has_heard_nothing() -> None:
+    spare = Price(90, "stt", "spare", "second", 6_000_000, 60)
+    bill = spending(prices=(*PRICES, spare))
+    bill.listening(STT.model, Millis(ANSWER + 100))
+    bill.listening("spare", Millis(ANSWER + 100))
+    bill.run(Millis(ANSWER + 9_500))
+    bill.close(60, Millis(ANSWER + 10_000))
+    assert (bill.meter.total(STT.line), bill.meter.total(spare.line)) == (0, 10)
+
+
+def test_without_a_transcriber_nobody_is_deaf() -> None:
+    bill = spending(prices=(CARRIER, STREAM))
+    bill.deaf(Millis(ANSWER + 1_000))
+    assert bill.close(60, Millis(ANSWER + 2_000)) == []

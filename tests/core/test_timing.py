@@ -228,3 +228,22 @@ def test_silence_before_anybody_spoke_is_told_by_the_shell() -> None:
     story = told().post(lambda at: ev.SegmentHeard(at, "Can you hear me?"), 500).run(9_000)
     assert story.all(fx.AskReply)
     assert story.all(fx.TurnTimed) == []
+
+
+def test_a_model_that_takes_over_begins_anew() -> None:
+    for early in (True, False):
+        timing = Timing()
+        if not early:
+            timing.asked(0, Millis(10_250), 7, eager=False)
+        timing.token(7, Millis(10_400), begins=True)
+        timing.token(7, Millis(10_500), begins=True)
+        timing.token(7, Millis(10_600))
+        if early:
+            timing.asked(0, Millis(10_650), 7, eager=True)
+        timing.said(1)
+        timing.bought(1, Millis(10_700))
+        timing.audible(ev.Audible(Millis(10_700), 1, 0, 700))
+        timing.queued(ev.AudioQueued(Millis(10_700), 1, 1, 400, "0"))
+        timed = timing.reached(1, Millis(11_100))
+        assert timed is not None
+        assert timed.first_token_ms == 500

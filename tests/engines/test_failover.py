@@ -141,6 +141,8 @@ def test_a_silent_one_is_waited_for_no_longer_than_the_patience() -> None:
     async def main() -> None:
         clock = Clock()
         async with rig.asked() as reply, aclosing(reply.pieces()) as pieces:
+            assert await anext(pieces) == "", "it has begun"
+            assert clock.seconds() == pytest.approx(1.30)
             assert await anext(pieces) == "From"
             assert clock.seconds() == pytest.approx(1.31)
         assert rig.breakers[0].failures == 1
@@ -155,6 +157,7 @@ def test_the_patience_includes_opening() -> None:
     async def main() -> None:
         clock = Clock()
         async with rig.asked() as reply, aclosing(reply.pieces()) as pieces:
+            await anext(pieces), await anext(pieces)
             await anext(pieces)
             assert reply.model == "b"
             assert clock.seconds() == pytest.approx(1.01)
@@ -225,7 +228,7 @@ def test_after_the_first_clause_an_error_is_passed_on() -> None:
     async def main() -> None:
         async with rig.asked() as reply:
             pieces = reply.pieces()
-            seen = f"{await anext(pieces)}{await anext(pieces)}"
+            seen = f"{await anext(pieces)}{await anext(pieces)}{await anext(pieces)}"
             with pytest.raises(EngineError, match="script") as caught:
                 await anext(pieces)
         assert not isinstance(caught.value, AllDown)

@@ -276,12 +276,12 @@ def test_an_open_turn_is_given_up_when_its_end_is_overdue_whatever_else_is_told(
 
 def test_a_mute_vendor_is_noticed_by_a_short_sentence_but_not_by_a_click() -> None:
     async def main() -> None:
-        async with FluxEmulator(TEXTS, [FAULTS["mute_from_the_start"]]) as emulator:
-            async with calling(engine(emulator)) as call:
-                await call.say(silence(3_000) + loud(200) + silence(3_000))
-                assert not call.detail
-                await call.say(loud(300))
-                assert "mute" in call.detail
+        plan = FAULTS["mute_from_the_start"]
+        async with FluxEmulator(TEXTS, [plan]) as emulator, calling(engine(emulator)) as call:
+            await call.say(silence(3_000) + loud(200) + silence(3_000))
+            assert not call.detail
+            await call.say(loud(300))
+            assert "mute" in call.detail
 
     run(main)
 

@@ -22,6 +22,8 @@ class OddSpeaker:
     hangs_on: str = ""
     breaks_at: str = ""
     shut: int = 0
+    closes_s: float = 0.0
+    """What it hangs on takes so long to be closed."""
     models: tuple[str, ...] = ("odd",)
     opened: int = 0
     closed: list[str] = field(default_factory=list)
@@ -47,6 +49,8 @@ class OddVoice:
             if text == self.odd.hangs_on:
                 await asyncio.Event().wait()
         finally:
+            if text == self.odd.hangs_on:
+                await asyncio.sleep(self.odd.closes_s)
             self.odd.closed.append(text)
 
 
@@ -72,7 +76,24 @@ def test_an_engine_that_hangs_while_preparing_does_not_make_the_call_mute() -> N
     odd = OddSpeaker(hangs_on="Goodbye.")
     played = scene(script, odd)
     assert played.posts(ev.UtteranceQueued)
-    assert odd.closed == ["Goodbye.", "Hello."]
+    assert odd.closed[:2] == ["Goodbye.", "Hello."]  # what is wanted now does not wait for it
+    assert played.posts(ev.UtteranceQueued)[0].at < 1_200
+
+
+def test_what_is_wanted_while_a_rendering_still_closes_waits_for_that_and_no_more() -> None:
+    async def script(played: Scene) -> None:
+        played.mouth.prepare(["Goodbye."])
+        await asyncio.sleep(0.1)
+        for number in (1, 2):
+            played.mouth.say(number, "Hello.")
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
+
+    odd = OddSpeaker(hangs_on="Goodbye.", closes_s=0.5)
+    played = scene(script, odd)
+    assert odd.closed[:3] == ["Goodbye.", "Hello.", "Hello."]
+    assert [event.utterance for event in played.posts(ev.UtteranceQueued)] == [1, 2]
+    assert played.posts(ev.AudioQueued)[0].at == 600
 
 
 def test_a_bug_in_the_engine_fails_the_utterance_and_no_more() -> None:

@@ -284,7 +284,6 @@ def test_numbers_of_chunks_are_never_used_again() -> None:
             await asyncio.sleep(1)
             played.mouth.pause()
             played.mouth.resume()
-        await asyncio.sleep(10)
 
     played = act(script)
     numbers = [chunk for _, chunk, _ in played.wire.sent]

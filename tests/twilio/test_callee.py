@@ -1,5 +1,6 @@
 """The scripted callee, frame by frame: no loop, no clock."""
 
+from pipeline.audio.mulaw import is_loud
 from pipeline.carriers.callee import (
     FRAME_BYTES,
     SILENCE,
@@ -12,7 +13,6 @@ from pipeline.carriers.callee import (
     Silence,
     Speak,
     Vanish,
-    is_loud,
 )
 from tests.twilio.rig import tone
 

@@ -12,27 +12,18 @@ from collections.abc import Iterator
 
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
+from pipeline.core.effects import Message
 from pipeline.core.money import Millis
 from pipeline.core.sentences import SentenceCutter
 from pipeline.core.tariff import PriceBook, cost
-from pipeline.engines.counting import prompt_tokens
 from pipeline.engines.base import Tokens
+from pipeline.engines.counting import prompt_tokens
 from pipeline.engines.openai_chat import END_CALL_BYTES
-from pipeline.core.effects import Message
 from pipeline.replay import replay
 from tests.emulators.chat import Served
 from tests.emulators.sounding import MS_A_CHARACTER
-from tests.vendors.rig import (
-    AGAIN,
-    ANSWERS,
-    EAR_BEHIND,
-    MIND,
-    MIND_BEHIND,
-    MODELS,
-    PHRASES,
-    VOICE_BEHIND,
-    Held,
-)
+from tests.vendors.cast import AGAIN, ANSWERS, EAR_BEHIND, MIND, MODELS, PHRASES, VOICE_BEHIND
+from tests.vendors.rig import Held
 
 FALLBACK_MS = 1_500
 """From the moment a failure is known to the first sound of the next engine's answer."""
@@ -102,7 +93,11 @@ def _listened_s(held: Held, model: str) -> int:
     if not held.events(ev.Answered) or held.ended.reason is None:
         return 0
     zero = held.events(ev.Answered)[0].at
-    until = next(event.at for event, made in held.around.steps if any(isinstance(e, fx.HangUp) for e in made) or isinstance(event, ev.LineDropped | ev.CarrierDone))
+    until = next(
+        event.at
+        for event, made in held.around.steps
+        if any(isinstance(e, fx.HangUp) for e in made) or isinstance(event, ev.LineDropped | ev.CarrierDone)
+    )
     changes = [(max(zero, event.at), event.model) for event in held.events(ev.Listening)]
     ends = [*(at for at, _ in changes[1:]), until] if changes else []
     return math.ceil(
@@ -120,7 +115,7 @@ def estimated(served: Served) -> Tokens:
 def delivered(served: Served) -> bool:
     """Whether there was something to speak of it, or the end of the call: all, or at least a first clause."""
     text = served.written.split("</think>")[-1].strip()
-    return served.called or bool(text) and (served.finished or bool(SentenceCutter().add(text)))
+    return served.called or (bool(text) and (served.finished or bool(SentenceCutter().add(text))))
 
 
 def _written_bill(held: Held) -> Iterator[str]:
@@ -208,7 +203,7 @@ def _sound(held: Held) -> Iterator[str]:
 # -- failing over --------------------------------------------------------------------------
 
 
-def slow_failovers(held: Held) -> list[str]:
+def failed_over_late(held: Held) -> list[str]:
     """Failures for which the person waited, after which nothing was heard in time."""
     found = []
     for at, seam in held.company.failures:
@@ -227,7 +222,8 @@ def _due(held: Held, at: Millis) -> int | None:
     open_turns = [
         spoken
         for spoken in held.person.said
-        if spoken.began <= at and not any(spoken.ended < begins * 1000 < at for begins, _ in held.ears.audible)
+        if spoken.began <= at
+        and not any(spoken.ended < begins * 1000 < at for begins, _ in held.ears.audible)
     ]
     playing = [round(ends * 1000) for begins, ends in held.ears.audible if begins * 1000 <= at]
     if open_turns:

@@ -84,7 +84,7 @@ class Into:
 
 
 class Person:
-    """Says `lines` in turn. `pause_s`: how long the agent has been quiet before it; nobody waits longer than `patience_s`."""
+    """Says `lines` in turn, when the agent has been quiet for `pause_s`; waits no longer than `patience_s` for it."""
 
     def __init__(
         self,

@@ -127,7 +127,10 @@ class FailoverReply:
     async def pieces(self) -> AsyncGenerator[Piece, None]:
         while (writing := self._writing) is not None:
             async with aclosing(writing.reply.pieces()) as pieces:
-                begun = await self._begun(writing, pieces)
+                first = await self._next(pieces, writing.patience_s)
+                if isinstance(first, str):
+                    yield ""  # the model has begun; its words are kept until it could be spoken
+                begun = await self._begun(writing, pieces, first)
                 if not isinstance(begun, EngineError):
                     for piece in begun:
                         yield piece
@@ -142,27 +145,33 @@ class FailoverReply:
             await self.begin(begun)
 
     async def _begun(
-        self, writing: _Writing, pieces: AsyncGenerator[Piece, None]
+        self, writing: _Writing, pieces: AsyncGenerator[Piece, None], first: Piece | EngineError | None
     ) -> list[Piece] | EngineError:
         """The pieces until something can be spoken, all of a shorter reply, or why there is nothing to speak."""
         begun: list[Piece] = []
-        cutter, patience_s = SentenceCutter(), writing.patience_s
-        speakable = False
-        try:
-            while not speakable:
-                async with asyncio.timeout(patience_s):
-                    piece = await anext(pieces)
-                begun.append(piece)
-                speakable = isinstance(piece, EndCall) or bool(cutter.add(piece))
-                patience_s = self._patience_s
-        except StopAsyncIteration:
-            pass
-        except (EngineError, TimeoutError) as error:
-            failure = _told(error)
-            writing.verdict.failed(failure)
-            return failure
+        cutter, coming = SentenceCutter(), first
+        while coming is not None and not isinstance(coming, EngineError):
+            begun.append(coming)
+            if isinstance(coming, EndCall) or cutter.add(coming):
+                break
+            coming = await self._next(pieces, self._patience_s)
+        if isinstance(coming, EngineError):
+            writing.verdict.failed(coming)
+            return coming
         writing.verdict.succeeded()
         return begun
+
+    async def _next(
+        self, pieces: AsyncGenerator[Piece, None], patience_s: float
+    ) -> Piece | EngineError | None:
+        """The next piece, None at the end, or why there is none."""
+        try:
+            async with asyncio.timeout(patience_s):
+                return await anext(pieces)
+        except StopAsyncIteration:
+            return None
+        except (EngineError, TimeoutError) as error:
+            return _told(error)
 
     async def _give_up(self) -> None:
         """Leave an attempt that gave nothing; only then is it counted to the end."""

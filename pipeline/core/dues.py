@@ -1,0 +1,133 @@
+"""When is what due: how long each phase waits for what it waits for, and when the money asks for a goodbye.
+
+A view, in call time, of what others know: it moves nothing. What is done once something is due is decided
+in `call.py`; when money ends a call, in `budget.py`; when the caller's turn is over, in `turns.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.core.hearing import Hearing
+from pipeline.core.money import Millis
+from pipeline.core.notice import Notice
+from pipeline.core.phases import Phase
+from pipeline.core.playout import Playout
+from pipeline.core.spending import Spending
+from pipeline.core.terms import Limits
+from pipeline.core.transcript import Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class Dues:
+    """`since` is when the present phase began, or the caller's turn in it; None is "not as things stand"."""
+
+    limits: Limits
+    spending: Spending
+    notice: Notice
+    hearing: Hearing
+    playout: Playout
+    transcript: Transcript
+
+    def next(self, phase: Phase, since: Millis) -> Millis | None:
+        """The first of all that is due in this phase."""
+        due = [at for at in self._all(phase, since) if at is not None]
+        return min(due) if due else None
+
+    def _all(self, phase: Phase, since: Millis) -> list[Millis | None]:
+        match phase:
+            case Phase.ENDED:
+                return []
+            case Phase.RINGING | Phase.HUNG_UP:
+                return [self.patience(phase, since)]
+            case Phase.CONNECTING:
+                return [self.patience(phase, since), self.spending.next_second]
+            case Phase.CLOSING:
+                return [self.closed_by(since), self.spending.next_second]
+            case Phase.MACHINE:
+                return [self.message(since), self.spending.next_second, self.goodbye]
+            case _:
+                floor = self._floor(phase, since)
+                notice = self.notice.deadline(greeted=self.greeted)
+                return [floor, self.spending.next_second, self.goodbye, notice]
+
+    def _floor(self, phase: Phase, since: Millis) -> Millis | None:
+        """When whoever has the floor loses it."""
+        match phase:
+            case Phase.LISTENING:
+                return self.turn or self.idle(since)
+            case Phase.INTERRUPTED:
+                return self.noise(since)
+            case Phase.THINKING:
+                return self.patience(phase, since)
+            case _:
+                return self.marks_lost
+
+    def patience(self, phase: Phase, since: Millis) -> Millis:
+        """When the carrier, or the model, has been waited for long enough."""
+        match phase:
+            case Phase.RINGING:
+                return Millis(since + self.limits.ring_ms)
+            case Phase.CONNECTING:
+                return Millis(since + self.limits.connect_ms)
+            case Phase.HUNG_UP:
+                return Millis(since + self.limits.carrier_ms)
+            case _:
+                return Millis(since + self.limits.thinking_ms)
+
+    # -- the floor -------------------------------------------------------------------------
+
+    @property
+    def turn(self) -> Millis | None:
+        """When the caller's turn is over."""
+        # Words from a transcriber that ends no turns may be left where another has taken over.
+        turn = self.hearing.turn
+        return None if self.hearing.ends_turns and not turn.texts else turn.due
+
+    def noise(self, since: Millis) -> Millis | None:
+        """When a voice that stopped the agent counts as a noise, if no words come of it."""
+        turn = self.hearing.turn
+        if turn.voiced_since is not None:
+            return None
+        return self.turn or Millis(max(since, turn.stopped) + self.limits.end_of_turn_ms)
+
+    def idle(self, since: Millis) -> Millis | None:
+        """When the caller has been silent for so long that they are asked whether they are there."""
+        turn, screened = self.hearing.turn, self.hearing.screened
+        if turn.voiced_since is not None:
+            return None
+        idle = max(since, turn.stopped) + self.limits.idle_prompt_ms
+        return Millis(max(idle, 0 if screened is None else screened + self.limits.screening_ms))
+
+    @property
+    def marks_lost(self) -> Millis:
+        """When the carrier has lost the marks of what the agent says."""
+        return Millis(self.playout.due + self.limits.lost_mark_ms)
+
+    def message(self, since: Millis) -> Millis:
+        """When the message is left on a machine without its beep."""
+        latest = Millis(since + self.limits.beep_ms)
+        turn = self.hearing.turn
+        if turn.voiced_since is not None:
+            return latest
+        return Millis(min(latest, max(since, turn.stopped) + self.limits.machine_quiet_ms))
+
+    # -- money -----------------------------------------------------------------------------
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the caller has heard anything yet."""
+        return self.transcript.turns > 0
+
+    @property
+    def goodbye(self) -> Millis | None:
+        """A call too poor to be greeted ends at its cutoff, without a goodbye ahead of it."""
+        cutoff = self.spending.cutoff
+        if cutoff is None or self.transcript.turns == 0:
+            return cutoff
+        return Millis(max(0, cutoff - self.limits.goodbye_ms))
+
+    def closed_by(self, since: Millis) -> Millis:
+        """Well before the cutoff where there is time, for a hang-up on its way is still billed."""
+        cutoff = self.spending.cutoff or since
+        return Millis(min(since + self.limits.drain_ms, max(cutoff, since)))

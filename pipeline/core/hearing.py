@@ -1,0 +1,177 @@
+"""What the caller did: voice and words gathered into a turn, and one verdict on what they come to.
+
+Decides nothing about the agent: what follows from a verdict is decided in `call.py`, which words count
+as what in `cues.py`, when a turn is over in `turns.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from pipeline.core import cues
+from pipeline.core import events as ev
+from pipeline.core.money import Millis
+from pipeline.core.phases import ANSWERING, TALKING, Phase
+from pipeline.core.turns import CallerTurn, Said
+
+SCREENED_TURNS = 4
+"""Machines and call screeners speak first: later nothing is taken for one."""
+
+Voice = ev.SpeechStarted | ev.SpeechHeld | ev.SpeechFaded | ev.SpeechReturned | ev.SpeechStopped
+Words = ev.Heard | ev.SegmentHeard | ev.TurnLikelyEnded | ev.TurnResumed | ev.TurnEnded
+
+
+class Verdict(Enum):
+    NOTHING = auto()
+    SPEAKS = auto()
+    """A voice, and no click: somebody is there."""
+    WENT_ON = auto()
+    """A voice again, where one had paused."""
+    RESUMED = auto()
+    """They were not done after all, says who thought so."""
+    PAUSES = auto()
+    """They are not done, by what they said so far."""
+    PROBABLY_DONE = auto()
+    OVER = auto()
+    """Their turn has ended: `turn_over` tells what it comes to."""
+    MACHINE = auto()
+    """An answering machine greets."""
+    FULL_MAILBOX = auto()
+    NOISE = auto()
+    """What stopped the agent was none, or only a sign that somebody listens: it took no floor."""
+    LOST = auto()
+    """Something was said, and its words will not come."""
+    SCREENER = auto()
+    """A call screener asks who calls."""
+    OPTS_OUT = auto()
+    LISTENS = auto()
+    """"Mm-hm", said beside the agent's voice."""
+    TAKES_LEAVE = auto()
+    TURN = auto()
+    """Words to be answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """A turn that is over, and what it comes to."""
+
+    said: Said
+    verdict: Verdict
+
+
+class Hearing:
+    """Words are judged twice: at once, by `interrupts` and `greets`, and for the turn they belong to.
+
+    `ends_turns` is whether the present transcriber does; `probably` is the turn, where it is probably
+    over; `screened` is when a call screener was met.
+    """
+
+    def __init__(self, started: ev.CallStarted) -> None:
+        self.turn = CallerTurn(started.limits)
+        self.probably = ""
+        self.ends_turns = started.transcriber_ends_turns
+        self.screened: Millis | None = None
+        self._barge_in_words = started.limits.barge_in_words
+
+    def voice(self, event: Voice, now: Millis) -> Verdict:
+        """What voice activity detection saw; before the words of it come, it says little."""
+        match event:
+            case ev.SpeechStarted():
+                self.turn.voice_on(_ago(event.onset_ms, now))
+                return Verdict.NOTHING if self.ends_turns else Verdict.WENT_ON
+            case ev.SpeechHeld():
+                self.turn.hold()
+                return Verdict.SPEAKS
+            case ev.SpeechFaded():
+                self.turn.fade(_ago(event.quiet_ms, now))
+            case ev.SpeechReturned():
+                self.turn.hold()
+            case _:
+                self.turn.voice_off(_ago(event.silence_ms, now), text_follows=not self.ends_turns)
+        return Verdict.NOTHING
+
+    # -- words, at once --------------------------------------------------------------------
+
+    def words(self, event: Words, now: Millis) -> str:
+        """What is known of the caller's words by now."""
+        match event:
+            case ev.SegmentHeard():
+                self.turn.segment(event.text, now)
+                return self.turn.text
+            case ev.TurnResumed():
+                return ""
+            case _:
+                return event.text
+
+    def interrupts(self, text: str) -> bool:
+        """Whether a voice that stopped the agent, or would have, takes the floor with these words."""
+        return self.turn.barged and self._takes_floor(text)
+
+    def greets(self, text: str, phase: Phase, turns: int) -> Verdict:
+        """Whether no person says this. A full mailbox may be told of late, by a machine known for one."""
+        early = phase in TALKING and turns <= SCREENED_TURNS
+        if (early or phase is Phase.MACHINE) and cues.mailbox_full(text):
+            return Verdict.FULL_MAILBOX
+        return Verdict.MACHINE if early and cues.machine(text) else Verdict.NOTHING
+
+    def _takes_floor(self, text: str) -> bool:
+        """Whether these words, said into the agent's voice, are an interruption."""
+        if len(text.split()) < self._barge_in_words:
+            return cues.opt_out(text) or cues.farewell(text)
+        return bool(text) and not cues.backchannel(text)
+
+    # -- the turn --------------------------------------------------------------------------
+
+    def so_far(self, event: Words, now: Millis, phase: Phase) -> Verdict:
+        """How far the turn has come with these words."""
+        match event:
+            case ev.Heard():
+                return Verdict.NOTHING
+            case ev.SegmentHeard():
+                self.probably = self.turn.text
+                return self._stretch(event.text, phase)
+            case ev.TurnLikelyEnded():
+                self.probably = self.turn.with_rest(event.text)
+                return Verdict.PROBABLY_DONE
+            case ev.TurnResumed():
+                return Verdict.RESUMED
+            case _:
+                self.turn.over(event.text, now)
+                return Verdict.OVER
+
+    def _stretch(self, text: str, phase: Phase) -> Verdict:
+        """Where a silence ends the turn; beside a conversation only one thing counts."""
+        if phase not in TALKING and cues.opt_out(text):
+            return Verdict.OPTS_OUT
+        if not self.turn.settled:
+            return Verdict.NOTHING
+        return Verdict.PAUSES if cues.unfinished(self.turn.text) else Verdict.PROBABLY_DONE
+
+    def turn_over(self, now: Millis, phase: Phase, since: Millis, turns: int) -> Over:
+        """End the turn. `since` is when the phase began, `turns` how many were taken before."""
+        lost = self.turn.awaited > 0 and not self.turn.text
+        said = self.turn.take()
+        if phase is Phase.INTERRUPTED and not self._takes_floor(said.text):
+            return Over(said, Verdict.NOISE)
+        if lost:
+            return Over(said, Verdict.LOST)
+        if phase not in TALKING or not said.text:
+            return Over(said, Verdict.OPTS_OUT if cues.opt_out(said.text) else Verdict.NOTHING)
+        if self.screened is None and turns <= SCREENED_TURNS and cues.screening(said.text):
+            self.screened = now
+            return Over(said, Verdict.SCREENER)
+        return Over(said, _meaning(said.text, beside=phase in ANSWERING or said.ended <= since))
+
+
+def _meaning(text: str, *, beside: bool) -> Verdict:
+    """`beside` is whether the agent had the floor while it was said."""
+    if cues.opt_out(text):
+        return Verdict.OPTS_OUT
+    if beside and cues.backchannel(text):
+        return Verdict.LISTENS
+    return Verdict.TAKES_LEAVE if cues.farewell(text) else Verdict.TURN
+
+
+def _ago(ms: int, now: Millis) -> Millis:
+    return Millis(max(0, now - ms))

@@ -1,0 +1,166 @@
+"""What the caller did, and the verdict on it."""
+
+import pytest
+
+from pipeline.core import events as ev
+from pipeline.core.hearing import SCREENED_TURNS, Hearing, Verdict, Voice, Words
+from pipeline.core.money import Millis
+from pipeline.core.phases import Phase
+from pipeline.core.terms import Limits
+from tests.core.story import started
+
+AT = Millis(5_000)
+ASKS = "This call is being screened. Please state your name and the reason for your call."
+BYE = "I have to go now, goodbye!"
+NEVER_AGAIN = "Do not call me again."
+
+
+def hearing(*, ends_turns: bool = False, barge_in_words: int = 1) -> Hearing:
+    return Hearing(started(limits=Limits(barge_in_words=barge_in_words), transcriber_ends_turns=ends_turns))
+
+
+def heard(text: str, *, into: Hearing | None = None) -> Hearing:
+    """A voice of a second, and its words."""
+    ears = hearing() if into is None else into
+    for event in (ev.SpeechStarted(AT, 0), ev.SpeechHeld(AT)):
+        ears.voice(event, AT)
+    later = Millis(AT + 1_000)
+    ears.voice(ev.SpeechStopped(later, 0), later)
+    ears.words(ev.SegmentHeard(later, text), later)
+    return ears
+
+
+def over(ears: Hearing, phase: Phase = Phase.LISTENING, *, since: int = 0, turns: int = 2) -> Verdict:
+    return ears.turn_over(Millis(7_000), phase, Millis(since), turns).verdict
+
+
+def test_a_voice_says_little_before_its_words_come() -> None:
+    ears = hearing()
+    seen: list[Voice] = [
+        ev.SpeechStarted(AT, 96),
+        ev.SpeechHeld(AT),
+        ev.SpeechFaded(AT, 30),
+        ev.SpeechReturned(AT),
+        ev.SpeechStopped(AT, 200),
+    ]
+    assert [ears.voice(event, AT) for event in seen] == [
+        Verdict.WENT_ON,
+        Verdict.SPEAKS,
+        Verdict.NOTHING,
+        Verdict.NOTHING,
+        Verdict.NOTHING,
+    ]
+    assert (ears.turn.started, ears.turn.awaited) == (AT - 96, 1)
+
+
+def test_who_ends_turns_says_by_itself_when_one_went_on() -> None:
+    ears = hearing(ends_turns=True)
+    assert ears.voice(ev.SpeechStarted(Millis(50), 96), Millis(50)) is Verdict.NOTHING
+    assert ears.turn.started == 0
+    ears.voice(ev.SpeechStopped(AT, 200), AT)
+    assert ears.turn.awaited == 0
+
+
+@pytest.mark.parametrize(
+    ("event", "words", "verdict", "probably"),
+    [
+        (ev.Heard(AT, "So"), "So", Verdict.NOTHING, ""),
+        (ev.SegmentHeard(AT, "So it is."), "So it is.", Verdict.PROBABLY_DONE, "So it is."),
+        (ev.SegmentHeard(AT, "It was late and"), "It was late and", Verdict.PAUSES, "It was late and"),
+        (ev.TurnLikelyEnded(AT, "So it is."), "So it is.", Verdict.PROBABLY_DONE, "So it is."),
+        (ev.TurnResumed(AT), "", Verdict.RESUMED, ""),
+        (ev.TurnEnded(AT, "So it is."), "So it is.", Verdict.OVER, ""),
+    ],
+)
+def test_words_tell_how_far_the_turn_has_come(
+    event: Words, words: str, verdict: Verdict, probably: str
+) -> None:
+    ears = hearing()
+    assert ears.words(event, AT) == words
+    assert ears.so_far(event, AT, Phase.LISTENING) is verdict
+    assert ears.probably == probably
+
+
+def test_a_stretch_is_no_end_while_the_voice_goes_on() -> None:
+    ears = hearing()
+    ears.voice(ev.SpeechStarted(AT, 0), AT)
+    event = ev.SegmentHeard(AT, "So it is.")
+    ears.words(event, AT)
+    assert ears.so_far(event, AT, Phase.LISTENING) is Verdict.NOTHING
+
+
+def test_beside_a_conversation_only_an_opt_out_counts() -> None:
+    event = ev.SegmentHeard(AT, NEVER_AGAIN)
+    ears = heard(NEVER_AGAIN)
+    assert ears.so_far(event, AT, Phase.CLOSING) is Verdict.OPTS_OUT
+    assert ears.so_far(event, AT, Phase.LISTENING) is Verdict.PROBABLY_DONE
+    assert over(ears, Phase.CLOSING) is Verdict.OPTS_OUT
+    assert over(heard("Hello?"), Phase.CLOSING) is Verdict.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "takes"),
+    [
+        ("Wait a moment.", 1, True),
+        ("Mm-hm.", 1, False),
+        ("", 1, False),
+        ("", 0, False),
+        ("Wait.", 2, False),
+        (NEVER_AGAIN, 9, True),
+        (BYE, 9, True),
+    ],
+)
+def test_which_words_take_the_floor(text: str, words: int, takes: bool) -> None:
+    ears = hearing(barge_in_words=words)
+    assert not ears.interrupts(text)  # no voice was there to stop the agent
+    heard(text, into=ears)
+    assert ears.interrupts(text) is takes
+    assert (over(ears, Phase.INTERRUPTED) is Verdict.NOISE) is not takes
+
+
+def test_machines_greet_early() -> None:
+    greeting = "Please leave a message after the tone."
+    full = "The mailbox is full."
+    ears = hearing()
+    assert ears.greets(greeting, Phase.SPEAKING, SCREENED_TURNS) is Verdict.MACHINE
+    assert ears.greets(greeting, Phase.SPEAKING, SCREENED_TURNS + 1) is Verdict.NOTHING
+    assert ears.greets(greeting, Phase.MACHINE, 0) is Verdict.NOTHING
+    assert ears.greets(full, Phase.LISTENING, 0) is Verdict.FULL_MAILBOX
+    assert ears.greets(full, Phase.MACHINE, SCREENED_TURNS + 1) is Verdict.FULL_MAILBOX
+    assert ears.greets(full, Phase.LISTENING, SCREENED_TURNS + 1) is Verdict.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("text", "phase", "since", "verdict"),
+    [
+        ("What is new?", Phase.LISTENING, 0, Verdict.TURN),
+        ("", Phase.LISTENING, 0, Verdict.NOTHING),
+        (BYE, Phase.LISTENING, 0, Verdict.TAKES_LEAVE),
+        (NEVER_AGAIN, Phase.LISTENING, 0, Verdict.OPTS_OUT),
+        ("Mm-hm.", Phase.LISTENING, 0, Verdict.TURN),
+        ("Mm-hm.", Phase.LISTENING, 6_000, Verdict.LISTENS),
+        ("Mm-hm.", Phase.SPEAKING, 0, Verdict.LISTENS),
+        ("Mm-hm.", Phase.INTERRUPTED, 0, Verdict.NOISE),
+        ("What is new?", Phase.INTERRUPTED, 0, Verdict.TURN),
+    ],
+)
+def test_what_a_turn_comes_to(text: str, phase: Phase, since: int, verdict: Verdict) -> None:
+    ears = heard(text)
+    ended = ears.turn_over(Millis(7_000), phase, Millis(since), 2)
+    assert (ended.verdict, ended.said.text) == (verdict, text)
+    assert not ears.turn.text
+
+
+def test_a_turn_whose_words_never_come_is_lost() -> None:
+    ears = hearing()
+    ears.voice(ev.SpeechStarted(AT, 0), AT)
+    ears.voice(ev.SpeechStopped(AT, 0), AT)
+    assert over(ears) is Verdict.LOST
+
+
+def test_a_screener_is_met_once_and_early() -> None:
+    assert over(heard(ASKS), turns=SCREENED_TURNS + 1) is Verdict.TURN
+    ears = heard(ASKS)
+    assert over(ears, turns=SCREENED_TURNS) is Verdict.SCREENER
+    assert ears.screened == 7_000
+    assert over(heard(ASKS, into=ears)) is Verdict.TURN
