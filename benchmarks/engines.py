@@ -148,6 +148,7 @@ class TracedSpeaker:
 
 class _Voice:
     model = MODEL
+    sent = True
 
     def __init__(self, inner: Voice) -> None:
         self._inner = inner

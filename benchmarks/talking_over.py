@@ -60,6 +60,7 @@ class ClipSpeaker:
 
     models = ("scripted",)
     model = "scripted"
+    sent = True
 
     def __init__(self, agent: bytes) -> None:
         self._answer = (agent * (ANSWER_S * mulaw.RATE // len(agent) + 1))[: ANSWER_S * mulaw.RATE]

@@ -123,8 +123,15 @@ class Score(asyncio.Queue[Event]):
                             return step.event
                     self._news.clear()
                     await self._news.wait()
-        instead = next((made for made in self._made if type(made) is type(step.event)), None)
-        raise Astray(step.line, step.event, instead)
+        raise Astray(step.line, step.event, self._instead_of(step.event))
+
+    def _instead_of(self, event: Event) -> Event | None:
+        """The oldest event of the kind that was made and never recorded; others are only early."""
+        for made in self._made:
+            early = any(_same(made, later.event) for later in self._recorded)
+            if type(made) is type(event) and not early:
+                return made
+        return None
 
     def _bring_about(self, event: Event) -> None:
         """What the world did to the call then."""
@@ -172,11 +179,21 @@ class Score(asyncio.Queue[Event]):
         self._permits = 0
 
 
+MEASURED: dict[type[Event], tuple[str, ...]] = {
+    ev.Audible: ("ahead_ms",),
+    ev.SpeechStopped: ("quiet_ms",),
+    ev.TurnEnded: ("quiet_ms",),
+}
+"""What an event says of how long things took, which is for the record to say."""
+
+
 def _same(made: Event, recorded: Event) -> bool:
-    """Whether the shell made what was recorded. How long the caller had been quiet is for the record to say."""
-    if isinstance(made, ev.Audible) and isinstance(recorded, ev.Audible):
-        return made.utterance == recorded.utterance
-    return type(made) is type(recorded) and replace(made, at=START) == replace(recorded, at=START)
+    """Whether the shell made what was recorded."""
+    return type(made) is type(recorded) and _timeless(made) == _timeless(recorded)
+
+
+def _timeless(event: Event) -> Event:
+    return replace(event, at=START, **dict.fromkeys(MEASURED.get(type(event), ()), 0))
 
 
 class Phone:
@@ -277,11 +294,11 @@ async def _listen_in(call: LiveCall, facts: Sequence[AnyFact]) -> None:
     clock = Clock()
     zero = clock.seconds()
     for fact in facts:
-        if isinstance(fact, Sound):
-            wait = zero + fact.at_ms / 1000 - clock.seconds()
+        for at_ms, mulaw in fact.pieces() if isinstance(fact, Sound) else ():
+            wait = zero + at_ms / 1000 - clock.seconds()
             if wait > 0:
                 await asyncio.sleep(wait)
-            call.hear(fact.mulaw)
+            call.hear(mulaw)
 
 
 def _leaves(group: BaseExceptionGroup[Astray]) -> Iterator[Astray]:

@@ -40,6 +40,7 @@ class Unopened:
 
     error: EngineError
     model: str = ""
+    sent: bool = False
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         raise self.error
@@ -48,7 +49,7 @@ class Unopened:
 
 @dataclass(slots=True)
 class Order:
-    """One utterance. `asked` once its text was sent to an engine, `told` once who is paid for it was."""
+    """One utterance. `voice` is who was asked to speak it; `told`: who is paid for it was told, if anybody is."""
 
     utterance: int
     text: str
@@ -66,7 +67,6 @@ class Mouth:
         clips: Clips,
         clock: Clock,
         post: Post,
-        silence_ms: Callable[[], int] = lambda: -1,
         pace: Pace | None = None,
     ) -> None:
         self._speaker = speaker
@@ -81,7 +81,7 @@ class Mouth:
         self._current: Order | None = None
         self._uttering: asyncio.Task[None] | None = None
         self._rendering: asyncio.Timeout | None = None
-        self._out = Outgoing(clock, pace or Pacer(clock), post, silence_ms)
+        self._out = Outgoing(clock, pace or Pacer(clock), post)
 
     def attach(self, line: Line) -> None:
         self._out.line = line
@@ -219,7 +219,7 @@ class Mouth:
         order.voice = voice
         async with aclosing(_pieces(voice, order.text)) as pieces:
             async for piece in pieces:
-                self._tell_price(order)
+                self._bought(order, voice.model)
                 sound += piece
                 await self._out.send(order.utterance, piece)
         if order.text in self._keep:
@@ -228,8 +228,8 @@ class Mouth:
     # -- who is paid for an utterance ------------------------------------------------------
 
     def _tell_price(self, order: Order) -> None:
-        """At its first sound, or where it ends without one: the engine that has its text is paid, or nobody."""
-        if order.voice is not None:
+        """Where it ends, perhaps without a sound: the engine that has its text is paid, or nobody."""
+        if order.voice is not None and order.voice.sent:
             self._bought(order, order.voice.model)
         elif not order.told:
             order.told = True

@@ -38,13 +38,12 @@ class Chunk:
 
 
 class Outgoing:
-    """One call's sound. `silence_ms`: how long the caller has been inaudible, -1 before they ever were."""
+    """One call's sound."""
 
-    def __init__(self, clock: Clock, pace: Pace, post: Post, silence_ms: Callable[[], int]) -> None:
+    def __init__(self, clock: Clock, pace: Pace, post: Post) -> None:
         self._clock = clock
         self._pace = pace
         self._post = post
-        self._silence_ms = silence_ms
         self._sent: deque[tuple[int, Chunk]] = deque()
         self._kept: deque[Chunk] = deque()
         self._flowing = asyncio.Event()
@@ -143,8 +142,8 @@ class Outgoing:
         if chunk.utterance <= self._audible or (lead := _lead_ms(chunk.sound)) is None:
             return
         self._audible = chunk.utterance
-        audible_ms, silence_ms = ahead_ms + lead, self._silence_ms()
-        self._post(lambda at: Audible(at, chunk.utterance, audible_ms, silence_ms))
+        audible_ms = ahead_ms + lead
+        self._post(lambda at: Audible(at, chunk.utterance, audible_ms))
 
 
 def _lead_ms(sound: bytes) -> int | None:

@@ -50,13 +50,20 @@ class Performer:
     """The hands of one call. Its tasks belong to the call's task group."""
 
     def __init__(
-        self, engines: Engines, mouth: Mouth, outside: Surroundings, tasks: asyncio.TaskGroup, post: Post
+        self,
+        engines: Engines,
+        mouth: Mouth,
+        outside: Surroundings,
+        tasks: asyncio.TaskGroup,
+        post: Post,
+        quiet_ms: Callable[[], int] = lambda: 0,
     ) -> None:
         self._engines = engines
         self._mouth = mouth
         self._outside = outside
         self._tasks = tasks
         self._post = post
+        self._quiet_ms = quiet_ms
         self._replies: dict[int, asyncio.Task[None]] = {}
         self._writing: dict[int, Reply] = {}
         self._seconds: dict[str, int] = {}
@@ -70,10 +77,12 @@ class Performer:
     def perform(self, effect: fx.Effect) -> None:
         match effect:
             case fx.Prepare():
+                self._engines.warm()
                 self._mouth.prepare(effect.texts)
             case fx.Listen():
                 self._listen()
             case fx.Say():
+                self.beeps = None  # whoever speaks waits for no machine
                 self._mouth.say(effect.utterance, effect.text)
             case fx.Hush():
                 self._mouth.hush()
@@ -137,7 +146,7 @@ class Performer:
             case Resumed():
                 self._post(ev.TurnResumed)
             case Turn(text):
-                self._post(partial(ev.TurnEnded, text=speakable(text)))
+                self._post(partial(ev.TurnEnded, text=speakable(text), quiet_ms=self._quiet_ms()))
             case Switched(model, ends_turns):
                 self._post(partial(ev.Listening, model=model, ends_turns=ends_turns))
             case Used(model, seconds):

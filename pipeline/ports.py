@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,3 +48,5 @@ class Engines:
     transcriber: Transcriber
     thinker: Thinker
     speaker: Speaker
+    warm: Callable[[], None] = lambda: None
+    """A phone rings: have open what its first reply will need. Returns at once."""

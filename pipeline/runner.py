@@ -41,8 +41,11 @@ log = structlog.get_logger()
 INBOX_EVENTS = 2_000
 """More than this waiting means that the process cannot keep up; the call is then ended."""
 
-KEPT = (ev.ReplyFinished, ev.EngineUsed, ev.CarrierDone)
-"""Events that come once a reply, a second or a call, and are never thrown away."""
+KEPT = (
+    *(ev.ReplyFinished, ev.EngineUsed, ev.Listening, ev.SpeechBought, ev.SpeechSkipped, ev.EngineFailed),
+    ev.CarrierDone,
+)
+"""Events that say what is to be paid; they come once a sentence, a second or a call and are never thrown away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class LiveCall:
         self._journal = journal
         self._outside = outside
         self._recorder = recorder
-        self._inbox = asyncio.Queue(INBOX_EVENTS) if conduct is None else conduct.inbox
+        self._inbox = asyncio.Queue() if conduct is None else conduct.inbox
         self._zero = clock.millis()
         if tape is not None:
             tape.begin()
@@ -94,7 +97,6 @@ class LiveCall:
             clips,
             clock,
             self._post,
-            self._silence_ms,
             None if conduct is None else conduct.pace,
         )
         self._agent = self._mouth.loudness if conduct is None else conduct.agent
@@ -178,7 +180,9 @@ class LiveCall:
             self._track = opened.enter_context(self._engines.voice_activity.open(self._window))
             async with asyncio.TaskGroup() as tasks:
                 mouth = tasks.create_task(self._mouth.run())
-                self._hands = Performer(self._engines, self._mouth, self._outside, tasks, self._post)
+                self._hands = Performer(
+                    self._engines, self._mouth, self._outside, tasks, self._post, self._quiet_ms
+                )
                 self._hands.line = self._line
                 self._step(call, self._hands, self._started)
                 while call.phase is not Phase.ENDED:
@@ -231,17 +235,20 @@ class LiveCall:
     def _post(self, event: Callable[[Millis], Event]) -> None:
         if self._phase is Phase.ENDED:
             return
-        try:
-            self._inbox.put_nowait(event(self._stamp()))
-        except asyncio.QueueFull:
+        if self._inbox.qsize() >= INBOX_EVENTS:
             self._overrun()
+        self._inbox.put_nowait(event(self._stamp()))
 
     def _overrun(self) -> None:
-        """News make room for the order to hang up; what costs money and the carrier's last word stay."""
-        waiting = [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]
-        for event in waiting:
-            if isinstance(event, KEPT):
+        """News make room for the order to hang up; what costs money, one press of each key and the carrier's last
+        word stay."""
+        keys: set[str] = set()
+        for event in [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]:
+            pressed = isinstance(event, ev.DigitPressed) and event.digit not in keys
+            if pressed or isinstance(event, KEPT):
                 self._inbox.put_nowait(event)
+            if isinstance(event, ev.DigitPressed):
+                keys.add(event.digit)
         self._inbox.put_nowait(ev.HangUpAsked(self._stamp(), EndReason.ENGINE_FAILURE))
         log.error("inbox_overrun", call=self.id)
 
@@ -267,14 +274,14 @@ class LiveCall:
                     self._post(ev.SpeechReturned)
                 case Stopped(silence_ms):
                     self._bound(speaking=False)
-                    self._post(partial(ev.SpeechStopped, silence_ms=silence_ms))
+                    self._post(partial(ev.SpeechStopped, silence_ms=silence_ms, quiet_ms=self._quiet_ms()))
 
     def _loudness(self) -> int:
         return self._agent() if self._tape is None else self._tape.level(self._agent())
 
-    def _silence_ms(self) -> int:
-        """How long the caller has been inaudible; -1 before they were heard."""
-        return -1 if self._loud_at is None else round((self._clock.seconds() - self._loud_at) * 1000)
+    def _quiet_ms(self) -> int:
+        """How long the caller has been inaudible; 0 before they were heard."""
+        return 0 if self._loud_at is None else round((self._clock.seconds() - self._loud_at) * 1000)
 
     def _bound(self, *, speaking: bool) -> None:
         if self._hands is not None and self._hands.ear is not None:

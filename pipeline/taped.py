@@ -34,6 +34,7 @@ def taped(engines: Engines, tape: Tape) -> Engines:
         TapedTranscriber(engines.transcriber, tape),
         TapedThinker(engines.thinker, tape),
         TapedSpeaker(engines.speaker, tape),
+        engines.warm,
     )
 
 
@@ -161,8 +162,16 @@ class TapedSpeaker:
 
     @asynccontextmanager
     async def open(self, voice: str) -> AsyncIterator[Voice]:
-        async with self.inner.open(voice) as opened:
-            yield TapedVoice(opened, self.tape)
+        of, open_once = self.tape.next_of("voice-open"), False
+        try:
+            async with self.inner.open(voice) as opened:
+                open_once = True
+                self.tape.voice_opened(of)
+                yield TapedVoice(opened, self.tape)
+        except EngineError as error:
+            if not open_once:
+                self.tape.failed("voice-open", of, error)
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +182,10 @@ class TapedVoice:
     @property
     def model(self) -> str:
         return self.inner.model
+
+    @property
+    def sent(self) -> bool:
+        return self.inner.sent
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         of, complete = self.tape.next_of("voice"), False
@@ -186,7 +199,7 @@ class TapedVoice:
             self.tape.failed("voice", of, error)
             raise
         finally:
-            self.tape.note(Spoken(of, text, self.inner.model, cut=not complete))
+            self.tape.note(Spoken(of, text, self.inner.model, cut=not complete, sent=self.inner.sent))
 
 
 class TapedClips(Clips):

@@ -1,14 +1,18 @@
 """Records what engines and caller gave a call, so that it can be replayed for ever, without either (level 2).
 
 A line a fact, framed as in the journal (`journal_file.py`). `taped.py` notes them, and
-`engines/replayed.py` plays them back; nothing is decided here.
+`engines/replayed.py` plays them back; nothing is decided here. A thread of the tape's own writes,
+once a second: a killed process loses the last second of it, while the journal loses nothing.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from queue import Queue
 
 import msgspec
 import structlog
@@ -21,7 +25,15 @@ from pipeline.journal_file import frame, read_lines
 log = structlog.get_logger()
 
 SUFFIX = ".traffic"
-FLUSH_BYTES = 64 * 1024
+FLUSH_MS = 1_000
+"""How much of a call waits to be written."""
+FRAMES = 10
+"""Pieces of caller sound that make one line."""
+WINDOWS = 32
+BEHIND = 600
+"""Seconds of a call that may wait for a slow disk; an offline call has many of them in one of the clock's."""
+CLOSING_S = 2.0
+"""How long the end of a call waits for the disk; what is written later is still whole."""
 
 HEARINGS: dict[str, Callable[..., Hearing]] = {
     kind.__name__: kind for kind in (Partial, Segment, Eager, Resumed, Turn, Used, Switched)
@@ -38,10 +50,15 @@ class Fact(msgspec.Struct, tag_field="is", frozen=True, gc=False):
 
 
 class Sound(Fact, tag="caller", frozen=True, gc=False):
-    """Caller sound as it arrived, `at_ms` after the call's first event."""
+    """Pieces of caller sound, all of one length, and when each arrived after the call's first event."""
 
-    at_ms: int
+    at_ms: list[int]
     mulaw: bytes
+
+    def pieces(self) -> Iterator[tuple[int, bytes]]:
+        size = len(self.mulaw) // len(self.at_ms)
+        for number, at in enumerate(self.at_ms):
+            yield at, self.mulaw[number * size : (number + 1) * size]
 
 
 class Windows(Fact, tag="voice", frozen=True, gc=False):
@@ -95,6 +112,15 @@ class Spoken(Fact, tag="spoken", frozen=True, gc=False):
     text: str
     model: str
     cut: bool
+    sent: bool = True
+    """Its text was out by then."""
+
+
+class VoiceOpened(Fact, tag="voice-opened", frozen=True, gc=False):
+    """A voice could be spoken with, so long into the call."""
+
+    of: int
+    at_ms: int
 
 
 class Clip(Fact, tag="clip", frozen=True, gc=False):
@@ -107,15 +133,16 @@ class Clip(Fact, tag="clip", frozen=True, gc=False):
 
 
 class Failed(Fact, tag="failed", frozen=True, gc=False):
-    """`seam`: ear, mind or voice."""
+    """`seam`: ear, mind, voice, or voice-open, the opening of one. `at_ms` as above."""
 
     seam: str
     of: int
     retryable: bool
     all_down: bool
+    at_ms: int
 
 
-AnyFact = Sound | Windows | Opened | Heard | Wrote | Written | Spoke | Spoken | Clip | Failed
+AnyFact = Sound | Windows | Opened | Heard | Wrote | Written | VoiceOpened | Spoke | Spoken | Clip | Failed
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(AnyFact).decode
@@ -125,30 +152,46 @@ def read(path: Path) -> list[AnyFact]:
     """Raises `JournalError` for a file that is damaged or none of ours, `OSError` for none at all."""
     lines = read_lines(path)
     try:
-        facts: list[AnyFact] = [_decode(line) for line in lines]
-    except msgspec.MsgspecError as error:
+        return [_fact(line) for line in lines]
+    except (msgspec.MsgspecError, ValueError) as error:
         raise JournalError(f"{path.name} is no record of engine traffic") from error
-    return facts
+
+
+def _line(fact: AnyFact) -> bytes:
+    try:
+        return frame(_encode(fact).decode())
+    except UnicodeEncodeError:  # half an emoji, from a model that parts one between two pieces
+        return frame(json.dumps(msgspec.to_builtins(fact)))
+
+
+def _fact(line: str) -> AnyFact:
+    try:
+        fact: AnyFact = _decode(line)
+    except msgspec.DecodeError:
+        fact = msgspec.convert(json.loads(line), AnyFact)
+    return fact
 
 
 # -- the tape ----------------------------------------------------------------------------
 
 
 class Tape:
-    """One call's traffic file. A disk that fails ends the taping and not the call."""
+    """One call's traffic file. A disk that fails or falls behind ends the taping and not the call."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
         """Raises `OSError`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-        self._fd: int | None = os.open(path, flags, 0o600)
+        self._writer: _Writer | None = _Writer(os.open(path, flags, 0o600))
         self._clock = clock
-        self._zero = clock.millis()
-        self._waiting = bytearray()
+        self._zero = self._flushed = clock.millis()
+        self._waiting: list[AnyFact] = []
+        self._heard_at: list[int] = []
+        self._heard = bytearray()
         self._probabilities: list[float] = []
         self._levels: list[int] = []
         self._clips: set[str] = set()
-        self._counts = {"ear": 0, "mind": 0, "voice": 0}
+        self._counts = {"ear": 0, "mind": 0, "voice": 0, "voice-open": 0}
         self.path = path
 
     def begin(self) -> None:
@@ -156,14 +199,19 @@ class Tape:
         self._zero = self._clock.millis()
 
     def note(self, fact: AnyFact) -> None:
-        if self._fd is None:
+        if self._writer is None:
             return
-        self._waiting += frame(_encode(fact).decode())
-        if len(self._waiting) >= FLUSH_BYTES:
-            self._write()
+        self._waiting.append(fact)
+        if self._clock.millis() - self._flushed >= FLUSH_MS:
+            self._flush(self._writer)
 
     def caller(self, mulaw: bytes) -> None:
-        self.note(Sound(self._clock.millis() - self._zero, mulaw))
+        if self._heard_at and len(mulaw) * len(self._heard_at) != len(self._heard):
+            self._note_sound()
+        self._heard_at.append(self._now())
+        self._heard += mulaw
+        if len(self._heard_at) >= FRAMES:
+            self._note_sound()
 
     def level(self, agent: int) -> int:
         """How loud the agent was at the next window."""
@@ -172,7 +220,7 @@ class Tape:
 
     def window(self, probability: float) -> None:
         self._probabilities.append(probability)
-        if len(self._probabilities) >= 32:
+        if len(self._probabilities) >= WINDOWS:
             self._note_windows()
 
     def clip(self, model: str, voice: str, text: str, mulaw: bytes) -> None:
@@ -184,30 +232,85 @@ class Tape:
         self._counts[seam] += 1
         return self._counts[seam]
 
+    def voice_opened(self, of: int) -> None:
+        self.note(VoiceOpened(of, self._now()))
+
     def failed(self, seam: str, of: int, error: EngineError) -> None:
-        self.note(Failed(seam, of, error.retryable, error.kind == "all_down"))
+        self.note(Failed(seam, of, error.retryable, error.kind == "all_down", self._now()))
 
     def close(self) -> None:
+        """What was noted is written then, unless the disk hangs."""
+        self._note_sound()
         self._note_windows()
-        self._write()
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        if (writer := self._writer) is not None:
+            self._flush(writer)
+            self._writer = None
+            writer.close()
+
+    def _now(self) -> int:
+        return self._clock.millis() - self._zero
+
+    def _note_sound(self) -> None:
+        at, heard = self._heard_at, bytes(self._heard)
+        self._heard_at, self._heard = [], bytearray()
+        if heard:
+            self.note(Sound(at, heard))
 
     def _note_windows(self) -> None:
         count = len(self._probabilities)
         if count:
-            self.note(Windows(self._probabilities, self._levels[:count]))
+            fact = Windows(self._probabilities, self._levels[:count])
             self._probabilities, self._levels = [], self._levels[count:]
+            self.note(fact)
 
-    def _write(self) -> None:
-        if self._fd is None or not self._waiting:
-            return
-        waiting, self._waiting = bytes(self._waiting), bytearray()
-        try:
-            while waiting:
-                waiting = waiting[os.write(self._fd, waiting) :]
-        except OSError as error:
-            log.error("traffic_lost", error=error.strerror)
+    def _flush(self, writer: _Writer) -> None:
+        facts, self._waiting = self._waiting, []
+        self._flushed = self._clock.millis()
+        if facts and not writer.take(facts):
+            self._writer = None
+            writer.close()
+
+
+class _Writer:
+    """Makes lines of facts and writes them, in a thread that is started with the first of them."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._batches: Queue[Sequence[AnyFact] | None] = Queue()
+        self._thread: threading.Thread | None = None
+        self._lost = False
+
+    def take(self, facts: Sequence[AnyFact]) -> bool:
+        """Whether they will be written; otherwise nothing more will."""
+        if self._thread is None:
+            # A disk that hangs must not keep the process from ending.
+            self._thread = threading.Thread(target=self._run, name="traffic", daemon=True)
+            self._thread.start()
+        if self._batches.qsize() >= BEHIND:
+            self._lost = True
+            log.error("traffic_lost", error="the disk is too slow")
+        if not self._lost:
+            self._batches.put(facts)
+        return not self._lost
+
+    def close(self) -> None:
+        if self._thread is None:
             os.close(self._fd)
-            self._fd = None
+            return
+        self._batches.put(None)
+        self._thread.join(CLOSING_S)
+
+    def _run(self) -> None:
+        try:
+            while (facts := self._batches.get()) is not None:
+                if not self._lost:
+                    self._write(b"".join(map(_line, facts)))
+        except Exception as error:  # edge: of the tape's thread; the call goes on
+            self._lost = True
+            log.error("traffic_lost", error=type(error).__name__)
+        finally:
+            os.close(self._fd)
+
+    def _write(self, lines: bytes) -> None:
+        while lines:
+            lines = lines[os.write(self._fd, lines) :]

@@ -79,7 +79,10 @@ def replay(
     persona: Annotated[str, typer.Option(help="Who answers a WAV.")] = "sarah",
     engines: Annotated[EngineSet, typer.Option(help="What hears a WAV.")] = EngineSet.LOCAL,
     out: Annotated[
-        Path | None, typer.Option(help="Where a WAV's journal and recording go, beside it unless said; or the sound of a replay.")
+        Path | None,
+        typer.Option(
+            help="Where a WAV's journal and recording go, beside it unless said; or the sound of a replay."
+        ),
     ] = None,
 ) -> None:
     """Run a recorded call again. A journal: prints `exact`, or the first line that differs and exits 1."""

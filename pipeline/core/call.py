@@ -204,7 +204,12 @@ class Call:
     # -- machines and opting out -------------------------------------------------------
 
     def _machine(self, event: ev.MachineDetected | ev.BeepHeard) -> None:
-        kind = "machine_end_beep" if isinstance(event, ev.BeepHeard) else event.kind
+        """The carrier's verdict counts at any time, a tone only where a machine is waited for."""
+        if isinstance(event, ev.BeepHeard):
+            if self.phase is Phase.MACHINE:
+                self._leave_message()
+            return
+        kind = event.kind
         if kind == "fax":
             self._hang_up(EndReason.FAX)
         elif kind == "human" and self.phase is Phase.MACHINE:
@@ -327,6 +332,7 @@ class Call:
 
     def _note(self, said: Said) -> None:
         self._out.append(self.transcript.caller(said.text, said.started, said.ended))
+        self._speech.answers_from(said.fell_silent)
 
     def _ask(self, *, leaving: bool) -> None:
         """Have it answered; a reply that cannot be afforded becomes the warning, then the goodbye."""
@@ -347,6 +353,15 @@ class Call:
     def _listen_on(self) -> None:
         if self.phase is Phase.LISTENING:
             self._out += self._speech.listen_on(self.turn.started, self._now)
+
+    def _marks_lost(self) -> None:
+        """What was sent will not be known to have been heard; it is taken for over."""
+        over = self.replies.ends_call
+        self._hush()
+        if over:
+            self._hang_up(EndReason.AGENT_ENDED)
+        else:
+            self._enter(Phase.LISTENING)
 
     def _agent_silent(self) -> None:
         """All was heard. While the model still writes, its next words are waited for, but not for ever."""
@@ -508,8 +523,7 @@ class Call:
         if self.phase in ANSWERING and self.playout.silent:
             self._agent_silent()
         if self.phase is Phase.SPEAKING and self._now >= self._dues.marks_lost:
-            self._hush()
-            self._enter(Phase.LISTENING)
+            self._marks_lost()
         if self.phase in ANSWERING and self.turn.held and not self.playout.protected:
             self._interrupt()
         if self.phase is Phase.INTERRUPTED:

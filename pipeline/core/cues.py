@@ -10,31 +10,11 @@ from __future__ import annotations
 
 import re
 
-_APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "`": "'"})
-_BREAK = re.compile(r"\s*(?:[.,;:!…]|--?(?=\s|$)|[–—])+(?:\s*[.,;:!…–—])*\s*")
-_UNHEARD = re.compile(r"[^\w\s'|?-]")
-
-
-def _clauses(text: str) -> str:
-    """Lower case, words apart by one space, a `|` where punctuation was and a `?` where a question ends."""
-    lowered = " ".join(text.translate(_APOSTROPHES).lower().split())
-    marked = _BREAK.sub(" | ", re.sub(r"\?[?!.]*", " ? ", lowered))
-    words = " ".join(_UNHEARD.sub(" ", marked).split())
-    return re.sub(r"(?:\| )*([?|])(?: \|)*", r"\1", words).strip(" |")
-
-
-def _words(text: str) -> str:
-    """The words alone."""
-    return " ".join(re.sub("[|?]", " ", _clauses(text)).split())
-
-
-def _any(*phrases: str) -> str:
-    return f"(?:{'|'.join(phrases)})"
-
+from pipeline.core.wording import any_of, clauses, plain
 
 # -- taking leave ----------------------------------------------------------------------
 
-_SOON = _any(
+_SOON = any_of(
     "later",
     "soon",
     "tomorrow",
@@ -49,7 +29,7 @@ _SOON = _any(
     "next week",
     "in the morning",
 )
-_PART = _any(
+_PART = any_of(
     r"go(?: now)?",
     "be going",
     "get going",
@@ -73,7 +53,7 @@ _PART = _any(
     "say good ?bye",
     "go back to work",
 )
-_HAVE_TO = _any(
+_HAVE_TO = any_of(
     r"(?:i|we)(?:'ve| have)? ?(?:really |just |do |actually )*(?:gotta|got to|have to|need to|must)",
     r"(?:i|we)(?: really| probably)?(?:'d| had)? (?:really |probably )?better",
     r"i(?: really| probably)? (?:should|ought to)(?: really| probably)?",
@@ -84,7 +64,7 @@ _HAVE_TO = _any(
 )
 _ASIDE = r"(?: (?:now|then|here|though|soon|everyone|right now))*"
 # Said anywhere at the end they take leave, whatever came before.
-_BYE = _any(
+_BYE = any_of(
     r"(?:good ?)?bye(?:[ -]bye)*",
     r"bye[ -]bye",
     r"buh[ -]bye",
@@ -101,7 +81,7 @@ _BYE = _any(
     "peace out",
     "cheerio",
 )
-_SEE_YOU = _any(
+_SEE_YOU = any_of(
     rf"(?:i'?ll |we'?ll |let'?s )?(?:talk|speak|chat)(?: (?:to|with) (?:you|ya|u))?(?: guys)? {_SOON}",
     rf"(?:i'?ll )?(?:see|catch) (?:you|ya|u)(?: guys)? {_SOON}",
     "see (?:you|ya)",
@@ -113,7 +93,7 @@ _SEE_YOU = _any(
     "sleep well",
     "sweet dreams",
 )
-_GOING = _any(
+_GOING = any_of(
     rf"{_HAVE_TO} ?{_PART}{_ASIDE}",
     rf"(?:gotta|got to|have to|need to|better) {_PART}{_ASIDE}",
     r"(?:i'm|i am) (?:hanging up|heading out|off|leaving|signing off|out of here|outta here)(?: now)?",
@@ -137,7 +117,7 @@ _NAMED = (
 _LEAVE = re.compile(rf"(?:^|(?<=[ |?]))(?:({_BYE}(?: for now| now| then|{_NAMED}))|({_SEE_YOU})|({_GOING}))$")
 _POLITE = re.compile(
     r"(?:^|(?<=[ |?]))"
-    + _any(
+    + any_of(
         "okay",
         "ok",
         "alright",
@@ -202,7 +182,7 @@ _SUBORDINATE = re.compile(
 
 def farewell(text: str) -> bool:
     """The caller takes leave: the turn ends with it, and nothing with content comes after it."""
-    rest = _clauses(text)
+    rest = clauses(text)
     if rest.endswith("?"):
         rest = re.sub(r"(?:^|(?<=[ |?]))(?:okay|ok|alright|all right|right|yeah) \?$", "", rest)
         if rest.endswith("?"):
@@ -254,7 +234,7 @@ BACKCHANNEL_WORDS = 3
 
 def backchannel(text: str) -> bool:
     """The whole turn is but listening noises or assent, short or repeated."""
-    left, said = _words(text).split(), []
+    left, said = plain(text).split(), []
     count = len(left)
     while left:
         size = next((size for size in (3, 2, 1) if " ".join(left[:size]) in _ASSENTS), 0)
@@ -263,6 +243,33 @@ def backchannel(text: str) -> bool:
         said.append(" ".join(left[:size]))
         left = left[size:]
     return bool(said) and (count <= BACKCHANNEL_WORDS or len(set(said)) == 1)
+
+
+# -- a word that takes the floor -----------------------------------------------------------
+
+_CALLS = re.compile(
+    r"(?:(?:oh|well|but|and|okay|ok|um|uh|no|hey|please|yeah|yes) )*"
+    r"(?:stop|wait|hold (?:on|it)|hang on|(?:just )?(?:one|a) (?:second|sec|moment|minute)|excuse me|sorry|pardon"
+    r"|hey|hello|listen|quiet|shut up|enough)\b"
+)
+_BEGINS = re.compile(
+    r"(?:(?:oh|well|but|and|okay|ok|um|uh|no|please|yeah|yes) )*"
+    r"(?:no|nope|not|what|who|why|where|when|how|which|hi|look|actually|never mind|let me|can i|could i|may i|can you"
+    r"|could you|do you|is that|is it|are you|i have|i've|i'm|i am|i said|i want|i need|i don't|i didn't|that's not)\b"
+)
+CALLING_WORDS = 3
+
+
+def calls_out(text: str) -> bool:
+    """What people say to stop somebody who speaks: even a sound that is short for words is meant, if it holds this.
+
+    Of what merely begins a sentence there have to be several words: a hum is easily misheard as a "no".
+    """
+    words = plain(text)
+    if _CALLS.match(words) or opt_out(text):
+        return True
+    several = len(set(words.split())) >= CALLING_WORDS
+    return several and (_BEGINS.match(words) is not None or farewell(text))
 
 
 # -- cut off ---------------------------------------------------------------------------
@@ -297,7 +304,7 @@ _TRAILING = re.compile(r"(?:[,;:…(–—]|\.\.+|(?:^|[\s\w])-+)[\s\"”']*$")
 def unfinished(text: str) -> bool:
     """The turn sounds cut off, so that more is likely to come."""
     said = text.strip().rstrip("\"”'")
-    words = _words(said)
+    words = plain(said)
     if not words or said.endswith(("?", "!")) or words in _ASSENTS:
         return False
     if _TRAILING.search(said) or _LINKS.search(words) or words in {"i", "well", "like", "you know"}:
@@ -309,112 +316,11 @@ def unfinished(text: str) -> bool:
     return _LINKS_IF_OPEN.search(words) is not None and not _STRANDED.search(before)
 
 
-# -- machines --------------------------------------------------------------------------
-
-_TONE = r"(?:the |a )?(?:sound of the )?(?:tone|beep)"
-_DIALLED = (
-    r"the (?:person|party|customer|subscriber|number|user|caller|wireless customer|google subscriber|"
-    r"mailbox|extension)"
-    r" (?:that )?(?:you|you've|you're|youre)\b"
-)
-_SHORT_MESSAGE = r"(?:an? |your )(?:brief |short |detailed |quick |voice )*(?:message|voicemail)"
-_MACHINE = re.compile(
-    _any(
-        rf"\b(?:after|at|until you hear|wait for) {_TONE}\b",
-        rf"{_DIALLED}.{{0,40}}(?:not available|unavailable|cannot|can't|has not|not in service|trying to "
-        rf"reach|(?:is|are) not)",
-        rf"{_DIALLED} (?:(?:are|were|have been|have) )?trying to (?:reach|call)",
-        r"\b(?:not available|unavailable|not able|unable|away|can't|cannot|can not|can't "
-        r"come)\b.{0,40}\b(?:to|take|answer|from)"
-        r".{0,12}\b(?:your call|phone|my desk)\b.{0,60}\b(?:leave|record|message|tone|beep|name|get back|"
-        r"return|call (?:you )?back)",
-        r"\bi(?:'m sorry i)?(?: am|'m)? (?:can't|cannot|can not|unable to|not able to) "
-        r"(?:come to the phone|take your call|answer (?:the|my) phone)",
-        r"\b(?:is|are) (?:not available|unavailable|not able to take|unable to take|not here) (?:right "
-        r"now |at the moment |to )?"
-        r"\|? ?(?:please |to take your call|take your call|at the tone|leave a|record)",
-        r"^(?:\w{1,9} ){7,12}is (?:not available|unavailable)",
-        r"^is (?:not available|unavailable)$",
-        r"\b(?:you've|you have|youve) reached (?!.*\b(?:speaking|help you|i help|a decision|the end|your "
-        r"limit|my limit)\b)"
-        r"(?:the )?(?:voice ?mail|voice message|mailbox|answering|office|home|desk|residence|cell|phone|"
-        r"personal|automated)",
-        r"^(?:hi |hello |hey |thank you for calling )?\|? ?(?:this is \w+ \|? ?)?(?:you've|you have|"
-        r"youve) reached "
-        r"(?!.*\b(?:speaking|help|a|the|my|your|me|us)\b)",
-        r"\brecord (?:your|a) (?:message|greeting)",
-        r"\b(?:automated|automatic) voice (?:message|messaging|mail)",
-        r"\bforwarded to (?:an? )?(?:automat|voice ?mail|voice mess)",
-        r"\bwhen you(?:'ve| have| are|'re)? (?:finish|finished|done) (?:recording)?",
-        r"\bpress (?:1|one|pound|the pound)\b",
-        r"\bto (?:leave a callback number|page this person|send a numeric page)",
-        rf"^(?!.*\b(?:can|could|would|will|should) (?:you|i)\b)(?:.* )?please \|? ?(?:leave|record) (?:me "
-        rf"|us )?{_SHORT_MESSAGE}"
-        r"(?!.* (?:sometime|if|with him|with her|for him|for her|on my)\b)",
-        rf"\bleave (?:me |us )?{_SHORT_MESSAGE} \|? ?(?:and|with your)? ?\|? ?(?:i'll|i will|we'll|we "
-        rf"will|your name)",
-        r"\bleave your name (?:\| )?(?:and|number|phone|with|a )",
-    )
-)
-_FULL = re.compile(
-    _any(
-        r"(?<!\bmy )(?<!\byour )(?<!\bour )\b(?:mail ?box|voice mail|voice ?mail ?box|voice mail box|"
-        r"memory) (?:\w+ ){0,4}?is "
-        r"(?:currently |now )?full\b(?! of)",
-        r"(?<!\bmy )(?<!\byour )\b(?:mail ?box|voice ?mail|voice ?mail box)(?: that)? (?:has not been|"
-        r"hasn't been|is not|has not yet been|"
-        r"that has not been) (?:yet )?(?:set up|setup|initialized|activated)",
-        r"\b(?:cannot|can't|can not|not able to|unable to|not|does not|no longer) (?:accept|accepting|"
-        r"accepts|take|record|receive)"
-        r"(?: any)?(?: new| more)? messages",
-    )
-)
-_SCREENING = re.compile(
-    _any(
-        r"\brecord your name\b",
-        r"\b(?:state|say|give) your (?:full )?name (?:\| )?and\b",
-        r"\bplease (?:say|state) your name\b",
-        r"\bscreening service\b",
-        r"\bcall screening\b",
-        r"\b(?:using|is using|with) (?:a |an )?(?:google )?(?:call )?screen(?:ing|er)\b",
-        r"\bcall assist(?:ant)?\b.{0,40}\b(?:name|calling)",
-        r"\bthe person you(?:'re| are|re) calling (?:is screening|will get|is using|will be)",
-        r"\bi(?:'ll| will) see if (?:this person|the person|they're|they are)(?: is)?(?: you're "
-        r"calling)?(?: is)? available",
-        r"\bbefore i (?:try to )?connect you\b",
-        r"^(?:thank you |thanks |okay |great )?\|? ?(?:please )?stay on the line$",
-        r"^(?:thank you |thanks )?\|? ?(?:please )?(?:hold|stay on the line) (?:\| )?while i (?:try|see|"
-        r"check|connect)",
-        r"\bget a copy of this conversation\b",
-        r"\bgo ahead and say your name\b",
-    )
-)
-
-
-def machine(text: str) -> bool:
-    """The greeting of an answering machine or of a network, not of a person."""
-    said = _clauses(text)
-    if _SCREENING.search(said):
-        return False
-    bare = said.replace("| ", "")
-    return any(kind.search(form) for kind in (_MACHINE, _FULL) for form in (said, bare))
-
-
-def mailbox_full(text: str) -> bool:
-    """A machine that takes no message."""
-    return _FULL.search(_words(text)) is not None
-
-
-def screening(text: str) -> bool:
-    """An assistant that asks who is calling before it puts the call through."""
-    return _SCREENING.search(_clauses(text)) is not None or _SCREENING.search(_words(text)) is not None
-
-
 # -- no more calls ---------------------------------------------------------------------
 
 _US = "(?:me|us|this number|here|my (?:phone|number|house|cell))"
 _LISTS = r"(?:your|the|this|any) (?:(?:calling|call|contact|phone|marketing) )?(?:lists?|database|system)"
-_STOP_CALLS = _any(
+_STOP_CALLS = any_of(
     rf"(?:stop|quit) (?:calling|phoning|ringing|contacting|texting|messaging) {_US}",
     r"(?:stop|quit) (?:these|the|your|all) calls",
     rf"(?:don'?t|do not|never) (?:you )?(?:ever |dare )?(?:call|phone|ring|contact|text) {_US}",
@@ -447,4 +353,4 @@ _OPT_OUT = re.compile(rf"(?:{_AROUND} )*(?:{_ASKED}{_STOP_CALLS} (?:{_AROUND} )*
 
 def opt_out(text: str) -> bool:
     """The whole turn asks for no more calls, in one of the listed ways; a word like "stop" alone does not."""
-    return _OPT_OUT.fullmatch(_words(text) + " ") is not None
+    return _OPT_OUT.fullmatch(plain(text) + " ") is not None

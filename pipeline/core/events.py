@@ -73,9 +73,10 @@ class SpeechReturned(Event):
 
 @dataclass(frozen=True, slots=True)
 class SpeechStopped(Event):
-    """The caller's voice ended `silence_ms` ago."""
+    """The caller's voice ended `silence_ms` ago; its last audible sample, margins left out, came `quiet_ms` ago."""
 
     silence_ms: int
+    quiet_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +115,13 @@ class TurnResumed(Event):
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded(Event):
-    """The transcriber itself decided that the caller is done; `text` is the whole turn."""
+    """The transcriber itself decided that the caller is done; `text` is the whole turn.
+
+    The caller's last audible sample came `quiet_ms` ago.
+    """
 
     text: str
+    quiet_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +169,10 @@ class SpeechSkipped(Event):
 
 @dataclass(frozen=True, slots=True)
 class Audible(Event):
-    """An utterance's first audible sample plays in `ahead_ms`; the caller's last one came `silence_ms` ago.
-
-    Both are measured on the sound itself, quiet margins left out. `silence_ms` is -1 before the caller
-    was heard at all.
-    """
+    """An utterance's first audible sample plays in `ahead_ms`, measured on the sound, quiet margins left out."""
 
     utterance: int
     ahead_ms: int
-    silence_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from pipeline.core import cues
+from pipeline.core import cues, greetings
 from pipeline.core import events as ev
 from pipeline.core.money import Millis
 from pipeline.core.phases import ANSWERING, TALKING, Phase
@@ -88,7 +88,8 @@ class Hearing:
             case ev.SpeechReturned():
                 self.turn.hold()
             case _:
-                self.turn.voice_off(_ago(event.silence_ms, now), text_follows=not self.ends_turns)
+                ended, quiet = _ago(event.silence_ms, now), _ago(event.quiet_ms, now)
+                self.turn.voice_off(ended, quiet, text_follows=not self.ends_turns)
         return Verdict.NOTHING
 
     # -- words, at once --------------------------------------------------------------------
@@ -105,15 +106,21 @@ class Hearing:
                 return event.text
 
     def interrupts(self, text: str) -> bool:
-        """Whether a voice that stopped the agent, or would have, takes the floor with these words."""
-        return self.turn.barged and self._takes_floor(text)
+        """Whether a voice that stopped the agent, or would have, takes the floor with these words.
+
+        Of a sound so brief that it was taken for a noise a transcriber makes all kinds of words: only those
+        that mean to stop somebody do.
+        """
+        if not self.turn.barged or not self._takes_floor(text):
+            return False
+        return not self.turn.brief or cues.calls_out(text)
 
     def greets(self, text: str, phase: Phase, turns: int) -> Verdict:
         """Whether no person says this. A full mailbox may be told of late, by a machine known for one."""
         early = phase in TALKING and turns <= SCREENED_TURNS
-        if (early or phase is Phase.MACHINE) and cues.mailbox_full(text):
+        if (early or phase is Phase.MACHINE) and greetings.mailbox_full(text):
             return Verdict.FULL_MAILBOX
-        return Verdict.MACHINE if early and cues.machine(text) else Verdict.NOTHING
+        return Verdict.MACHINE if early and greetings.machine(text) else Verdict.NOTHING
 
     def _takes_floor(self, text: str) -> bool:
         """Whether these words, said into the agent's voice, are an interruption."""
@@ -137,7 +144,7 @@ class Hearing:
             case ev.TurnResumed():
                 return Verdict.RESUMED
             case _:
-                self.turn.over(event.text, now)
+                self.turn.over(event.text, now, _ago(event.quiet_ms, now))
                 return Verdict.OVER
 
     def _stretch(self, text: str, phase: Phase) -> Verdict:
@@ -150,7 +157,7 @@ class Hearing:
 
     def turn_over(self, now: Millis, phase: Phase, since: Millis, turns: int) -> Over:
         """End the turn. `since` is when the phase began, `turns` how many were taken before."""
-        lost = self.turn.awaited > 0 and not self.turn.text
+        lost, brief = self.turn.awaited > 0 and not self.turn.text, self.turn.brief
         said = self.turn.take()
         if phase is Phase.INTERRUPTED and not self._takes_floor(said.text):
             return Over(said, Verdict.NOISE)
@@ -158,17 +165,18 @@ class Hearing:
             return Over(said, Verdict.LOST)
         if phase not in TALKING or not said.text:
             return Over(said, Verdict.OPTS_OUT if cues.opt_out(said.text) else Verdict.NOTHING)
-        if self.screened is None and turns <= SCREENED_TURNS and cues.screening(said.text):
+        if self.screened is None and turns <= SCREENED_TURNS and greetings.screening(said.text):
             self.screened = now
             return Over(said, Verdict.SCREENER)
-        return Over(said, _meaning(said.text, beside=phase in ANSWERING or said.ended <= since))
+        beside = phase in ANSWERING or said.ended <= since
+        return Over(said, _meaning(said.text, beside=beside, brief=brief))
 
 
-def _meaning(text: str, *, beside: bool) -> Verdict:
-    """`beside` is whether the agent had the floor while it was said."""
+def _meaning(text: str, *, beside: bool, brief: bool) -> Verdict:
+    """`beside` is whether the agent had the floor while it was said, `brief` whether it was short for words."""
     if cues.opt_out(text):
         return Verdict.OPTS_OUT
-    if beside and cues.backchannel(text):
+    if beside and (cues.backchannel(text) or (brief and len(text.split()) == 1 and not cues.calls_out(text))):
         return Verdict.LISTENS
     return Verdict.TAKES_LEAVE if cues.farewell(text) else Verdict.TURN
 

@@ -61,6 +61,7 @@ class Speech:
         self._timing = Timing()
         self._utterances = 0
         self._aside: Millis | None = None
+        self._fell_silent: Millis | None = None
 
     # -- saying ----------------------------------------------------------------------------
 
@@ -101,12 +102,16 @@ class Speech:
 
     # -- replies ---------------------------------------------------------------------------
 
+    def answers_from(self, fell_silent: Millis | None) -> None:
+        """When the last audible sample came of what is to be answered, if there was one."""
+        self._fell_silent = fell_silent
+
     def ask(self, now: Millis, *, leaving: bool) -> fx.AskReply | None:
         """Have the conversation so far answered; None when the reply cannot be afforded."""
         said, announced = self.transcript.messages, self._notice.announced
         order = self.replies.ask(said, now, announced=announced, ends_call=leaving)
         if order is not None:
-            self._timing.asked(self.transcript.turns - 1, now, order.reply, eager=False)
+            self._timing.asked(self.transcript.turns - 1, self._fell_silent, now, order.reply, eager=False)
         return order
 
     def guess(self, text: str, now: Millis) -> list[fx.Effect]:
@@ -122,7 +127,7 @@ class Speech:
         """Whether the reply begun early answers just this, so that it is the answer."""
         if self.replies.guessed != text or self._notice.given:
             return False
-        self._timing.asked(self.transcript.turns - 1, now, self.replies.number, eager=True)
+        self._timing.asked(self.transcript.turns - 1, self._fell_silent, now, self.replies.number, eager=True)
         return True
 
     def unguess(self) -> list[fx.Effect]:

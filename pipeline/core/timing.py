@@ -17,6 +17,7 @@ class Answer:
     """One answer under way: the turn it answers, and what is known of it so far."""
 
     index: int
+    fell_silent: Millis
     end_of_turn: Millis
     reply: int
     eager: bool
@@ -37,10 +38,14 @@ class Timing:
         self._tokens: dict[int, Millis] = {}
         self._plays_until = START
 
-    def asked(self, index: int, now: Millis, reply: int, *, eager: bool) -> None:
-        """The caller's turn is over and this reply answers it."""
-        self._answer = Answer(index, now, reply, eager, self._tokens.pop(reply, None))
+    def asked(self, index: int, fell_silent: Millis | None, now: Millis, reply: int, *, eager: bool) -> None:
+        """The caller's turn is over, its last audible sample came at `fell_silent`, and this reply answers it.
+
+        Of a turn of which no voice was seen there is nothing to time the answer from.
+        """
+        token = self._tokens.pop(reply, None)
         self._tokens.clear()
+        self._answer = None if fell_silent is None else Answer(index, fell_silent, now, reply, eager, token)
 
     def token(self, reply: int, now: Millis, *, begins: bool = False) -> None:
         """The model wrote something; of a reply that was begun early, before anybody asked for it.
@@ -77,11 +82,11 @@ class Timing:
             return None
         self._answer = None
         heard, token = answer.audible, answer.token
-        if heard is None or heard.silence_ms < 0 or token is None or answer.audio is None:
+        if heard is None or token is None or answer.audio is None:
             return None
         # How much later than it would have played here the first chunk was played: the way there and back.
         distance = max(0, now - answer.played)
-        start = Millis(heard.at - heard.silence_ms)
+        start = answer.fell_silent
         return TurnTimed(
             index=answer.index,
             speech_end=start,

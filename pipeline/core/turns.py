@@ -19,6 +19,8 @@ class Said:
     text: str
     started: Millis
     ended: Millis
+    fell_silent: Millis | None = field(default=None, compare=False)
+    """When the last audible sample of it came; None when no voice was seen."""
 
 
 @dataclass(slots=True)
@@ -37,6 +39,7 @@ class CallerTurn:
     lull: int | None = None
     started: Millis | None = None
     stopped: Millis = START
+    fell_silent: Millis | None = None
     awaited: int = 0
     texts: list[str] = field(default_factory=list)
     unfinished: bool = False
@@ -60,10 +63,11 @@ class CallerTurn:
             self.held = False
             self.lull = quiet_since - self.voiced_since
 
-    def voice_off(self, ended: Millis, *, text_follows: bool) -> None:
+    def voice_off(self, ended: Millis, quiet_since: Millis, *, text_follows: bool) -> None:
         if self.voiced_since is not None and self.lull is None:
             self.lull = ended - self.voiced_since
         self.stopped = max(ended, self.voiced_since or START)
+        self.fell_silent = min(self.stopped, quiet_since)
         self.voiced_since = None
         self.held = False
         self.awaited += text_follows and self.started is not None
@@ -80,10 +84,10 @@ class CallerTurn:
         """The turn if `text` is the rest of it: all of it, unless another transcriber began it by stretches."""
         return " ".join([*self.texts, text.strip()]).strip()
 
-    def over(self, text: str, now: Millis) -> None:
+    def over(self, text: str, now: Millis, quiet_since: Millis) -> None:
         """The transcriber ended the turn, perhaps before the voice was seen to stop."""
         if self.voiced_since is not None:
-            self.stopped = now
+            self.stopped, self.fell_silent = now, quiet_since
         self.texts = [self.with_rest(text)]
         self.awaited = 0
         self._begun_by(now)
@@ -91,10 +95,16 @@ class CallerTurn:
     def _begun_by(self, now: Millis) -> None:
         if self.started is None:
             self.started = self.stopped = now
+            self.fell_silent = None
 
     @property
     def text(self) -> str:
         return " ".join(self.texts)
+
+    @property
+    def brief(self) -> bool:
+        """The latest voice went quiet too soon to be more than a noise."""
+        return self.lull is not None and self.lull < self.limits.brief_ms
 
     @property
     def settled(self) -> bool:
@@ -113,7 +123,8 @@ class CallerTurn:
 
     def take(self) -> Said:
         """End the turn and start afresh. The text is empty when there were no words in it."""
-        said = Said(self.text, self.started if self.started is not None else self.stopped, self.stopped)
+        started = self.stopped if self.started is None else self.started
+        said = Said(self.text, started, self.stopped, self.fell_silent)
         self.started = None
         self.held = self.barged = self.unfinished = False
         self.awaited = 0

@@ -193,6 +193,14 @@ class Voice(Protocol):
     def model(self) -> str:
         """Which of the speaker's models speaks now, or spoke last."""
 
+    @property
+    def sent(self) -> bool:
+        """Whether the text of the utterance spoken now, or last, is out: at the vendor, or being rendered here.
+
+        False from the beginning of each utterance until then; from its first sound on, True. Of several
+        engines in a row it is the one that has the utterance now.
+        """
+
 
 class Speaker(Protocol):
     """Text to speech. `voice` is a persona's voice name; an engine maps it to one of its own."""

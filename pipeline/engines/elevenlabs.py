@@ -86,6 +86,7 @@ class ElevenLabsVoice:
 
     def __init__(self, settings: ElevenLabsSettings, voice: str, lines: VoiceLines) -> None:
         self.model = settings.model
+        self.sent = False
         self.characters = 0
         self._settings = settings
         self._address = _address(settings, voice)
@@ -96,6 +97,7 @@ class ElevenLabsVoice:
         self._count = 0
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
+        self.sent = False
         if not speakable(text):
             return
         until = self._clock.seconds() + self._settings.patience_s
@@ -105,6 +107,8 @@ class ElevenLabsVoice:
         context = f"u{self._count}"
         utterance = contexts.begin(context)
         try:
+            # Said first: a send that is cancelled while it waits has written its text.
+            self.sent = True
             self.characters += len(text.strip())
             await line.send(self._messages(context, text.strip()), until - self._clock.seconds())
             left = max(0.0, until - self._clock.seconds())

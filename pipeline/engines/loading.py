@@ -7,6 +7,7 @@ engines needs none of the local packages but voice activity's.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from pipeline.engines.elevenlabs import ElevenLabsSettings, ElevenLabsSpeaker
 from pipeline.engines.failover.speaker import FailoverSpeaker
 from pipeline.engines.failover.thinker import FailoverThinker, OnLost
 from pipeline.engines.failover.transcriber import FailoverTranscriber
+from pipeline.engines.local.beside import beside
 from pipeline.engines.local.pool import Worker
 from pipeline.engines.openai_chat import ChatServer, OpenAIThinker
 from pipeline.engines.scripted import LoudnessActivity, ScriptedSpeaker, ScriptedThinker, ScriptedTranscriber
@@ -39,6 +41,8 @@ ALONE_S = 6.0
 """The patience with an engine that has no other behind it: there is nothing to gain by giving up early."""
 HEARING_S = 3.0
 """The least patience with a transcriber: a local one may have others' speech before it."""
+WARM_AGAIN_S = 2.0
+"""However many phones ring, connections are looked after no more often."""
 LISTED = 20
 """Models named when the one that is set is not among them."""
 
@@ -62,7 +66,8 @@ _WAITING_REPLIES = 4
 class Chosen:
     """The engines to open, of each seam in the order of failover.
 
-    `data_dir` is where optional weights are kept, `patience_s` the longest wait for a first word or sound.
+    `data_dir` is where optional weights are kept, `patience_s` the longest wait for a first word or sound; hosted
+    engines are set to it (`patience`, `hearing_patience`) by whoever chose them.
     """
 
     stt: tuple[SpeechToText, ...] = ("local",)
@@ -70,6 +75,16 @@ class Chosen:
     tts: tuple[TextToSpeech, ...] = ("local",)
     data_dir: Path = Path("data")
     patience_s: float = 1.5
+
+
+def patience(engines: int, patience_s: float) -> float:
+    """How long one of so many engines in a row may take to its first word or sound."""
+    return patience_s if engines > 1 else ALONE_S
+
+
+def hearing_patience(engines: int, patience_s: float) -> float:
+    """The same of a transcriber: to be open, and for the text of what was said."""
+    return max(HEARING_S, patience(engines, patience_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,52 +116,74 @@ class EngineLoader:
         self.workers: dict[str, Worker] = {}
         """The threads at work, by engine, for measuring."""
         self.breakers: dict[str, Breaker] = {}
-        """By seam and model; none for engines that have no other to fall back to and cannot be away."""
+        """By seam and model, numbered where a seam has several of one; none for an engine that cannot be away."""
+        self._ringing = asyncio.Event()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Engines]:
         chosen = self._chosen
+        self.breakers.clear()
         async with AsyncExitStack() as stack:
             # One after another: loading is bound by the processor, and progress stays readable.
             activity = await self._voice_activity(stack)
             ears = [await self._transcriber(stack, one) for one in chosen.stt]
             minds = [await self._thinker(stack, one) for one in chosen.llm]
             voices = [await self._speaker(stack, one) for one in chosen.tts]
-            lost = self._watching.on_lost
+            hosted = [mind for mind in minds if isinstance(mind, OpenAIThinker)]
+            if hosted:
+                await stack.enter_async_context(beside(self._keep_warm(hosted)))
             yield Engines(
                 voice_activity=activity,
                 transcriber=ears[0]
                 if _certain(chosen.stt)
                 else FailoverTranscriber(
                     [(ear, self._breaker("stt", ear.models[0])) for ear in ears],
-                    max(HEARING_S, self._patience(ears)),
+                    hearing_patience(len(ears), chosen.patience_s),
                 ),
                 thinker=minds[0]
                 if _certain(chosen.llm)
                 else FailoverThinker(
                     [(mind, self._breaker("llm", mind.models[0])) for mind in minds],
-                    self._patience(minds),
-                    lost,
+                    patience(len(minds), chosen.patience_s),
+                    self._watching.on_lost,
                 ),
                 speaker=voices[0]
                 if _certain(chosen.tts)
                 else FailoverSpeaker(
                     [(voice, self._breaker("tts", voice.models[0])) for voice in voices],
-                    self._patience(voices),
+                    patience(len(voices), chosen.patience_s),
                 ),
+                warm=self._ringing.set,
             )
 
-    def _patience(self, engines: Sequence[object]) -> float:
-        return self._chosen.patience_s if len(engines) > 1 else ALONE_S
+    async def _keep_warm(self, hosted: Sequence[OpenAIThinker]) -> None:
+        """Have connections open when the server starts and when a phone rings: servers close those that idle.
 
-    def _say_of(self, server: ChatServer, listed: Sequence[str]) -> None:
-        """A retired model is said at the start and not first to a caller; servers need not list what they have."""
-        if listed and server.model not in listed:
-            log.warning("model_not_listed", model=server.model, listed=sorted(listed)[:LISTED])
+        A retired model is said at the start and not first to a caller; servers need not list what they have.
+        """
+        told = False
+        while True:
+            self._ringing.clear()
+            try:
+                async with asyncio.TaskGroup() as group:
+                    listings = [(mind, group.create_task(mind.warm())) for mind in hosted]
+            except Exception:  # edge: of the task; the first reply opens what it needs
+                log.exception("not_warmed")
+                listings = []
+            for mind, listing in listings:
+                _say_of(mind.models[0], () if told else listing.result())
+            told = True
+            await asyncio.sleep(WARM_AGAIN_S)
+            await self._ringing.wait()
 
     def _breaker(self, seam: str, model: str) -> Breaker:
-        name = f"{seam}:{model}"
-        return self.breakers.setdefault(name, Breaker(name, Clock(), self._watching.on_change))
+        """One for each engine: two servers with the same model fail each for itself."""
+        name, number = f"{seam}:{model}", 1
+        while name in self.breakers:
+            number += 1
+            name = f"{seam}:{model}#{number}"
+        self.breakers[name] = Breaker(name, Clock(), self._watching.on_change)
+        return self.breakers[name]
 
     async def _voice_activity(self, stack: AsyncExitStack) -> VoiceActivity:
         if self._chosen.stt == ("scripted",):
@@ -177,7 +214,6 @@ class EngineLoader:
             case ChatServer():
                 thinker = OpenAIThinker(chosen)
                 stack.push_async_callback(thinker.aclose)
-                self._say_of(chosen, await thinker.warm())
                 return thinker
             case "scripted":
                 return ScriptedThinker(_script)
@@ -219,6 +255,11 @@ class EngineLoader:
         self.workers[name] = worker
         self._on_progress(name, True)
         return model, worker
+
+
+def _say_of(model: str, listed: Sequence[str]) -> None:
+    if listed and model not in listed:
+        log.warning("model_not_listed", model=model, listed=sorted(listed)[:LISTED])
 
 
 def _script(messages: Sequence[Message]) -> str:

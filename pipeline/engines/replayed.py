@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
+from pipeline.clock import Clock
 from pipeline.core.effects import Message
 from pipeline.core.errors import AllDown, EngineError
 from pipeline.engines.base import WINDOW_SAMPLES, EndCall, Hearing, Piece, Tokens
@@ -25,6 +26,7 @@ from pipeline.traffic import (
     Opened,
     Spoke,
     Spoken,
+    VoiceOpened,
     Windows,
     Written,
     Wrote,
@@ -60,6 +62,7 @@ class Traffic:
         self.ears: dict[int, Opening] = defaultdict(Opening)
         self.minds: dict[int, Taken] = defaultdict(Taken)
         self.voices: dict[int, Taken] = defaultdict(Taken)
+        self.voice_openings: dict[int, VoiceOpened | Failed] = {}
         for fact in facts:
             self._sort(fact)
 
@@ -84,6 +87,8 @@ class Traffic:
                 self.ears[fact.of].failed = fact
             case Failed(seam="mind"):
                 self.minds[fact.of].failed = fact
+            case VoiceOpened() | Failed(seam="voice-open"):
+                self.voice_openings[fact.of] = fact
             case Failed():
                 self.voices[fact.of].failed = fact
             case _:
@@ -239,6 +244,7 @@ class ReplayedVoice:
     def __init__(self, takes: dict[str, deque[Taken]]) -> None:
         self._takes = takes
         self.model = "replayed"
+        self.sent = False
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         takes = self._takes.get(text)
@@ -247,6 +253,7 @@ class ReplayedVoice:
         taken = takes.popleft()
         if isinstance(taken.end, Spoken):
             self.model = taken.end.model
+            self.sent = taken.end.sent
         for fact in taken.pieces:
             if isinstance(fact, Spoke):
                 yield fact.mulaw
@@ -257,8 +264,14 @@ class ReplayedVoice:
 
 
 class ReplayedSpeaker:
+    """The n-th opening succeeds or fails as it did and when it did: what waits to be said may be dropped before."""
+
     def __init__(self, traffic: Traffic, models: tuple[str, ...]) -> None:
         self._models = models
+        self._openings = traffic.voice_openings
+        self._next = 0
+        self._clock = Clock()
+        self._zero: float | None = None
         self._takes: dict[str, deque[Taken]] = defaultdict(deque)
         for _, taken in sorted(traffic.voices.items()):
             if isinstance(taken.end, Spoken):
@@ -270,4 +283,14 @@ class ReplayedSpeaker:
 
     @asynccontextmanager
     async def open(self, voice: str) -> AsyncIterator[ReplayedVoice]:
+        if self._zero is None:
+            self._zero = self._clock.seconds()  # a call opens its voice first of all
+        self._next += 1
+        opening = self._openings.get(self._next)
+        if opening is None:  # it was given up with the call
+            await _hang()
+            return
+        await asyncio.sleep(max(0.0, self._zero + opening.at_ms / 1000 - self._clock.seconds()))
+        if isinstance(opening, Failed):
+            raise _error(opening)
         yield ReplayedVoice(self._takes)

@@ -295,8 +295,10 @@ class ScriptedVoice:
         self._script = script
         self._second = _tone(voice)
         (self.model,) = script.models
+        self.sent = False
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
+        self.sent = True
         script = self._script
         script.spoken.append(text)
         await asyncio.sleep(script.first_ms / 1000)

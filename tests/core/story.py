@@ -124,9 +124,10 @@ class Story:
         self.replies: deque[Written] = deque()
         self.carrier_seconds: int | None = None
         self.carrier_speaks = True
+        self.voice_ends = START
+        """When the caller's latest voice ends."""
         self.mute = False
         """Speech to be rendered fails instead, but for what is in stock."""
-        self.caller_quiet_since = -1
         self.distance_ms = 0
         """How much later than it plays here a mark comes back."""
         self.stock: tuple[str, ...] = ()
@@ -169,8 +170,8 @@ class Story:
         if ms >= self.start.limits.barge_in_ms:
             self.post(ev.SpeechHeld, self.start.limits.barge_in_ms)
             self.post(lambda at: ev.SpeechFaded(at, FADE_MS), ms + FADE_MS)
-        self.caller_quiet_since = self.now + ms
-        return self.post(lambda at: ev.SpeechStopped(at, 200), ms + 200)
+        self.voice_ends = Millis(self.now + ms)
+        return self.post(lambda at: ev.SpeechStopped(at, 200, 200), ms + 200)
 
     def say(self, text: str, *, at: int | None = None, ms: int | None = None) -> Story:
         """The caller says something: voice, then its text."""
@@ -179,7 +180,7 @@ class Story:
         length = MS_PER_CHAR * len(text) if ms is None else ms
         self.voice(length)
         if self.start.transcriber_ends_turns:
-            return self.post(lambda at: ev.TurnEnded(at, text), length + 300)
+            return self.post(lambda at: ev.TurnEnded(at, text, 300), length + 300)
         return self.post(lambda at: ev.SegmentHeard(at, text), length + 300)
 
     def reply(self, *pieces: str, **how: object) -> Story:
@@ -330,15 +331,12 @@ class Story:
         self._plays_until = max(self._plays_until, self.now)
         model = self.voice_model
         self.post(lambda at: ev.SpeechBought(at, number, model))
-        self.post(_audible(number, self._plays_until - self.now, self._silence()))
+        self.post(_audible(number, self._plays_until - self.now))
         while left > 0:
             ms = min(left, CHUNK_MS)
             left -= ms
             self._queue_chunk(number, ms)
         self.post(_complete(number, self._lengths[number]))
-
-    def _silence(self) -> int:
-        return -1 if self.caller_quiet_since < 0 else self.now - self.caller_quiet_since
 
     def _queue_chunk(self, number: int, ms: int) -> None:
         self._chunk += 1
@@ -388,8 +386,8 @@ def _complete(utterance: int, ms: int) -> Make:
     return lambda at: ev.UtteranceQueued(at, utterance, ms)
 
 
-def _audible(utterance: int, ahead_ms: int, silence_ms: int) -> Make:
-    return lambda at: ev.Audible(at, utterance, ahead_ms, silence_ms)
+def _audible(utterance: int, ahead_ms: int) -> Make:
+    return lambda at: ev.Audible(at, utterance, ahead_ms)
 
 
 def _piece(reply: int, text: str) -> Make:

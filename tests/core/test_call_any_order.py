@@ -32,13 +32,13 @@ EVENTS: dict[type[Event], dict[str, st.SearchStrategy[object]]] = {
     ev.SpeechHeld: {},
     ev.SpeechFaded: {"quiet_ms": st.integers(0, 200)},
     ev.SpeechReturned: {},
-    ev.SpeechStopped: {"silence_ms": st.integers(0, 300)},
+    ev.SpeechStopped: {"silence_ms": st.integers(0, 300), "quiet_ms": st.integers(0, 600)},
     ev.Listening: {"model": st.sampled_from([STT.model, "none"]), "ends_turns": st.booleans()},
     ev.Heard: {"text": text},
     ev.TurnLikelyEnded: {"text": text},
     ev.TurnResumed: {},
     ev.SegmentHeard: {"text": text},
-    ev.TurnEnded: {"text": text},
+    ev.TurnEnded: {"text": text, "quiet_ms": st.integers(0, 600)},
     ev.ReplyPiece: {"reply": number, "text": text},
     ev.ReplyEndsCall: {"reply": number},
     ev.ReplyFinished: {
@@ -54,7 +54,6 @@ EVENTS: dict[type[Event], dict[str, st.SearchStrategy[object]]] = {
     ev.Audible: {
         "utterance": number,
         "ahead_ms": st.integers(0, 2_000),
-        "silence_ms": st.integers(-1, 2_000),
     },
     ev.AudioQueued: {
         "utterance": number,
@@ -189,7 +188,7 @@ class AnyOrder(RuleBasedStateMachine):
     def the_voice_speaks(self, back: int, over: bool, heard: bool, wait: int) -> None:
         number = max(0, len(self.audit.texts) - back)
         self._happens(lambda at: ev.SpeechBought(at, number, TTS.model), wait)
-        self._happens(lambda at: ev.Audible(at, number, 0, 300))
+        self._happens(lambda at: ev.Audible(at, number, 0))
         self.chunk += 1
         self._happens(lambda at: ev.AudioQueued(at, number, self.chunk, 400, "0"))
         if over:
@@ -256,7 +255,7 @@ def converse(story: Story, chance: Random) -> None:
     for _ in range(chance.randrange(40)):
         if story.call.phase in (Phase.HUNG_UP, Phase.ENDED):
             break
-        story.run(to=max(story.now, story.caller_quiet_since + 300))
+        story.run(to=max(story.now, story.voice_ends + 300))
         story.mute = chance.random() < 0.05
         story.voice_model = chance.choice([TTS.model, "spare"])
         story.reply(

@@ -126,6 +126,16 @@ def test_a_reply_with_which_the_model_ends_the_call_is_the_last_and_is_not_inter
     assert end.reason is EndReason.AGENT_ENDED
 
 
+def test_a_last_reply_whose_marks_the_carrier_loses_ends_the_call_all_the_same() -> None:
+    story = told().reply("Goodbye, Ann.", hangs=True)
+    story.marks_come = False
+    story.say("That was all.", ms=900).run(1_800)
+    ends(story).run()
+    story.finish(1)
+    assert story.end().reason is EndReason.AGENT_ENDED
+    assert len(story.all(fx.AskReply)) == 1
+
+
 def test_a_model_that_ends_the_call_without_a_word_has_the_goodbye_said_for_it() -> None:
     story = told().reply(hangs=True).say("That was all.", ms=900).run(2_000)
     ends(story).run()

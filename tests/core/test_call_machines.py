@@ -94,6 +94,13 @@ def test_a_person_taken_for_a_machine_is_talked_to() -> None:
     assert story.heard()[-2:] == ["c: Hello? Who is there?", "a: It is Nora."]
 
 
+def test_a_tone_that_is_heard_of_when_no_machine_is_waited_for_changes_nothing() -> None:
+    story = beep(verdict(verdict(story_of(), "machine_start"), "human").run(400))
+    assert PHRASES.voicemail not in story.said()
+    story.reply("Hello, Ann.").say("Hello?", ms=900).run(4_000)
+    assert "a: Hello, Ann." in story.heard()
+
+
 def test_what_else_the_carrier_thinks_of_a_person_changes_nothing() -> None:
     story = story_of()
     for kind in ("human", "unknown", "sit_tone"):

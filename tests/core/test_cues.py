@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core import cues
+from pipeline.core import cues, greetings
 
 EXAMPLES: dict[Callable[[str], bool], tuple[str, str]] = {
     cues.farewell: (
@@ -147,6 +147,46 @@ EXAMPLES: dict[Callable[[str], bool], tuple[str, str]] = {
 
         """,
     ),
+    cues.calls_out: (
+        """
+        Stop.
+        Wait.
+        Oh, wait a moment.
+        Hold on.
+        Just a second!
+        One moment please.
+        Excuse me.
+        Sorry?
+        Hello?
+        Hey, listen.
+        Shut up!
+        Please stop.
+        What is that?
+        No, not that one.
+        How do you know?
+        Can I say something?
+        Let me ask you something.
+        I have to go now, goodbye!
+        Do not call me again.
+        """,
+        """
+        No.
+        No, no, no, no.
+        What?
+        Who?
+        I'm.
+        Hi.
+        You
+        Thank you.
+        Bye.
+        Mm-hm.
+        Yeah, yeah.
+        Stopping by the woods.
+        That thing.
+        We could wait a bit longer.
+
+        """,
+    ),
     cues.unfinished: (
         """
         and
@@ -204,7 +244,7 @@ EXAMPLES: dict[Callable[[str], bool], tuple[str, str]] = {
         ...
         """,
     ),
-    cues.machine: (
+    greetings.machine: (
         """
         Please leave a message after the tone.
         Please leave your message after the beep.
@@ -252,7 +292,7 @@ EXAMPLES: dict[Callable[[str], bool], tuple[str, str]] = {
 
         """,
     ),
-    cues.mailbox_full: (
+    greetings.mailbox_full: (
         """
         The mailbox is full.
         The mailbox is full and cannot accept any messages at this time. Goodbye.
@@ -273,7 +313,7 @@ EXAMPLES: dict[Callable[[str], bool], tuple[str, str]] = {
 
         """,
     ),
-    cues.screening: (
+    greetings.screening: (
         """
         Hi, if you record your name and reason for calling, I'll see if this person is available.
         Hi, the person you're calling is using a screening service and will get a copy of this.

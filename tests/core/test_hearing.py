@@ -118,6 +118,41 @@ def test_which_words_take_the_floor(text: str, words: int, takes: bool) -> None:
     assert (over(ears, Phase.INTERRUPTED) is Verdict.NOISE) is not takes
 
 
+def brief(text: str) -> Hearing:
+    """A voice that was held and is over again too soon to be more than a noise."""
+    ears = hearing()
+    for event in (ev.SpeechStarted(AT, 0), ev.SpeechHeld(AT)):
+        ears.voice(event, AT)
+    later = Millis(AT + 300)
+    ears.voice(ev.SpeechStopped(later, 0), later)
+    ears.words(ev.SegmentHeard(later, text), later)
+    return ears
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("No.", False), ("Thank you.", False), ("Wait!", True), ("", False)]
+)
+def test_a_sound_that_is_short_for_words_stops_nobody_unless_it_is_meant_to(text: str, meant: bool) -> None:
+    """Of a cough a transcriber makes all kinds of words."""
+    assert brief(text).interrupts(text) is meant
+    assert heard(text).interrupts(text) is bool(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "phase", "verdict"),
+    [
+        ("You", Phase.SPEAKING, Verdict.LISTENS),
+        ("Wait!", Phase.SPEAKING, Verdict.TURN),
+        ("What about you?", Phase.SPEAKING, Verdict.TURN),
+        ("You", Phase.LISTENING, Verdict.TURN),
+    ],
+)
+def test_one_word_made_of_a_brief_sound_while_the_agent_speaks_is_not_answered(
+    text: str, phase: Phase, verdict: Verdict
+) -> None:
+    assert over(brief(text), phase) is verdict
+
+
 def test_machines_greet_early() -> None:
     greeting = "Please leave a message after the tone."
     full = "The mailbox is full."

@@ -143,10 +143,11 @@ def test_an_aside_is_said_into_a_long_story_and_is_no_turn() -> None:
 
 def test_what_the_model_wrote_is_heard_when_its_mark_is_back_and_is_timed() -> None:
     agent, _, _ = speech()
+    agent.answers_from(NOW)
     reply = asked(agent)
     agent.piece(ev.ReplyPiece(NOW, reply, "Not much. "), NOW)
     agent.sold(ev.SpeechBought(NOW, 1, TTS.model), NOW)
-    assert agent.played(ev.Audible(NOW, 1, 0, 600), NOW) == Spoken((), Outcome.NOTHING)
+    assert agent.played(ev.Audible(NOW, 1, 0), NOW) == Spoken((), Outcome.NOTHING)
     heard = hear(agent, 1)
     assert heard.outcome is Outcome.HEARD
     assert [type(effect) for effect in heard.effects] == [fx.TurnTimed]

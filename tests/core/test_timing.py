@@ -1,5 +1,7 @@
 """How fast a turn was answered, from the caller's last audible sample to the answer's first one."""
 
+import pytest
+
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.effects import TurnTimed
@@ -15,20 +17,20 @@ def queued(at: int, utterance: int, chunk: int, ms: int = 400) -> AudioQueued:
     return AudioQueued(Millis(at), utterance, chunk, ms, "0")
 
 
-def answering(*, silence_ms: int = 900, eager: bool = False) -> Timing:
+def answering(*, eager: bool = False) -> Timing:
     """The caller fell silent at 10,000; the answer's first chunk is on its way since 10,905."""
     timing = Timing()
     if eager:
         timing.token(7, Millis(10_400))
-    timing.asked(3, Millis(10_500), 7, eager=eager)
+    timing.asked(3, Millis(10_000), Millis(10_500), 7, eager=eager)
     timing.token(7, Millis(10_700))
     timing.token(7, Millis(10_750))
     timing.said(5)
     timing.said(6)
     timing.bought(5, Millis(10_880))
     timing.bought(5, Millis(10_881))
-    timing.audible(Audible(Millis(10_900), 5, 60, silence_ms))
-    timing.audible(Audible(Millis(10_999), 5, 0, 0))
+    timing.audible(Audible(Millis(10_900), 5, 60))
+    timing.audible(Audible(Millis(10_999), 5, 0))
     timing.queued(queued(10_905, 5, 11))
     timing.queued(queued(10_905, 5, 12))
     return timing
@@ -75,10 +77,6 @@ def test_a_reply_that_was_begun_early_wrote_before_it_was_asked_for() -> None:
     assert (timed.eager, timed.first_token_ms, timed.end_of_turn_ms) == (True, 400, 500)
 
 
-def test_a_caller_who_was_never_audible_is_no_measure() -> None:
-    assert answering(silence_ms=-1).reached(11, Millis(11_305)) is None
-
-
 def test_an_answer_that_failed_or_was_interrupted_is_not_told_of() -> None:
     timing = answering()
     timing.drop()
@@ -90,7 +88,7 @@ def test_an_answer_that_failed_or_was_interrupted_is_not_told_of() -> None:
 
 def test_an_answer_of_which_something_is_unknown_is_not_told_of() -> None:
     timing = Timing()
-    timing.asked(3, Millis(10_500), 7, eager=False)
+    timing.asked(3, Millis(10_000), Millis(10_500), 7, eager=False)
     timing.said(5)
     timing.queued(queued(10_905, 5, 11))
     assert timing.reached(11, Millis(11_305)) is None
@@ -98,12 +96,12 @@ def test_an_answer_of_which_something_is_unknown_is_not_told_of() -> None:
 
 def test_other_utterances_and_replies_are_not_the_answer() -> None:
     timing = Timing()
-    timing.asked(3, Millis(10_500), 7, eager=False)
+    timing.asked(3, Millis(10_000), Millis(10_500), 7, eager=False)
     timing.token(6, Millis(10_600))
     timing.said(5)
     for utterance in (4, 6):
         timing.bought(utterance, Millis(10_600))
-        timing.audible(Audible(Millis(10_600), utterance, 0, 100))
+        timing.audible(Audible(Millis(10_600), utterance, 0))
         timing.queued(queued(10_600, utterance, utterance))
         assert timing.reached(utterance, Millis(11_000)) is None
 
@@ -111,11 +109,11 @@ def test_other_utterances_and_replies_are_not_the_answer() -> None:
 def test_an_answer_behind_other_sound_waits_for_it_and_is_no_farther_away_for_that() -> None:
     timing = Timing()
     timing.queued(queued(10_800, 4, 10, 1_000))
-    timing.asked(3, Millis(10_500), 7, eager=False)
+    timing.asked(3, Millis(10_000), Millis(10_500), 7, eager=False)
     timing.token(7, Millis(10_700))
     timing.said(5)
     timing.bought(5, Millis(10_880))
-    timing.audible(Audible(Millis(10_900), 5, 900, 900))
+    timing.audible(Audible(Millis(10_900), 5, 900))
     timing.queued(queued(10_900, 5, 11))
     timed = timing.reached(11, Millis(12_200 + 30))
     assert timed is not None
@@ -126,11 +124,11 @@ def test_what_was_cleared_does_not_play_first() -> None:
     timing = Timing()
     timing.queued(queued(9_000, 4, 10, 9_000))
     timing.cleared()
-    timing.asked(3, Millis(10_500), 7, eager=False)
+    timing.asked(3, Millis(10_000), Millis(10_500), 7, eager=False)
     timing.token(7, Millis(10_700))
     timing.said(5)
     timing.bought(5, Millis(10_880))
-    timing.audible(Audible(Millis(10_900), 5, 0, 900))
+    timing.audible(Audible(Millis(10_900), 5, 0))
     timing.queued(queued(10_900, 5, 11))
     timed = timing.reached(11, Millis(11_350))
     assert timed is not None
@@ -216,15 +214,31 @@ def test_marks_that_never_come_leave_it_untimed() -> None:
 def test_a_guess_that_was_dropped_does_not_lend_its_first_words_to_the_next_reply() -> None:
     timing = Timing()
     timing.token(6, Millis(9_000))
-    timing.asked(3, Millis(10_500), 7, eager=False)
+    timing.asked(3, Millis(10_000), Millis(10_500), 7, eager=False)
     timing.said(5)
     timing.bought(5, Millis(10_880))
-    timing.audible(Audible(Millis(10_900), 5, 60, 900))
+    timing.audible(Audible(Millis(10_900), 5, 60))
     timing.queued(queued(10_905, 5, 11))
     assert timing.reached(11, Millis(11_305)) is None  # its own first words are not known
 
 
-def test_silence_before_anybody_spoke_is_told_by_the_shell() -> None:
+@pytest.mark.parametrize("ends_turns", [False, True])
+def test_a_cough_just_before_the_answer_is_not_what_it_answers(ends_turns: bool) -> None:
+    plain, coughed = (told(ends_turns=ends_turns).reply("Well.", first_ms=600) for _ in range(2))
+    for story, cough in ((plain, False), (coughed, True)):
+        story.say("How are you?", ms=1_000).run(1_900)
+        if cough:
+            story.voice(150)
+        story.run(5_000)
+    (undisturbed,) = plain.all(fx.TurnTimed)
+    (disturbed,) = coughed.all(fx.TurnTimed)
+    assert (disturbed.end_of_turn_ms, disturbed.audible_ms) == (
+        undisturbed.end_of_turn_ms,
+        undisturbed.audible_ms,
+    )
+
+
+def test_an_answer_to_words_without_a_voice_is_not_timed() -> None:
     story = told().post(lambda at: ev.SegmentHeard(at, "Can you hear me?"), 500).run(9_000)
     assert story.all(fx.AskReply)
     assert story.all(fx.TurnTimed) == []
@@ -234,15 +248,15 @@ def test_a_model_that_takes_over_begins_anew() -> None:
     for early in (True, False):
         timing = Timing()
         if not early:
-            timing.asked(0, Millis(10_250), 7, eager=False)
+            timing.asked(0, Millis(10_000), Millis(10_250), 7, eager=False)
         timing.token(7, Millis(10_400), begins=True)
         timing.token(7, Millis(10_500), begins=True)
         timing.token(7, Millis(10_600))
         if early:
-            timing.asked(0, Millis(10_650), 7, eager=True)
+            timing.asked(0, Millis(10_000), Millis(10_650), 7, eager=True)
         timing.said(1)
         timing.bought(1, Millis(10_700))
-        timing.audible(ev.Audible(Millis(10_700), 1, 0, 700))
+        timing.audible(ev.Audible(Millis(10_700), 1, 0))
         timing.queued(ev.AudioQueued(Millis(10_700), 1, 1, 400, "0"))
         timed = timing.reached(1, Millis(11_100))
         assert timed is not None

@@ -18,7 +18,7 @@ def test_a_turn_ends_after_a_silence_when_its_text_is_there() -> None:
     assert due(caller) is None
     caller.voice_on(Millis(1_000))
     assert due(caller) is None
-    caller.voice_off(Millis(2_000), text_follows=True)
+    caller.voice_off(Millis(2_000), Millis(2_000), text_follows=True)
     assert due(caller) == 17_000
     caller.segment(" What is new? ", Millis(2_300))
     assert due(caller) == 2_500
@@ -29,10 +29,10 @@ def test_a_turn_ends_after_a_silence_when_its_text_is_there() -> None:
 def test_stretches_of_speech_add_up() -> None:
     caller = turn()
     caller.voice_on(Millis(1_000))
-    caller.voice_off(Millis(2_000), text_follows=True)
+    caller.voice_off(Millis(2_000), Millis(2_000), text_follows=True)
     caller.voice_on(Millis(2_200))
     assert (caller.due, caller.held) == (None, False)
-    caller.voice_off(Millis(3_000), text_follows=True)
+    caller.voice_off(Millis(3_000), Millis(3_000), text_follows=True)
     caller.segment("I was", Millis(3_100))
     assert caller.due == 18_000
     caller.segment("away.", Millis(3_300))
@@ -43,7 +43,7 @@ def test_stretches_of_speech_add_up() -> None:
 def test_a_cough_is_a_turn_without_words() -> None:
     caller = turn()
     caller.voice_on(Millis(1_000))
-    caller.voice_off(Millis(1_100), text_follows=True)
+    caller.voice_off(Millis(1_100), Millis(1_100), text_follows=True)
     caller.segment("  ", Millis(1_300))
     assert caller.due == 1_600
     assert caller.take().text == ""
@@ -61,7 +61,7 @@ def test_speech_whose_beginning_was_given_up_is_not_waited_for() -> None:
     caller = turn()
     caller.voice_on(Millis(1_000))
     caller.take()
-    caller.voice_off(Millis(2_000), text_follows=True)
+    caller.voice_off(Millis(2_000), Millis(2_000), text_follows=True)
     assert (caller.awaited, caller.due) == (0, None)
 
 
@@ -69,17 +69,17 @@ def test_a_transcribers_own_end_of_turn_may_come_before_the_voice_is_seen_to_sto
     """Its answer would be taken for something muttered while the agent spoke."""
     caller = turn()
     caller.voice_on(Millis(5_000))
-    caller.over(" Yes. ", Millis(5_600))
+    caller.over(" Yes. ", Millis(5_600), Millis(5_600))
     assert caller.take() == Said("Yes.", Millis(5_000), Millis(5_600))
 
 
 def test_a_transcribers_own_end_of_turn_after_the_voice_stopped() -> None:
     caller = turn()
     caller.voice_on(Millis(5_000))
-    caller.voice_off(Millis(5_500), text_follows=False)
-    caller.over("Yes.", Millis(5_900))
+    caller.voice_off(Millis(5_500), Millis(5_500), text_follows=False)
+    caller.over("Yes.", Millis(5_900), Millis(5_900))
     assert caller.take() == Said("Yes.", Millis(5_000), Millis(5_500))
-    caller.over("No voice was seen.", Millis(8_000))
+    caller.over("No voice was seen.", Millis(8_000), Millis(8_000))
     assert caller.take() == Said("No voice was seen.", Millis(8_000), Millis(8_000))
 
 
@@ -88,7 +88,7 @@ def test_words_of_a_transcriber_before_are_part_of_the_turn_that_another_one_end
     caller.voice_on(Millis(5_000))
     caller.segment("I was thinking", Millis(5_900))
     assert caller.with_rest(" of you. ") == "I was thinking of you."
-    caller.over(" of you. ", Millis(6_600))
+    caller.over(" of you. ", Millis(6_600), Millis(6_600))
     assert caller.take().text == "I was thinking of you."
     assert caller.with_rest("") == ""
 
@@ -96,11 +96,11 @@ def test_words_of_a_transcriber_before_are_part_of_the_turn_that_another_one_end
 def test_a_turn_that_sounds_cut_off_is_waited_for_longer() -> None:
     caller = CallerTurn(Limits(end_of_turn_ms=500, unfinished_ms=1_200))
     caller.voice_on(Millis(1_000))
-    caller.voice_off(Millis(2_000), text_follows=True)
+    caller.voice_off(Millis(2_000), Millis(2_000), text_follows=True)
     caller.segment("I would like to, because", Millis(2_300))
     assert caller.due == 3_200
     caller.voice_on(Millis(2_900))
-    caller.voice_off(Millis(3_900), text_follows=True)
+    caller.voice_off(Millis(3_900), Millis(3_900), text_follows=True)
     caller.segment("it rains.", Millis(4_100))
     assert caller.due == 4_400
     caller.take()
@@ -111,7 +111,7 @@ def test_a_turn_is_settled_when_the_voice_is_off_and_all_its_words_are_there() -
     caller = turn()
     settled = [caller.settled]
     caller.voice_on(Millis(1_000))
-    caller.voice_off(Millis(2_000), text_follows=True)
+    caller.voice_off(Millis(2_000), Millis(2_000), text_follows=True)
     settled.append(caller.settled)
     caller.segment("Yes.", Millis(2_200))
     settled.append(caller.settled)
@@ -132,7 +132,7 @@ def test_a_barge_in_is_a_voice_that_held_and_a_lull_says_how_long_it_had_been_on
     assert (caller.held, caller.barged, caller.lull) == (False, True, 400)
     caller.hold()
     assert (caller.held, caller.lull) == (True, None)
-    caller.voice_off(Millis(2_500), text_follows=False)
+    caller.voice_off(Millis(2_500), Millis(2_500), text_follows=False)
     assert (caller.held, caller.barged, caller.lull) == (False, True, 1_500)
     caller.take()
     assert not caller.barged
@@ -143,7 +143,7 @@ def test_a_voice_that_faded_and_never_came_back_was_as_long_as_it_was_when_it_fa
     caller.voice_on(Millis(1_000))
     caller.hold()
     caller.fade(Millis(1_400))
-    caller.voice_off(Millis(1_405), text_follows=True)
+    caller.voice_off(Millis(1_405), Millis(1_405), text_follows=True)
     assert caller.lull == 400
     caller.voice_on(Millis(2_000))
     assert caller.lull is None

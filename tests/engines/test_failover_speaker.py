@@ -238,6 +238,7 @@ def test_one_that_stalls_is_waited_for_until_what_it_said_has_been_played() -> N
     @dataclass
     class Stalling:
         model: str = "a"
+        sent: bool = True
 
         async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
             yield bytes(8_000)
@@ -481,6 +482,7 @@ class Staged:
     stage: Stage
     script: list[tuple[int, int | None]]
     texts: list[str] = field(default_factory=list)
+    sent: bool = True
 
     @property
     def models(self) -> tuple[str, ...]:

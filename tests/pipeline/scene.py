@@ -135,7 +135,6 @@ def scene(
     clips: Clips | None = None,
     attached: bool = True,
     line: Callable[[Clock], Wire] = Wire,
-    silence_ms: Callable[[], int] = lambda: -1,
 ) -> Scene:
     """Run a mouth and a script beside it, in virtual time, until the script is over."""
 
@@ -147,7 +146,7 @@ def scene(
             posted.append(event(clock.millis()))
 
         engine, kept = speaker or ScriptedSpeaker(), Clips() if clips is None else clips
-        mouth = Mouth(engine, "nora", kept, clock, post, silence_ms)
+        mouth = Mouth(engine, "nora", kept, clock, post)
         played = Scene(mouth, line(clock), posted)
         if isinstance(played.wire, Carrier):
             played.wire.mouth = mouth
@@ -195,6 +194,7 @@ class Murmur:
 class MurmurVoice:
     script: Murmur
     model: str = "murmur"
+    sent: bool = True
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         sound = murmured(text)

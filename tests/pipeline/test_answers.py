@@ -45,6 +45,7 @@ class DrawlingVoice:
     inner: Voice
     quiet_ms: int
     model: str = "voice"
+    sent: bool = True
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         first = b"\xff" * 8 * self.quiet_ms

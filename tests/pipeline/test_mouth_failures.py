@@ -40,6 +40,7 @@ class OddSpeaker:
 class OddVoice:
     odd: OddSpeaker
     model: str = "odd"
+    sent: bool = True
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         try:

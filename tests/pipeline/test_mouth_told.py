@@ -48,6 +48,7 @@ class Recital:
 class RecitalVoice:
     script: Recital
     model: str = "first"
+    sent: bool = True
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         try:
@@ -239,12 +240,6 @@ def test_what_is_quiet_all_along_is_never_audible() -> None:
     played = scene(saying(ONE), Recital({ONE: sound((900, QUIET), (1, LOUD), (900, QUIET))}))
     assert not played.posts(ev.Audible), "nor is a click"
     assert played.posts(ev.UtteranceQueued)
-
-
-def test_the_caller_s_silence_is_that_of_the_moment_it_is_told() -> None:
-    silences = iter([-1, 740])
-    played = scene(saying(ONE, TWO), silence_ms=lambda: next(silences))
-    assert [event.silence_ms for event in played.posts(ev.Audible)] == [-1, 740]
 
 
 @pytest.mark.parametrize("engine", [Murmur(), Murmur(first_ms=150, piece_ms=170)])

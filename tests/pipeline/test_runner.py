@@ -277,6 +277,21 @@ def test_an_inbox_that_runs_over_ends_the_call_and_keeps_what_costs_money() -> N
     assert bought == [finished.tokens_out]
 
 
+def test_a_flood_does_not_drown_a_key() -> None:
+    """The nine means that nobody calls again."""
+
+    def flood(call: LiveCall) -> None:
+        call.pressed("9")
+        for _ in range(INBOX_EVENTS):
+            call.pressed("1")
+        call.pressed("2")
+
+    stage = Stage(hears=["Hello."], answers=["Hi."], stays=30.0, asides={6.5: flood})
+    played = act(stage, line(GREETED_S, speech(1.0)))
+    assert {event.digit for event in played.events(ev.DigitPressed)} == {"9", "1", "2"}
+    assert played.ended.reason is EndReason.OPTED_OUT
+
+
 def test_a_flood_does_not_drown_the_last_word() -> None:
     """What was paid and what the carrier said last stay in the inbox when it runs over."""
 

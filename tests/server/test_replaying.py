@@ -96,9 +96,7 @@ def test_a_foreign_line_is_refused_without_being_repeated(
 
 
 def test_a_timeline_shows_words_as_they_were_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    stage = Stage(
-        hears=["What [/] now?"], answers=["Not much."], stays=3.0, pages=Pages()
-    )
+    stage = Stage(hears=["What [/] now?"], answers=["Not much."], stays=3.0, pages=Pages())
     path = journal(tmp_path / f"1{SUFFIX}", act(stage, line(4.0, speech(1.0), 4.0)).lines)
     assert run(path, timeline=True) == 0
     told = capsys.readouterr().out

@@ -78,6 +78,7 @@ class AuraVoice:
 
     def __init__(self, settings: AuraSettings, voice: str, lines: VoiceLines) -> None:
         self.model = settings.model
+        self.sent = False
         self.characters = 0
         self._settings = settings
         self._address = _address(settings, voice)
@@ -87,6 +88,7 @@ class AuraVoice:
         self._line = self._connect()
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
+        self.sent = False
         if not speakable(text):
             return
         until = self._clock.seconds() + self._settings.patience_s
@@ -95,6 +97,8 @@ class AuraVoice:
         utterance = turn.begin()
         try:
             parts = list(split(text.strip()))
+            # Said first: a send that is cancelled while it waits has written its text.
+            self.sent = True
             self.characters += sum(map(len, parts))
             await line.send([*map(_speak, parts), FLUSH], until - self._clock.seconds())
             left = max(0.0, until - self._clock.seconds())

@@ -2,8 +2,8 @@
 
 Decides who speaks and where a successor goes on. Two never speak at once: one's sound is
 closed before the next is asked. What was handed out stays said, and the utterance is the
-line of `model`, the one that gave its first sound; what a vendor counts for the rest is the
-operator's.
+line of `model`, the one that gave its first sound, or has its text until somebody did; what
+a vendor counts for the rest is the operator's.
 """
 
 from __future__ import annotations
@@ -88,6 +88,13 @@ class FailoverVoice:
         self._opener = opener
         self._patience_s = patience_s
         self._clock = Clock()
+        self._asked: Voice | None = None
+        """Who has the utterance, or had it last; nobody while a successor is being opened."""
+        self._sounded = False
+
+    @property
+    def sent(self) -> bool:
+        return self._sounded or (self._asked is not None and self._asked.sent)
 
     async def begin(self) -> None:
         """Have one voice open. Raises `AllDown`."""
@@ -107,7 +114,8 @@ class FailoverVoice:
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         last: EngineError | None = None
-        whole, unsounded = text, True
+        whole = text
+        self._asked, self._sounded = None, False
         for speaker in self._in_turn():
             if (attempt := speaker.breaker.admit()) is None:
                 continue
@@ -115,16 +123,15 @@ class FailoverVoice:
                 sent = 0
                 try:
                     async with aclosing(self._sound(speaker, text)) as pieces:
-                        async for model, piece in pieces:
+                        async for piece in pieces:
                             attempt.succeeded()
-                            if unsounded:
-                                self.model = model
-                                unsounded = False
+                            self._sounded = True
                             sent += len(piece)
                             yield piece
                     return
                 except EngineError as error:
                     last = error
+                    self._asked = None
                     attempt.failed(error)
                     self._avoid(speaker)
             text = unspoken(text, sent * 1000 // RATE) if sent else text
@@ -139,10 +146,12 @@ class FailoverVoice:
         now = self._clock.seconds()
         return sorted(self._speakers, key=lambda speaker: now < speaker.avoid_until)
 
-    async def _sound(self, speaker: _OneOfThem, text: str) -> AsyncGenerator[tuple[str, bytes], None]:
-        """One engine's sound and its model. Raises `EngineError` also when it does not come in time."""
+    async def _sound(self, speaker: _OneOfThem, text: str) -> AsyncGenerator[bytes, None]:
+        """One engine's sound. Raises `EngineError` also when it does not come in time."""
         patient_until = self._clock.seconds() + self._patience_s
-        voice = await self._opened(speaker)
+        self._asked = voice = await self._opened(speaker)
+        if not self._sounded:
+            self.model = voice.model
         plays_until = 0.0
         async with aclosing(voice.speak(text)) as pieces:
             while True:
@@ -154,7 +163,7 @@ class FailoverVoice:
                 except TimeoutError:
                     raise EngineError("no sound in time", retryable=True) from None
                 plays_until = max(plays_until, self._clock.seconds()) + len(piece) / RATE
-                yield voice.model, piece
+                yield piece
                 # The listener may have taken its time too.
                 patient_until = max(plays_until, self._clock.seconds()) + self._patience_s
 

@@ -2,13 +2,12 @@
 
 A reply is handed out from its first clause on, which speech waits for anyway. Then it is that
 model's, and so are its errors: another model would write another reply. What a vendor counts for
-a reply it did not deliver is never the user's; it is added up here for the operator.
+a reply it did not deliver is never the user's; it is told to the operator.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -39,8 +38,6 @@ class FailoverThinker:
         self._engines = tuple(engines)
         self._patience_s = patience_s
         self._on_lost = on_lost
-        self.lost_tokens: Counter[str] = Counter()
-        """Tokens of every kind, by model, in replies that nobody was given."""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -56,16 +53,12 @@ class FailoverThinker:
                     asked = engine.reply(messages, max_tokens=max_tokens, temperature=temperature)
                     yield _Try(asked, verdict)
 
-        reply = FailoverReply(tries(), self.models[0], self._patience_s, self._lost)
+        reply = FailoverReply(tries(), self.models[0], self._patience_s, self._on_lost)
         try:
             await reply.begin()
             yield reply
         finally:
             await reply.leave()
-
-    def _lost(self, model: str, tokens: Tokens) -> None:
-        self.lost_tokens[model] += tokens.uncached + tokens.cached + tokens.out
-        self._on_lost(model, tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +171,11 @@ class FailoverReply:
         if (writing := self._writing) is None:
             return
         self._writing = None
-        with suppress(EngineError):  # which it failed with before, and more there is not to know
-            await writing.context.aclose()
-        self._lost(writing.reply.model, writing.reply.tokens)
+        try:
+            with suppress(EngineError):  # which it failed with before, and more there is not to know
+                await writing.context.aclose()
+        finally:  # also when the call ends meanwhile
+            self._lost(writing.reply.model, writing.reply.tokens)
 
     async def leave(self) -> None:
         if self._writing is not None:

@@ -1,7 +1,8 @@
 """Several transcribers as one: when the one that listens fails, the next hears again what was not finished.
 
 Decides who listens. Whatever an engine did answer stays answered, so each stretch of speech has
-one `Segment` in all, whoever gave it. That an engine which ends turns by itself has gone mute
+one `Segment` in all, whoever gave it. What is heard again is in nobody's `Used`: it was paid for once,
+and what a vendor counts for it is the operator's. That an engine which ends turns by itself has gone mute
 is for that engine to notice: only it knows its vendor's signs of life.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
@@ -31,6 +32,9 @@ GAP_BYTES = 2 * RATE
 UNREAD = 100
 """Hearings that may wait to be read; beyond, the engine's own buffer fills."""
 
+OnHeardAgain = Callable[[str, int], None]
+"""Told the model and the seconds that it counts for what another had heard before."""
+
 
 class FailoverTranscriber:
     """Opens the first engine that can be opened; when it fails, the next one.
@@ -39,14 +43,22 @@ class FailoverTranscriber:
     `Segment` it owes. `ends_turns` is the first's: when another listens, from the beginning or
     later, `Switched` says so before anything of it. Of the turn going on at most `keep_ms` are
     heard again. Raises `AllDown` when no engine is left.
+
+    `lost_seconds` and `on_heard_again` have what the engines count for that, over all calls.
     """
 
     def __init__(
-        self, engines: Sequence[tuple[Transcriber, Breaker]], patience_s: float, keep_ms: int = 8000
+        self,
+        engines: Sequence[tuple[Transcriber, Breaker]],
+        patience_s: float,
+        keep_ms: int = 8000,
+        on_heard_again: OnHeardAgain = lambda model, seconds: None,
     ) -> None:
         self._engines = tuple(engines)
         self._patience_s = patience_s
         self._keep_ms = keep_ms
+        self._on_heard_again = on_heard_again
+        self.lost_seconds: Counter[str] = Counter()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -59,13 +71,18 @@ class FailoverTranscriber:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[FailoverEar]:
         async with openings() as opener:
-            ear = FailoverEar(self._engines, opener, self._patience_s, self._keep_ms * RATE // 1000)
+            keep_bytes = self._keep_ms * RATE // 1000
+            ear = FailoverEar(self._engines, opener, self._patience_s, keep_bytes, self._lost)
             async with beside(ear.listen()):
                 try:
                     await ear.settled()
                     yield ear
                 finally:
                     ear.close()
+
+    def _lost(self, model: str, seconds: int) -> None:
+        self.lost_seconds[model] += seconds
+        self._on_heard_again(model, seconds)
 
 
 class FailoverEar:
@@ -77,6 +94,7 @@ class FailoverEar:
         opener: Openings,
         patience_s: float,
         keep_bytes: int,
+        lost: OnHeardAgain,
     ) -> None:
         self._preferred = engines[0][0]
         self._choice = _Choice(engines)
@@ -84,8 +102,10 @@ class FailoverEar:
         self._patience_s = patience_s
         self._keep_bytes = keep_bytes
         self._clock = Clock()
-        self._bill = _Bill()
+        self._bill = _Bill(lost)
         self._unfinished = Unfinished()
+        self._heard = 0
+        """Until where somebody has listened."""
         self._ends_turns = self._preferred.ends_turns
         self._listening: _Listening | None = None
         self._settled: asyncio.Future[AllDown | None] = asyncio.get_running_loop().create_future()
@@ -160,15 +180,17 @@ class FailoverEar:
         except TimeoutError:
             raise EngineError("no answer in time", retryable=True) from None
         finally:
-            self._listening = None
+            if self._listening is not None:
+                self._listening = None
+                self._heard = self._unfinished.ends
             opened.close()
 
     async def _begin(self, engine: Transcriber, listening: _Listening) -> None:
         if self._settled.done() or engine is not self._preferred:
             await self._coming.put(Switched(engine.models[0], engine.ends_turns))
-        self._bill.opened()
         self._ends_turns = engine.ends_turns
         # Nothing is awaited from here on, so no sound can come between what is kept and what follows it.
+        self._bill.opened(again=self._unfinished.before(self._heard))
         self._unfinished.again(listening.ear)
         self._listening = listening
         self._be_patient(listening)
@@ -235,15 +257,27 @@ class _Choice:
 
 
 class _Bill:
-    """Running totals of the whole call, from running totals of each opening."""
+    """Running totals of the whole call, from running totals of each opening; what was heard again is in none."""
 
-    def __init__(self) -> None:
+    def __init__(self, lost: OnHeardAgain) -> None:
         self._totals: Counter[str] = Counter()
         self._before: Counter[str] = Counter()
+        self._again = 0
+        """Seconds of the present opening that were heard before."""
+        self._lost = 0
+        """Of these, how many have been counted once more."""
+        self._tell_lost = lost
 
-    def opened(self) -> None:
+    def opened(self, again: int) -> None:
+        """So many bytes are heard again. A second begun is the operator's, so that nobody pays a part of it twice."""
         self._before = self._totals.copy()
+        self._again = -(-again // RATE)
+        self._lost = 0
 
     def continued(self, used: Used) -> Used:
-        self._totals[used.model] = self._before[used.model] + used.seconds
+        lost = min(used.seconds, self._again)
+        if lost > self._lost:
+            self._tell_lost(used.model, lost - self._lost)
+            self._lost = lost
+        self._totals[used.model] = self._before[used.model] + used.seconds - lost
         return Used(used.model, self._totals[used.model])

@@ -91,6 +91,10 @@ class Unfinished:
         if self._marks and not self._marks[0][1] and self._marks[0][0] <= self._begins:
             self._marks.popleft()
 
+    def before(self, position: int) -> int:
+        """How many of the bytes kept came before that position."""
+        return max(0, position - self._begins)
+
     def again(self, ear: Ear) -> None:
         """Tell another ear everything, in order."""
         position = self._begins

@@ -184,10 +184,13 @@ class HibariVoice:
         self._model = model
         self._worker = worker
         self._timbre = timbre
+        self.sent = False
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
+        self.sent = False
         pause = b""
         for clause in clauses(text):
+            self.sent = True
             sound = await self._worker.run(partial(self._model.speak, clause, self._timbre))
             if not sound:
                 continue
