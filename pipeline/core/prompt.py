@@ -1,7 +1,8 @@
 """What the model is told: the layers of the system prompt, then the conversation as it was heard.
 
-The stable part comes first, so that a vendor's prompt cache can serve it. The whole stays
-under a ceiling of tokens by leaving out the oldest turns.
+What is the same for every caller comes first, then what is the same for the whole call, so that a vendor's
+prompt cache can serve it. The whole stays under a ceiling of tokens by leaving out the oldest turns, a good
+many at a time: what is sent begins with the same words from one reply to the next.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ TOKENS_PER_MESSAGE = 8
 TOOL_TOKENS = 250
 """At most what the one tool a model is offered adds to a prompt."""
 BYTES_PER_TOKEN = 4
+BLOCKS = 4
+"""Turns are left out until they come to a whole number of such parts of the room there is for them."""
 
 
 def layers(
@@ -29,11 +32,11 @@ def layers(
     """The parts of the system prompt in their fixed order; empty ones are left out."""
     parts = (
         Layer("identity", identity),
+        Layer("manners", MANNERS),
         Layer("relationship", relationship),
         Layer("caller", f"You are talking to {caller}." if caller else ""),
         Layer("scenario", scenario),
         Layer("context", f"The caller wrote about this call: {quoted(context)}" if context else ""),
-        Layer("manners", MANNERS),
     )
     return tuple(part for part in parts if part.text.strip())
 
@@ -61,11 +64,11 @@ def build(system: Sequence[Layer], history: Sequence[Message], ceiling: int) -> 
     The system prompt and the last turn always stay.
     """
     head = Message("system", "\n\n".join(layer.text.strip() for layer in system))
-    room = ceiling - tokens_about(head)
-    kept: list[Message] = []
-    for message in reversed(history):
-        room -= tokens_about(message)
-        if room < 0 and kept:
-            break
-        kept.append(message)
-    return (head, *reversed(kept))
+    room = max(ceiling - tokens_about(head), BLOCKS)
+    block = room // BLOCKS
+    left_out = -(-max(sum(map(tokens_about, history)) - room, 0) // block) * block
+    first = 0
+    while left_out > 0 and first < len(history) - 1:
+        left_out -= tokens_about(history[first])
+        first += 1
+    return (head, *history[first:])
