@@ -24,6 +24,7 @@ from benchmarks import (
     replaying,
     starting,
     talking_over,
+    vendors,
 )
 from benchmarks.concurrency import Plan
 from benchmarks.figures import Figure
@@ -44,6 +45,8 @@ async def measure(console: Console, *, quick: bool) -> list[Figure]:
         "replay": lambda: asyncio.to_thread(replaying.measure, 3 if quick else 9),
         "interruptions": lambda: asyncio.to_thread(interrupting.measure),
         "calls talked over": lambda: asyncio.to_thread(talking_over.measure, 21 if quick else 3),
+        "hosted engines, one call": lambda: vendors.measure(4 if quick else 40, 1),
+        "hosted engines, ten calls": lambda: vendors.measure(40 if quick else 200, 10),
         "flush": lambda: flushing.measure(21 if quick else 201, with_postgres=not quick),
         "start": lambda: starting.measure(with_local=not quick),
         "calls": lambda: concurrency.measure(QUICK if quick else FULL),

@@ -241,6 +241,22 @@ class Nobody:
         raise CarrierError("this call is over")
 
 
+class Stock(Clips):
+    """The phrases of a replayed call: what it renders itself, and what it found when it did."""
+
+    def __init__(self, facts: Sequence[AnyFact]) -> None:
+        super().__init__()
+        self._found = {(fact.model, fact.text): fact for fact in facts if isinstance(fact, Clip)}
+        self._clock = Clock()
+        self._zero = self._clock.millis()
+
+    def get(self, engine: str, voice: str, text: str) -> bytes | None:
+        found = self._found.get((engine, text))
+        if found is not None and self._clock.millis() - self._zero >= found.at_ms:
+            return found.mulaw
+        return super().get(engine, voice, text)
+
+
 def replay_call(lines: Sequence[str], facts: Sequence[AnyFact], *, wav: Path | None = None) -> CallReplay:
     """Run a recorded call again, offline. Raises `JournalError` when this is no journal of a whole call."""
     recorded = list(steps(lines))
@@ -254,10 +270,6 @@ async def _replay(
 ) -> CallReplay:
     traffic, score, paper, phone = Traffic(facts), Score(recorded), Paper(recorded), Phone()
     levels = iter(traffic.agent)
-    clips = Clips()
-    for fact in facts:
-        if isinstance(fact, Clip):
-            clips.put(fact.model, fact.voice, fact.text, fact.mulaw)
     models = tuple(dict.fromkeys(price.model for price in started.prices if price.service == "tts"))
     call = LiveCall(
         started,
@@ -268,7 +280,7 @@ async def _replay(
             ReplayedThinker(traffic),
             ReplayedSpeaker(traffic, models),
         ),
-        clips=clips,
+        clips=Stock(facts),
         clock=Clock(),
         journal=paper,
         outside=Nobody(),

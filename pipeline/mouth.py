@@ -28,8 +28,8 @@ from pipeline.ports import Line
 
 log = structlog.get_logger()
 
-PATIENCE_S = 6.0
-"""Longest wait for the next piece of an engine's sound."""
+PATIENCE_S = 10.0
+"""Longest wait for the next piece of sound: more than an engine that is alone waits itself, so that it fails first."""
 
 Post = Callable[[Callable[[Millis], Event]], None]
 

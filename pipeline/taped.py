@@ -199,23 +199,25 @@ class TapedVoice:
             self.tape.failed("voice", of, error)
             raise
         finally:
-            self.tape.note(Spoken(of, text, self.inner.model, cut=not complete, sent=self.inner.sent))
+            now = self.tape.now()
+            self.tape.note(Spoken(of, now, text, self.inner.model, cut=not complete, sent=self.inner.sent))
 
 
 class TapedClips(Clips):
-    """Phrases of the process, as far as this call speaks them."""
+    """Phrases of the process; those that this call finds are noted, and not those that it renders."""
 
     def __init__(self, inner: Clips, tape: Tape) -> None:
         super().__init__()
         self._inner = inner
         self._tape = tape
+        self._own: set[tuple[str, str]] = set()
 
     def get(self, engine: str, voice: str, text: str) -> bytes | None:
         clip = self._inner.get(engine, voice, text)
-        if clip is not None:
+        if clip is not None and (engine, text) not in self._own:
             self._tape.clip(engine, voice, text, clip)
         return clip
 
     def put(self, engine: str, voice: str, text: str, mulaw: bytes) -> None:
         self._inner.put(engine, voice, text, mulaw)
-        self._tape.clip(engine, voice, text, mulaw)
+        self._own.add((engine, text))

@@ -2,7 +2,7 @@
 
 A line a fact, framed as in the journal (`journal_file.py`). `taped.py` notes them, and
 `engines/replayed.py` plays them back; nothing is decided here. A thread of the tape's own writes,
-once a second: a killed process loses the last second of it, while the journal loses nothing.
+once a second: a killed process loses about the last second of it, while the journal loses nothing.
 """
 
 from __future__ import annotations
@@ -109,6 +109,7 @@ class Spoken(Fact, tag="spoken", frozen=True, gc=False):
     """An utterance is over, of its own accord or cut off."""
 
     of: int
+    at_ms: int
     text: str
     model: str
     cut: bool
@@ -124,8 +125,9 @@ class VoiceOpened(Fact, tag="voice-opened", frozen=True, gc=False):
 
 
 class Clip(Fact, tag="clip", frozen=True, gc=False):
-    """A phrase that was spoken from stock."""
+    """A phrase that was there without being rendered in this call, first asked for then."""
 
+    at_ms: int
     model: str
     voice: str
     text: str
@@ -190,13 +192,16 @@ class Tape:
         self._heard = bytearray()
         self._probabilities: list[float] = []
         self._levels: list[int] = []
-        self._clips: set[str] = set()
+        self._clips: set[tuple[str, str]] = set()
         self._counts = {"ear": 0, "mind": 0, "voice": 0, "voice-open": 0}
         self.path = path
 
     def begin(self) -> None:
         """The call's first event is now."""
         self._zero = self._clock.millis()
+
+    def now(self) -> int:
+        return self._clock.millis() - self._zero
 
     def note(self, fact: AnyFact) -> None:
         if self._writer is None:
@@ -208,7 +213,7 @@ class Tape:
     def caller(self, mulaw: bytes) -> None:
         if self._heard_at and len(mulaw) * len(self._heard_at) != len(self._heard):
             self._note_sound()
-        self._heard_at.append(self._now())
+        self._heard_at.append(self.now())
         self._heard += mulaw
         if len(self._heard_at) >= FRAMES:
             self._note_sound()
@@ -224,31 +229,26 @@ class Tape:
             self._note_windows()
 
     def clip(self, model: str, voice: str, text: str, mulaw: bytes) -> None:
-        if text not in self._clips:
-            self._clips.add(text)
-            self.note(Clip(model, voice, text, mulaw))
+        if (model, text) not in self._clips:
+            self._clips.add((model, text))
+            self.note(Clip(self.now(), model, voice, text, mulaw))
 
     def next_of(self, seam: str) -> int:
         self._counts[seam] += 1
         return self._counts[seam]
 
     def voice_opened(self, of: int) -> None:
-        self.note(VoiceOpened(of, self._now()))
+        self.note(VoiceOpened(of, self.now()))
 
     def failed(self, seam: str, of: int, error: EngineError) -> None:
-        self.note(Failed(seam, of, error.retryable, error.kind == "all_down", self._now()))
+        self.note(Failed(seam, of, error.retryable, error.kind == "all_down", self.now()))
 
     def close(self) -> None:
         """What was noted is written then, unless the disk hangs."""
-        self._note_sound()
-        self._note_windows()
         if (writer := self._writer) is not None:
             self._flush(writer)
             self._writer = None
-            writer.close()
-
-    def _now(self) -> int:
-        return self._clock.millis() - self._zero
+            writer.close(CLOSING_S)
 
     def _note_sound(self) -> None:
         at, heard = self._heard_at, bytes(self._heard)
@@ -264,11 +264,13 @@ class Tape:
             self.note(fact)
 
     def _flush(self, writer: _Writer) -> None:
-        facts, self._waiting = self._waiting, []
         self._flushed = self._clock.millis()
+        self._note_sound()
+        self._note_windows()
+        facts, self._waiting = self._waiting, []
         if facts and not writer.take(facts):
             self._writer = None
-            writer.close()
+            writer.close(0)
 
 
 class _Writer:
@@ -293,12 +295,12 @@ class _Writer:
             self._batches.put(facts)
         return not self._lost
 
-    def close(self) -> None:
+    def close(self, wait_s: float) -> None:
         if self._thread is None:
             os.close(self._fd)
             return
         self._batches.put(None)
-        self._thread.join(CLOSING_S)
+        self._thread.join(wait_s)
 
     def _run(self) -> None:
         try:

@@ -14,7 +14,14 @@ from pipeline.engines.deepgram.aura import AuraSettings
 from pipeline.engines.deepgram.flux import FluxSettings
 from pipeline.engines.deepgram.nova import NovaSettings
 from pipeline.engines.elevenlabs import ElevenLabsSettings
-from pipeline.engines.loading import Chosen, LanguageModel, SpeechToText, TextToSpeech
+from pipeline.engines.loading import (
+    Chosen,
+    LanguageModel,
+    SpeechToText,
+    TextToSpeech,
+    hearing_patience,
+    patience,
+)
 from pipeline.engines.openai_chat import ChatServer
 from server.settings import Settings
 
@@ -32,7 +39,7 @@ def chosen(settings: Settings) -> Chosen:
         llm=_minds(settings),
         tts=_voices(settings),
         data_dir=settings.data_dir,
-        patience_s=settings.engine_patience_ms / 1000,
+        patience_s=_patience_s(settings),
     )
 
 
@@ -46,18 +53,23 @@ def models(settings: Settings) -> dict[Service, tuple[str, ...]]:
     }
 
 
+def _patience_s(settings: Settings) -> float:
+    return settings.engine_patience_ms / 1000
+
+
 def _model(service: Service, engine: SpeechToText | LanguageModel | TextToSpeech) -> str:
     return LOCAL_MODELS.get((service, engine), engine) if isinstance(engine, str) else engine.model
 
 
 def _ears(settings: Settings) -> tuple[SpeechToText, ...]:
     names, key = list(settings.deepgram_stt_model), _text(settings.deepgram_api_key)
+    patience_s = hearing_patience(len(settings.stt_engine), _patience_s(settings))
     found: list[SpeechToText] = []
     for engine in settings.stt_engine:
         if engine != "deepgram":
             found.append(engine)
         elif (model := names.pop(0)).startswith("flux"):
-            found.append(_flux(settings, key, model))
+            found.append(_flux(settings, key, model, patience_s))
         else:
             found.append(
                 NovaSettings(
@@ -66,12 +78,14 @@ def _ears(settings: Settings) -> tuple[SpeechToText, ...]:
                     model=model,
                     language=settings.deepgram_language,
                     keyterms=settings.deepgram_keyterms,
+                    mip_opt_out=settings.deepgram_mip_opt_out,
+                    patience_s=patience_s,
                 )
             )
     return tuple(found)
 
 
-def _flux(settings: Settings, key: str, model: str) -> FluxSettings:
+def _flux(settings: Settings, key: str, model: str, patience_s: float) -> FluxSettings:
     eager = min(settings.deepgram_eager_eot_threshold, settings.deepgram_eot_threshold)
     return FluxSettings(
         key=key,
@@ -81,6 +95,8 @@ def _flux(settings: Settings, key: str, model: str) -> FluxSettings:
         eager_eot_threshold=eager if settings.eager_replies else None,
         eot_timeout_ms=settings.deepgram_eot_timeout_ms,
         keyterms=settings.deepgram_keyterms,
+        mip_opt_out=settings.deepgram_mip_opt_out,
+        patience_s=patience_s,
     )
 
 
@@ -93,6 +109,9 @@ def _minds(settings: Settings) -> tuple[LanguageModel, ...]:
             api_key=key.get_secret_value(),
             reasoning_effort=settings.llm_reasoning_effort or None,
             tools=settings.llm_tools,
+            sends_temperature=settings.llm_temperature,
+            max_tokens_field=settings.llm_max_tokens_field,
+            patience_s=patience(len(settings.llm_engine), _patience_s(settings)),
         )
         for model, url, key in zip(settings.llm_model, settings.llm_base_url, keys, strict=True)
     ]
@@ -104,12 +123,14 @@ def _voices(settings: Settings) -> tuple[TextToSpeech, ...]:
 
 
 def _voice(settings: Settings, engine: str) -> TextToSpeech:
+    patience_s = patience(len(settings.tts_engine), _patience_s(settings))
     match engine:
         case "elevenlabs":
             eleven = ElevenLabsSettings(
                 key=_text(settings.elevenlabs_api_key),
                 url=settings.elevenlabs_url,
                 model=settings.elevenlabs_model,
+                patience_s=patience_s,
             )
             return replace(eleven, voices={**eleven.voices, **dict(settings.elevenlabs_voices)})
         case "deepgram":
@@ -117,6 +138,7 @@ def _voice(settings: Settings, engine: str) -> TextToSpeech:
                 key=_text(settings.deepgram_api_key),
                 url=settings.deepgram_url,
                 model=settings.deepgram_tts_model,
+                patience_s=patience_s,
             )
             return replace(aura, voices={**aura.voices, **dict(settings.deepgram_voices)})
         case "scripted":

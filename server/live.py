@@ -19,7 +19,7 @@ from server.casting import TOKENS, pinned
 from server.desk import Desk
 from server.engines import chosen
 from server.flush import Flush
-from server.metrics import ENGINES_DOWN, TOKENS_LOST
+from server.metrics import ENGINE_BREAKERS, ENGINES_DOWN, TOKENS_LOST
 from server.parts import Parts, Placing
 from server.recovery import Orphans
 from storage import pricing
@@ -69,6 +69,7 @@ async def open_desk(
         if engines is None:
             models = EngineLoader(chosen(parts.settings), on_progress, WATCHING)
             engines = await stack.enter_async_context(models.open())
+            ENGINE_BREAKERS.watch(models.breakers)
         await _price_own_models(parts)
         async with parts.database.read() as tx:
             pinned(await pricing.current(tx, parts.clock.utc(), parts.settings.price_list), engines)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from collections.abc import Iterator, Mapping
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from pipeline.engines.breaker import Breaker
 
 REQUESTS = Counter(
     "callmeback_http_requests", "Answers by route, method and status", ("route", "method", "status")
@@ -39,3 +45,30 @@ FLUSH_SECONDS = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2),
 )
 FLUSHES_FAILED = Counter("callmeback_flushes_failed", "Flushes the database did not take; their charges wait")
+
+
+class EngineBreakers(Collector):
+    """What the breakers of this process have counted, read off them when somebody asks."""
+
+    def __init__(self) -> None:
+        self._breakers: Mapping[str, Breaker] = {}
+
+    def watch(self, breakers: Mapping[str, Breaker]) -> None:
+        self._breakers = breakers
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        failures = CounterMetricFamily(
+            "callmeback_engine_failures", "Failures of an engine, slowness included", labels=["engine"]
+        )
+        openings = CounterMetricFamily(
+            "callmeback_engine_openings", "Times an engine's breaker has opened", labels=["engine"]
+        )
+        for name, breaker in self._breakers.items():
+            failures.add_metric([name], breaker.failures)
+            openings.add_metric([name], breaker.openings)
+        yield failures
+        yield openings
+
+
+ENGINE_BREAKERS = EngineBreakers()
+REGISTRY.register(ENGINE_BREAKERS)

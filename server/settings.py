@@ -126,8 +126,8 @@ class Settings(BaseModel):
     engine_patience_ms: int = Field(
         1_500,
         ge=200,
-        le=10_000,
-        description="Longest wait for an engine's first word or sound before the next.",
+        le=5_000,
+        description="Longest wait for an engine's first word or sound before the next is tried.",
     )
     deepgram_api_key: Secret | None = Field(None, description="Key of Deepgram.")
     deepgram_url: SocketUrl = Field("wss://api.deepgram.com", description="Address of Deepgram's sockets.")
@@ -145,6 +145,9 @@ class Settings(BaseModel):
     deepgram_eot_timeout_ms: int = Field(
         5_000, ge=500, le=60_000, description="Silence after which Flux ends a turn in any case."
     )
+    deepgram_mip_opt_out: bool = Field(
+        False, description="Keep callers' sound out of Deepgram's model improvement program."
+    )
     deepgram_tts_model: str = Field("aura-2", max_length=40, description="Aura's line in the price list.")
     deepgram_voices: Voices = Field((), description="Aura's voices by persona: sarah=aura-2-thalia-en,….")
     llm_base_url: ServerUrls = Field(
@@ -160,6 +163,12 @@ class Settings(BaseModel):
     llm_reasoning_effort: Literal["", "none", "minimal", "low", "medium", "high"] = Field(
         "", description="Sent to reasoning models; low is right for a conversation."
     )
+    llm_temperature: bool = Field(
+        True, description="Send the persona's temperature; some reasoning models refuse any."
+    )
+    llm_max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = Field(
+        "max_completion_tokens", description="What the server calls the limit of a reply's tokens."
+    )
     llm_tools: bool = Field(True, description="Offer the model its one tool, to end the call.")
     elevenlabs_api_key: Secret | None = Field(None, description="Key of ElevenLabs.")
     elevenlabs_url: SocketUrl = Field(
@@ -174,7 +183,8 @@ class Settings(BaseModel):
 
     # calls
     record_calls: bool = Field(
-        False, description="Keep a stereo WAV of each call; the disclosure then says so."
+        False,
+        description="Keep a stereo WAV of each call and its engines' traffic; the disclosure then says so.",
     )
     ring_seconds: int = Field(25, ge=5, le=120, description="How long to let it ring.")
     max_call_minutes: int = Field(
@@ -264,6 +274,9 @@ class Settings(BaseModel):
         ):
             if count not in {0, minds}:
                 problems.append(f"{name}: must have one entry for each openai in LLM_ENGINE, or none at all")
+        priced = set(zip(self.llm_model, self.llm_price_usd, strict=False))
+        if len(priced) > len({model for model, _ in priced}):
+            problems.append("LLM_PRICE_USD: must be the same wherever LLM_MODEL names the same model")
         return problems
 
     @property

@@ -108,12 +108,12 @@ class Hearing:
     def interrupts(self, text: str) -> bool:
         """Whether a voice that stopped the agent, or would have, takes the floor with these words.
 
-        Of a sound so brief that it was taken for a noise a transcriber makes all kinds of words: only those
-        that mean to stop somebody do.
+        Of a sound so brief that it was taken for a noise a transcriber makes all kinds of words, of the agent's
+        echo behind it too: only those do that mean to stop somebody and that it had the time for.
         """
         if not self.turn.barged or not self._takes_floor(text):
             return False
-        return not self.turn.brief or cues.calls_out(text)
+        return not self.turn.brief or (self.turn.holds(text) and cues.calls_out(text))
 
     def greets(self, text: str, phase: Phase, turns: int) -> Verdict:
         """Whether no person says this. A full mailbox may be told of late, by a machine known for one."""
@@ -157,7 +157,8 @@ class Hearing:
 
     def turn_over(self, now: Millis, phase: Phase, since: Millis, turns: int) -> Over:
         """End the turn. `since` is when the phase began, `turns` how many were taken before."""
-        lost, brief = self.turn.awaited > 0 and not self.turn.text, self.turn.brief
+        lost = self.turn.awaited > 0 and not self.turn.text
+        doubtful = self._doubtful()
         said = self.turn.take()
         if phase is Phase.INTERRUPTED and not self._takes_floor(said.text):
             return Over(said, Verdict.NOISE)
@@ -169,14 +170,21 @@ class Hearing:
             self.screened = now
             return Over(said, Verdict.SCREENER)
         beside = phase in ANSWERING or said.ended <= since
-        return Over(said, _meaning(said.text, beside=beside, brief=brief))
+        return Over(said, _meaning(said.text, beside=beside, doubtful=doubtful))
+
+    def _doubtful(self) -> bool:
+        """Whether what was heard is probably none of the caller's words."""
+        text = self.turn.text
+        if not self.turn.brief:
+            return False
+        return not self.turn.holds(text) or (len(text.split()) == 1 and not cues.calls_out(text))
 
 
-def _meaning(text: str, *, beside: bool, brief: bool) -> Verdict:
-    """`beside` is whether the agent had the floor while it was said, `brief` whether it was short for words."""
+def _meaning(text: str, *, beside: bool, doubtful: bool) -> Verdict:
+    """`beside` is whether the agent had the floor while it was said."""
     if cues.opt_out(text):
         return Verdict.OPTS_OUT
-    if beside and (cues.backchannel(text) or (brief and len(text.split()) == 1 and not cues.calls_out(text))):
+    if beside and (cues.backchannel(text) or doubtful):
         return Verdict.LISTENS
     return Verdict.TAKES_LEAVE if cues.farewell(text) else Verdict.TURN
 

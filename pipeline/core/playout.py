@@ -85,11 +85,6 @@ class Playout:
         for utterance in self._utterances.values():
             utterance.protected = True
 
-    def text_of(self, number: int) -> str:
-        """What an utterance says; "" when it is over."""
-        utterance = self._utterances.get(number)
-        return "" if utterance is None else utterance.text
-
     def queued(self, number: int, chunk: int, ms: int, at: Millis) -> None:
         """A chunk is on its way; told late, while all is paused, it was taken back meanwhile."""
         if (utterance := self._utterances.get(number)) is not None and not self.paused:

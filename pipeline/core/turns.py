@@ -11,6 +11,11 @@ from pipeline.core import cues
 from pipeline.core.money import START, Millis
 from pipeline.core.terms import Limits
 
+MARGIN_MS = 32
+"""A window of voice activity detection: so exactly is known when a voice was over."""
+WORD_MS = 200
+"""Nobody says a word in less, but for the last one, of which the end may be too soft to be counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -67,7 +72,8 @@ class CallerTurn:
         if self.voiced_since is not None and self.lull is None:
             self.lull = ended - self.voiced_since
         self.stopped = max(ended, self.voiced_since or START)
-        self.fell_silent = min(self.stopped, quiet_since)
+        # What is heard longer than that after the voice is a noise.
+        self.fell_silent = min(quiet_since, Millis(self.stopped + MARGIN_MS))
         self.voiced_since = None
         self.held = False
         self.awaited += text_follows and self.started is not None
@@ -105,6 +111,10 @@ class CallerTurn:
     def brief(self) -> bool:
         """The latest voice went quiet too soon to be more than a noise."""
         return self.lull is not None and self.lull < self.limits.brief_ms
+
+    def holds(self, text: str) -> bool:
+        """Whether the latest voice had the time for so many words; if not, something else was heard with it."""
+        return not self.brief or len(text.split()) <= 1 + (self.lull or 0) // WORD_MS
 
     @property
     def settled(self) -> bool:

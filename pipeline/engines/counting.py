@@ -1,7 +1,7 @@
 """How engines without a vendor's count count tokens: a simple rule, the same everywhere.
 
 A text is a token for every four bytes of UTF-8, rounded up; a message is that plus four
-for its wrapping. Hosted models report their own count and this rule is not used there.
+for its wrapping. Hosted models report their own count; the rule stands in where a reply was left before it came.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Engines that give again what others once gave, from a call's recorded traffic (`pipeline/traffic.py`).
 
 They give it as soon as they are asked; when it counts is decided by whoever replays the
-call. What was cut off then hangs here until it is cut off again. Asked for something that
+call. Only a voice opens, ends and fails when it did, for what it is given to say next depends
+on that. What was cut off then hangs here until it is cut off again. Asked for something that
 was not recorded, they fail: then the call does not go as it went.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
@@ -163,7 +164,8 @@ class ReplayedTranscriber:
     def __init__(self, traffic: Traffic) -> None:
         self._ears = traffic.ears
         self._next = 0
-        first = traffic.ears[1].opened if 1 in traffic.ears else None
+        opened = (one.opened for _, one in sorted(traffic.ears.items()) if one.opened is not None)
+        first = next(opened, None)
         self._models = tuple(first.models) if first is not None else ("replayed",)
         self._ends_turns = first is not None and first.ends_turns
 
@@ -241,8 +243,9 @@ class ReplayedThinker:
 class ReplayedVoice:
     """Each text in the order in which it was spoken; the same text again is the next take of it."""
 
-    def __init__(self, takes: dict[str, deque[Taken]]) -> None:
+    def __init__(self, takes: dict[str, deque[Taken]], until: Callable[[int], Awaitable[None]]) -> None:
         self._takes = takes
+        self._until = until
         self.model = "replayed"
         self.sent = False
 
@@ -258,20 +261,21 @@ class ReplayedVoice:
             if isinstance(fact, Spoke):
                 yield fact.mulaw
         if taken.failed is not None:
+            await self._until(taken.failed.at_ms)
             raise _error(taken.failed)
-        if isinstance(taken.end, Spoken) and taken.end.cut:
-            await _hang()
+        if isinstance(taken.end, Spoken):
+            await (_hang() if taken.end.cut else self._until(taken.end.at_ms))
 
 
 class ReplayedSpeaker:
-    """The n-th opening succeeds or fails as it did and when it did: what waits to be said may be dropped before."""
+    """Make it as the call begins. The n-th opening succeeds or fails as it did."""
 
     def __init__(self, traffic: Traffic, models: tuple[str, ...]) -> None:
         self._models = models
         self._openings = traffic.voice_openings
         self._next = 0
         self._clock = Clock()
-        self._zero: float | None = None
+        self._zero = self._clock.seconds()
         self._takes: dict[str, deque[Taken]] = defaultdict(deque)
         for _, taken in sorted(traffic.voices.items()):
             if isinstance(taken.end, Spoken):
@@ -283,14 +287,15 @@ class ReplayedSpeaker:
 
     @asynccontextmanager
     async def open(self, voice: str) -> AsyncIterator[ReplayedVoice]:
-        if self._zero is None:
-            self._zero = self._clock.seconds()  # a call opens its voice first of all
         self._next += 1
         opening = self._openings.get(self._next)
         if opening is None:  # it was given up with the call
             await _hang()
             return
-        await asyncio.sleep(max(0.0, self._zero + opening.at_ms / 1000 - self._clock.seconds()))
+        await self._until(opening.at_ms)
         if isinstance(opening, Failed):
             raise _error(opening)
-        yield ReplayedVoice(self._takes)
+        yield ReplayedVoice(self._takes, self._until)
+
+    async def _until(self, at_ms: int) -> None:
+        await asyncio.sleep(max(0.0, self._zero + at_ms / 1000 - self._clock.seconds()))

@@ -298,7 +298,7 @@ class ScriptedVoice:
         self.sent = False
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
-        self.sent = True
+        self.sent = bool(text)
         script = self._script
         script.spoken.append(text)
         await asyncio.sleep(script.first_ms / 1000)

@@ -161,6 +161,22 @@ def test_no_text_is_no_sound(case: Bringing) -> None:
     run_virtual(main(), grace=GRACE)
 
 
+def test_it_says_that_the_text_is_out_with_the_first_sound_at_the_latest(case: Bringing) -> None:
+    async def main() -> None:
+        async with case() as up, up.engine.open("sarah") as voice:
+            told = [voice.sent]
+            for _ in range(2):
+                async with aclosing(voice.speak(SHORT)) as pieces:
+                    await anext(pieces)
+                    told.append(voice.sent)
+                for text in (LONG, ""):
+                    await spoken(voice, text)
+                    told.append(voice.sent)
+            assert told == [False, *[True, True, False] * 2], "of no text there is nothing to send"
+
+    run_virtual(main(), grace=GRACE)
+
+
 def test_a_failure_is_an_engine_error(case: Bringing) -> None:
     async def main() -> None:
         async with case() as up, up.failing.open("sarah") as voice:

@@ -256,7 +256,7 @@ def test_a_model_that_hangs_after_it_spoke_is_given_up_too() -> None:
 def test_a_model_that_hangs_over_a_question_beside_the_agents_speech_is_given_up_too() -> None:
     story = Story(started(transcriber_ends_turns=True)).answer().hear_out()
     story.reply("Once upon a time there was a house. ").say("Tell me a story.").run(2_500)
-    story.reply(hangs=True).say("What was that thing?", ms=199).run(20_000)
+    story.reply(hangs=True).say("Hello?", ms=199).run(20_000)
     assert story.said()[-1] == PHRASES.apology
     assert story.heard()[3] == "a: Once upon a time there was a house."
 

@@ -269,7 +269,7 @@ def test_a_reply_that_turns_out_empty_during_the_noise_is_apologised_for() -> No
 
 def test_an_empty_reply_during_a_noise_over_what_is_still_playing_is_apologised_for_too() -> None:
     story = talking(ends_turns=True)
-    story.reply("", first_ms=300).say("What was that thing?", ms=199).run(700)
+    story.reply("", first_ms=300).say("Hello?", ms=199).run(700)
     story.voice(400).run(6_000)
     assert len(story.all(fx.Resume)) == 1
     assert story.said()[-1] == PHRASES.apology

@@ -130,7 +130,8 @@ def brief(text: str) -> Hearing:
 
 
 @pytest.mark.parametrize(
-    ("text", "meant"), [("No.", False), ("Thank you.", False), ("Wait!", True), ("", False)]
+    ("text", "meant"),
+    [("No.", False), ("Thank you.", False), ("Wait!", True), ("Wait, what will you do?", False), ("", False)],
 )
 def test_a_sound_that_is_short_for_words_stops_nobody_unless_it_is_meant_to(text: str, meant: bool) -> None:
     """Of a cough a transcriber makes all kinds of words."""
@@ -143,7 +144,8 @@ def test_a_sound_that_is_short_for_words_stops_nobody_unless_it_is_meant_to(text
     [
         ("You", Phase.SPEAKING, Verdict.LISTENS),
         ("Wait!", Phase.SPEAKING, Verdict.TURN),
-        ("What about you?", Phase.SPEAKING, Verdict.TURN),
+        ("Wait, please.", Phase.SPEAKING, Verdict.TURN),
+        ("Wait, what will you do in this?", Phase.SPEAKING, Verdict.LISTENS),
         ("You", Phase.LISTENING, Verdict.TURN),
     ],
 )

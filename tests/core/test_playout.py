@@ -99,7 +99,6 @@ def test_utterances_unknown_or_cut_change_nothing() -> None:
     assert not playout.reached(1)
     playout.protect()
     assert not playout.protected
-    assert playout.text_of(7) == ""
     assert playout.silent
     assert playout.started is None
 
@@ -202,7 +201,7 @@ def test_an_aside_is_waited_for_but_is_no_turn() -> None:
     playout = Playout()
     playout.say(1, "Mm-hm.", aside=True)
     playout.queued(1, 1, 300, NOW)
-    assert (playout.silent, playout.started, playout.text_of(1)) == (False, None, "Mm-hm.")
+    assert (playout.silent, playout.started) == (False, None)
     playout.complete(1)
     playout.reached(1)
     assert playout.silent

@@ -197,7 +197,7 @@ def test_an_apology_is_no_answer() -> None:
 def test_an_answer_to_something_said_into_the_agents_speech_waits_for_that() -> None:
     story = told(ends_turns=True).reply(LONG).say("Tell me a story.", ms=1_000).run(3_000)
     story.distance_ms = 45
-    story.reply("A house.").say("What was that thing?", ms=150).run(9_000)
+    story.reply("A house.").say("Hello?", ms=150).run(9_000)
     first, second = story.all(fx.TurnTimed)
     ends = story.when_said(LONG) + 60 * len(LONG)
     assert second.audible_ms == ends + 45 - (second.speech_end - ANSWERED)

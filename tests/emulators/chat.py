@@ -67,6 +67,8 @@ class ChatEmulator:
         self.connections = 0
         self.open = 0
         """Connections that are open now."""
+        self.listings = 0
+        """Times its models were asked for."""
         self._texts = texts
         self._asked = 0
         self._cache_from = cache_from
@@ -97,6 +99,11 @@ class ChatEmulator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
+
+    def hang_up(self) -> None:
+        """Close every connection, as servers do with those that have idled."""
+        for task in self._tasks:
+            task.cancel()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
@@ -172,6 +179,7 @@ class _Talk:
                 401, "invalid_api_key", f"Incorrect API key: {headers.get('authorization')}"
             )
         if (method, path) == ("GET", "/v1/models"):
+            server.listings += 1
             listed = [{"id": MODEL, "object": "model", "created": 1795340000, "owned_by": "emulator"}]
             return await self._plain(200, {"object": "list", "data": listed})
         if (method, path) != ("POST", "/v1/chat/completions"):

@@ -314,6 +314,39 @@ def test_a_probe_that_is_left_early_makes_room_for_the_next() -> None:
     run_virtual(main())
 
 
+@dataclass(frozen=True)
+class SlowToLeave:
+    """Takes a second to close what it began."""
+
+    inner: Thinker
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return self.inner.models
+
+    @asynccontextmanager
+    async def reply(
+        self, messages: Sequence[Message], *, max_tokens: int, temperature: float
+    ) -> AsyncIterator[Reply]:
+        async with self.inner.reply(messages, max_tokens=max_tokens, temperature=temperature) as reply:
+            try:
+                yield reply
+            finally:
+                await asyncio.sleep(1)
+
+
+def test_what_was_lost_is_told_though_the_call_ends_while_it_is_given_up() -> None:
+    rig = Rig([SlowToLeave(scripted("a", broken())), scripted("b", "From b.")])
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await rig.text()
+        assert [model for model, _ in rig.lost] == ["a"]
+
+    run_virtual(main())
+
+
 # -- whatever fails ------------------------------------------------------------------------
 
 OUTCOMES = st.one_of(

@@ -11,7 +11,7 @@ import pytest
 from pipeline.audio.mulaw import RATE, silence
 from pipeline.clock import Clock, run_virtual
 from pipeline.core.errors import EngineError
-from pipeline.engines.base import Ear, Hearing, Used
+from pipeline.engines.base import Ear, Hearing, Transcriber, Used
 from pipeline.engines.breaker import Breaker
 from pipeline.engines.deepgram.flux import FluxSettings, FluxTranscriber
 from pipeline.engines.deepgram.nova import NovaSettings, NovaTranscriber
@@ -69,7 +69,7 @@ def paid(drops_s: float, quiet_ms: int = 0) -> Paid:
 
         plan = fault(Moment.AUDIO, Act.DROP, Outcome.FAILED, seconds=drops_s)
         async with FluxEmulator(["One."], [plan]) as flux, NovaEmulator(["One."]) as nova:
-            engines = [
+            engines: list[tuple[Transcriber, Breaker]] = [
                 (FluxTranscriber(FluxSettings(KEY, flux.url)), Breaker("flux", Clock())),
                 (NovaTranscriber(NovaSettings(KEY, nova.url)), Breaker("nova", Clock())),
             ]

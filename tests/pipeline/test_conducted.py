@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.audio.wav import read_wav
-from pipeline.clock import run_virtual
-from pipeline.conducted import CallReplay, replay_call
+from pipeline.clips import Clips
+from pipeline.clock import Clock, run_virtual
+from pipeline.conducted import Astray, CallReplay, Score, Stock, replay_call
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core import journal
 from pipeline.core.effects import Effect
 from pipeline.core.errors import JournalError
 from pipeline.core.events import CallStarted
+from pipeline.core.money import Millis
 from pipeline.core.terms import Limits, Manners
-from pipeline.engines.base import Eager, EndCall, Partial, Resumed
+from pipeline.engines.base import Eager, EndCall, Partial, Resumed, Speaker, Thinker, Transcriber, Voice
+from pipeline.engines.breaker import Breaker
+from pipeline.engines.failover.speaker import FailoverSpeaker
+from pipeline.engines.failover.thinker import FailoverThinker
+from pipeline.engines.failover.transcriber import FailoverTranscriber
 from pipeline.engines.scripted import (
     Answer,
     LoudnessActivity,
@@ -29,8 +38,10 @@ from pipeline.engines.scripted import (
 from pipeline.journal_file import frame, read_lines, steps
 from pipeline.offline import run_call
 from pipeline.ports import Engines
-from pipeline.traffic import AnyFact, Spoke, Written, read
+from pipeline.taped import TapedClips
+from pipeline.traffic import AnyFact, Clip, Failed, Spoke, Tape, Written, read
 from tests.core.story import started
+from tests.pipeline.doubles import DeadSpeaker, DeadTranscriber
 
 CALLERS = Path(__file__).parents[2] / "server" / "callers"
 PAUSE = b"\xff" * 8000
@@ -145,8 +156,6 @@ def test_other_sound_than_was_recorded_is_named(talk: Recorded) -> None:
     assert isinstance(spoke, Spoke)
     facts: list[AnyFact] = [*talk.facts]
     facts[where] = Spoke(spoke.of, spoke.mulaw[:-8] + b"\x10" * 8)
-    # The take is of a phrase or of a sentence; what was spoken from stock has a record of its own.
-    facts = [fact for fact in facts if type(fact).__name__ != "Clip"]
     difference = replay_call(talk.lines, facts).replay.difference
     assert difference is not None
     assert difference.recorded is not None
@@ -193,3 +202,177 @@ def test_the_wish_to_end_the_call_comes_out_the_same(tmp_path: Path) -> None:
     assert recorded.again().replay.exact
     ended = [effect for effect in recorded.effects if isinstance(effect, fx.Ended)]
     assert [one.reason for one in ended] == ["agent_ended"]
+
+
+# -- engines that fail, and those behind them ------------------------------------------------
+
+
+def ears(*row: Transcriber) -> Transcriber:
+    return FailoverTranscriber([(each, Breaker(each.models[0], Clock())) for each in row], patience_s=1.0)
+
+
+def minds(*row: Thinker) -> Thinker:
+    return FailoverThinker([(each, Breaker(each.models[0], Clock())) for each in row], patience_s=1.0)
+
+
+def voices(*row: Speaker) -> Speaker:
+    return FailoverSpeaker([(each, Breaker(each.models[0], Clock())) for each in row], patience_s=1.0)
+
+
+def row_of(**models: tuple[str, ...]) -> CallStarted:
+    """A call whose prices know each of these models, in the order of the rows."""
+    base = call_of()
+    prices = [price for price in base.prices if price.service not in models]
+    for service, names in models.items():
+        prices += [
+            replace(price, model=name) for name in names for price in base.prices if price.service == service
+        ]
+    return replace(base, prices=tuple(prices))
+
+
+def kinds_failed(recorded: Recorded) -> list[str]:
+    return [step.event.service for step in steps(recorded.lines) if isinstance(step.event, ev.EngineFailed)]
+
+
+@dataclass(frozen=True)
+class SlowDoor:
+    """Takes so long to be open, or to find out that it cannot be."""
+
+    behind: DeadSpeaker
+    seconds: float
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return self.behind.models
+
+    @asynccontextmanager
+    async def open(self, voice: str) -> AsyncIterator[Voice]:
+        await asyncio.sleep(self.seconds)
+        async with self.behind.open(voice) as opened:
+            yield opened
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+@pytest.mark.parametrize("seconds", [0.0, 0.313, 2.613, 12.913])
+def test_a_voice_that_could_not_be_opened_comes_out_the_same(
+    times: int, seconds: float, tmp_path: Path
+) -> None:
+    speaker = SlowDoor(DeadSpeaker(ScriptedSpeaker(first_ms=81, piece_ms=17, model="voice"), times), seconds)
+    recorded = Recorded(tmp_path, TALK, engines(speaker=speaker))
+    failed = [fact.of for fact in recorded.facts if isinstance(fact, Failed) and fact.seam == "voice-open"]
+    assert failed == [*range(1, times + 1)]
+    assert kinds_failed(recorded).count("tts") == times
+    assert recorded.again().replay.difference is None
+
+
+@pytest.mark.parametrize("first_ms", [703, 1_511, 4_999])
+def test_phrases_that_were_not_rendered_in_time_come_out_the_same(first_ms: int, tmp_path: Path) -> None:
+    speaker = ScriptedSpeaker(first_ms=first_ms, piece_ms=17, model="voice")
+    recorded = Recorded(tmp_path, TALK, engines(speaker=speaker))
+    assert len(set(speaker.spoken)) < len(speaker.spoken)  # something was begun, put off and begun again
+    assert recorded.again().replay.difference is None
+
+
+def test_a_phrase_that_was_there_already_is_there_again_from_then_on(tmp_path: Path) -> None:
+    async def main() -> None:
+        tape = Tape(tmp_path / "1.traffic", Clock())
+        stock = Clips()
+        clips = TapedClips(stock, tape)
+        clips.put("voice", "nora", "Mine.", b"mine")
+        assert clips.get("voice", "nora", "Mine.") == b"mine"
+        await asyncio.sleep(2)
+        assert clips.get("voice", "nora", "Theirs.") is None
+        stock.put("voice", "nora", "Theirs.", b"theirs")
+        for _ in range(2):
+            assert clips.get("voice", "nora", "Theirs.") == b"theirs"
+        tape.close()
+        facts = read(tape.path)
+        assert facts == [Clip(2_000, "voice", "nora", "Theirs.", b"theirs")]
+        again = Stock(facts)
+        again.put("voice", "", "Mine.", b"mine")
+        assert again.get("voice", "", "Mine.") == b"mine"
+        assert again.get("voice", "", "Theirs.") is None
+        await asyncio.sleep(2)
+        assert again.get("voice", "", "Theirs.") == b"theirs"
+
+    run_virtual(main())
+
+
+def test_an_ear_that_could_not_be_opened_comes_out_the_same(tmp_path: Path) -> None:
+    script = ScriptedTranscriber(["Hi there.", "What is new?"], delay_ms=107, model="ear")
+    recorded = Recorded(tmp_path, TALK, engines(transcriber=DeadTranscriber(script, times=2)))
+    assert kinds_failed(recorded) == ["stt", "stt"]
+    assert recorded.again().replay.difference is None
+
+
+def test_a_failed_over_voice_comes_out_the_same(tmp_path: Path) -> None:
+    first = ScriptedSpeaker(
+        first_ms=81, piece_ms=17, model="voice", fails_on=lambda text: "spring" in text, fails_after=3
+    )
+    second = ScriptedSpeaker(first_ms=103, piece_ms=17, model="other")
+    recorded = Recorded(
+        tmp_path, TALK, engines(speaker=voices(first, second)), row_of(tts=("voice", "other"))
+    )
+    assert any("spring" in text or "last year" in text for text in second.spoken)
+    assert recorded.again().replay.difference is None
+
+
+def test_a_voice_whose_first_engine_never_opens_comes_out_the_same(tmp_path: Path) -> None:
+    second = ScriptedSpeaker(first_ms=103, piece_ms=17, model="other")
+    dead = SlowDoor(DeadSpeaker(ScriptedSpeaker(model="voice")), 0.713)
+    recorded = Recorded(tmp_path, TALK, engines(speaker=voices(dead, second)), row_of(tts=("voice", "other")))
+    bought = {step.event.model for step in steps(recorded.lines) if isinstance(step.event, ev.SpeechBought)}
+    assert bought == {"other"}
+    assert recorded.again().replay.difference is None
+
+
+def test_a_failed_over_mind_comes_out_the_same(tmp_path: Path) -> None:
+    broken = ScriptedThinker(
+        [Answer("Well, that is", first_ms=90, piece_ms=30, fails_after=1)], repeat=True, model="mind"
+    )
+    second = ScriptedThinker(["That is a long story."] * 9, first_ms=203, piece_ms=31, model="other")
+    recorded = Recorded(tmp_path, TALK, engines(thinker=minds(broken, second)), row_of(llm=("mind", "other")))
+    wrote = {
+        step.event.model
+        for step in steps(recorded.lines)
+        if isinstance(step.event, ev.ReplyFinished) and step.event.tokens_out
+    }
+    assert wrote == {"other"}
+    assert "llm" not in kinds_failed(recorded)
+    assert recorded.again().replay.difference is None
+
+
+def test_a_failed_over_ear_comes_out_the_same(tmp_path: Path) -> None:
+    first = ScriptedTranscriber(["Hi there.", Stretch("So I was", fails=True)], delay_ms=107, model="ear")
+    second = ScriptedTranscriber(["So I was.", "I have to go."], delay_ms=151, model="other")
+    recorded = Recorded(
+        tmp_path, TALK, engines(transcriber=ears(first, second)), row_of(stt=("ear", "other"))
+    )
+    heard = [step.event.model for step in steps(recorded.lines) if isinstance(step.event, ev.Listening)]
+    assert heard == ["ear", "other"]
+    assert "stt" not in kinds_failed(recorded)
+    assert recorded.again().replay.difference is None
+
+
+def test_what_is_only_early_is_not_told_as_what_came_instead() -> None:
+    def piece(text: str) -> ev.ReplyPiece:
+        return ev.ReplyPiece(Millis(0), 1, text)
+
+    async def main() -> None:
+        lines = [journal.event_line(event) for event in (started(), piece("one"), piece("two"))]
+        for made, instead in (
+            (["two"], None),
+            (["three"], "three"),
+            (["two", "three", "four"], "three"),
+            ([], None),
+        ):
+            score = Score([*steps(lines)])
+            for text in made:
+                score.put_nowait(piece(text))
+            with pytest.raises(Astray) as astray:
+                await score.get()
+            told = astray.value.difference
+            assert told.recorded == lines[1]
+            assert told.replayed == (None if instead is None else journal.event_line(piece(instead)))
+
+    run_virtual(main())

@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
+from pipeline.clock import Clock, run_virtual
+from pipeline.core.errors import EngineError
 from pipeline.core.prompt import TOOL_TOKENS
+from pipeline.engines.breaker import Breaker
 from pipeline.engines.deepgram.aura import AuraSettings
 from pipeline.engines.deepgram.flux import FluxSettings
 from pipeline.engines.deepgram.nova import NovaSettings
 from pipeline.engines.elevenlabs import ElevenLabsSettings
+from pipeline.engines.loading import ALONE_S, HEARING_S
 from pipeline.engines.openai_chat import END_CALL_BYTES, ChatServer
 from server.engines import chosen, models
+from server.metrics import ENGINE_BREAKERS
 from server.prices import models as preferred
 from server.settings import BadSettings, load
 
@@ -61,6 +67,80 @@ def test_every_engine_is_set_up_as_told() -> None:
     assert opened.patience_s == 0.9
 
 
+def test_the_patience_is_one_figure() -> None:
+    opened = chosen(load(HOSTED))
+    flux, nova, _ = opened.stt
+    first, second, _ = opened.llm
+    eleven, aura, _ = opened.tts
+    assert {first.patience_s, second.patience_s, eleven.patience_s, aura.patience_s} == {0.9}  # type: ignore[union-attr]
+    assert {flux.patience_s, nova.patience_s} == {HEARING_S}  # type: ignore[union-attr]
+    patient = chosen(load({**HOSTED, "ENGINE_PATIENCE_MS": "4000"}))
+    assert {one.patience_s for one in (*patient.stt[:2], *patient.llm[:2], *patient.tts[:2])} == {4.0}  # type: ignore[union-attr]
+
+
+def test_an_engine_that_is_alone_has_longer() -> None:
+    alone = {"STT_ENGINE": "deepgram", "DEEPGRAM_STT_MODEL": "nova-3", "TTS_ENGINE": "deepgram"}
+    alone |= {
+        "LLM_ENGINE": "openai",
+        "LLM_MODEL": "m",
+        "LLM_BASE_URL": "http://127.0.0.1/v1",
+        "LLM_API_KEY": "k",
+    }
+    opened = chosen(load({**HOSTED, **alone}))
+    assert {one.patience_s for one in (*opened.stt, *opened.llm, *opened.tts)} == {ALONE_S}  # type: ignore[union-attr]
+
+
+def test_what_servers_differ_in_is_set() -> None:
+    plain, told = (
+        chosen(load({**HOSTED, **more}))
+        for more in (
+            {},
+            {
+                "LLM_TEMPERATURE": "false",
+                "LLM_MAX_TOKENS_FIELD": "max_tokens",
+                "DEEPGRAM_MIP_OPT_OUT": "true",
+            },
+        )
+    )
+    for opened, temperature, name, out in (
+        (plain, True, "max_completion_tokens", False),
+        (told, False, "max_tokens", True),
+    ):
+        for mind in opened.llm[:2]:
+            assert isinstance(mind, ChatServer)
+            assert (mind.sends_temperature, mind.max_tokens_field) == (temperature, name)
+        for ear in opened.stt[:2]:
+            assert isinstance(ear, FluxSettings | NovaSettings)
+            assert ear.mip_opt_out is out
+            assert ("mip_opt_out=true" in ear.address) is out
+
+
+def test_two_servers_may_have_one_model_at_one_price() -> None:
+    twins = {**HOSTED, "LLM_MODEL": "llama,llama"}
+    assert models(load({**twins, "LLM_PRICE_USD": "1/1/1,1/1/1"}))["llm"] == ("llama", "llama", "companion")
+    with pytest.raises(BadSettings) as refused:
+        load({**twins, "LLM_PRICE_USD": "1/1/1,1/1/2"})
+    assert refused.value.problems == (
+        "LLM_PRICE_USD: must be the same wherever LLM_MODEL names the same model",
+    )
+
+
+def test_what_breakers_count_is_told_on_metrics() -> None:
+    breaker = Breaker("llm:m", Clock())
+    ENGINE_BREAKERS.watch({"llm:m": breaker})
+
+    async def main() -> None:
+        for _ in range(2):
+            if (attempt := breaker.admit()) is not None:
+                attempt.failed(EngineError("refused"))
+
+    run_virtual(main())
+    told = generate_latest().decode()
+    ENGINE_BREAKERS.watch({})
+    assert 'callmeback_engine_failures_total{engine="llm:m"} 1.0' in told
+    assert 'callmeback_engine_openings_total{engine="llm:m"} 1.0' in told
+
+
 def test_the_price_lines_are_those_of_the_engines_in_their_order() -> None:
     settings = load(HOSTED)
     assert models(settings) == {
@@ -96,6 +176,10 @@ def test_a_server_of_ones_own_needs_no_key() -> None:
         ({"LLM_API_KEY": "one"}, "LLM_API_KEY"),
         ({"LLM_PRICE_USD": "1/1/1"}, "LLM_PRICE_USD"),
         ({"LLM_PRICE_USD": "1/1"}, "LLM_PRICE_USD"),
+        ({"LLM_TEMPERATURE": "warm"}, "LLM_TEMPERATURE"),
+        ({"LLM_MAX_TOKENS_FIELD": "most"}, "LLM_MAX_TOKENS_FIELD"),
+        ({"DEEPGRAM_MIP_OPT_OUT": "perhaps"}, "DEEPGRAM_MIP_OPT_OUT"),
+        ({"ENGINE_PATIENCE_MS": "6000"}, "ENGINE_PATIENCE_MS"),
         ({"LLM_BASE_URL": "api.cerebras.ai,x"}, "LLM_BASE_URL"),
         ({"DEEPGRAM_URL": "https://api.deepgram.com"}, "DEEPGRAM_URL"),
         ({"ELEVENLABS_VOICES": "sarah"}, "ELEVENLABS_VOICES"),

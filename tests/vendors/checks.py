@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from pipeline.audio.mulaw import RATE
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.effects import Message
@@ -27,7 +28,8 @@ from tests.vendors.rig import Held
 
 FALLBACK_MS = 1_500
 """From the moment a failure is known to the first sound of the next engine's answer."""
-LONGEST_MS = 120_000
+KEPT_S = 8
+"""So much of a turn is heard again by a successor."""
 STOCK = (*PHRASES.all,)
 
 
@@ -78,10 +80,22 @@ def _bill(held: Held) -> Iterator[str]:
 
 
 def _heard_bill(held: Held) -> Iterator[str]:
-    line = f"stt:{MODELS[held.cast.ear]}:second"
-    charged, counted = held.charged.get(line, 0), held.vendors.ear.seconds_billed
-    if charged != counted:
-        yield f"{line}: {charged} s charged, {counted} s counted"
+    model = MODELS[held.cast.ear]
+    line = f"stt:{model}:second"
+    charged, counted, again = (
+        held.charged.get(line, 0),
+        held.vendors.ear.seconds_billed,
+        held.company.again[model],
+    )
+    if charged != counted - again:
+        yield f"{line}: {charged} s charged, {counted} s counted, {again} of them heard again"
+    # Each opening has its own part of a second; but for that no sound is paid for twice.
+    openings = [event.model for event in held.events(ev.Listening)]
+    sounded = sum(record.bytes > 0 for record in held.vendors.ear.records)
+    if charged > held.person.sounded // RATE + sounded:
+        yield f"{line}: {charged} s charged of {held.person.sounded / RATE:.2f} s of sound"
+    if again > KEPT_S * openings[1:].count(model):
+        yield f"{line}: {again} s heard again by {openings}"
     behind = held.charged.get(f"stt:{EAR_BEHIND}:second", 0)
     listened = _listened_s(held, EAR_BEHIND)
     if not listened <= behind <= listened + 1:
@@ -144,27 +158,62 @@ def _dropped_by_us(held: Held, served: Served) -> bool:
 
 
 def _spoken_bill(held: Held) -> Iterator[str]:
-    """An utterance is its first sound's; one that was cancelled before that, the one's who had its text."""
-    lines = [MODELS[held.cast.voice], VOICE_BEHIND]
-    bought = [(event.utterance, event.model) for event in held.events(ev.SpeechBought)]
-    if len({utterance for utterance, _ in bought}) != len(bought):
-        yield "an utterance was bought twice"
-    due: Counter[str] = Counter()
-    queued = {event.utterance for event in held.events(ev.AudioQueued)}
-    for utterance, model in bought:
-        text = held.said[utterance]
-        if text == PHRASES.greeting or text not in STOCK:
-            due[model] += len(text)
-        if text not in STOCK and model == lines[0]:
-            asked = [one for one in held.vendors.voice.spoken if one.text.strip() == text]
-            if not any(one.sounded for one in asked) and utterance in queued:
-                yield f"{model} is paid for {text!r} and gave no sound of it"
-    for model in lines:
-        charged = held.charged.get(f"tts:{model}:char", 0)
-        if charged != due[model]:
-            yield f"tts {model}: {charged} charged, {due[model]} due"
-    for utterance in queued - {utterance for utterance, _ in bought}:
+    """An utterance is its first sound's; one that was cancelled before that, the one's who had its text.
+
+    What was sold is held against what each voice was asked for and gave.
+    """
+    hosted = MODELS[held.cast.voice]
+    sold: dict[str, Counter[str]] = {hosted: Counter(), VOICE_BEHIND: Counter()}
+    bought: Counter[int] = Counter()
+    for event, made in held.around.steps:
+        tiles = [each for each in made if isinstance(each, fx.Charge) and each.line.startswith("tts:")]
+        if not isinstance(event, ev.SpeechBought):
+            yield from (f"{tile.line}: charged at {type(event).__name__}" for tile in tiles)
+            continue
+        text = held.said[event.utterance]
+        bought[event.utterance] += 1
+        yield from _price(event.model, text, tiles)
+        if tiles:
+            sold[event.model][text] += 1
+    yield from (
+        f"{held.said[each]!r} was bought {times} times" for each, times in bought.items() if times > 1
+    )
+    for utterance in {event.utterance for event in held.events(ev.AudioQueued)} - set(bought):
         yield f"{held.said[utterance]!r} was sounded and never bought"
+    yield from _received(held, hosted, sold[hosted])
+    asked = Counter(held.company.voice_behind.spoken)
+    yield from (
+        f"{VOICE_BEHIND} is paid for {text!r}, which it never got" for text in sold[VOICE_BEHIND] - asked
+    )
+
+
+def _price(model: str, text: str, tiles: Sequence[fx.Charge]) -> Iterator[str]:
+    """Of the stock phrases only the greeting is paid for, also when it was rendered earlier."""
+    due = len(text) if text == PHRASES.greeting or text not in STOCK else 0
+    charged = sum(tile.to_qty - tile.from_qty for tile in tiles)
+    if charged != due:
+        yield f"tts {model}: {charged} charged, {due} due for {text!r}"
+    yield from (
+        f"{tile.line}: charged for {text!r} of {model}" for tile in tiles if tile.line != f"tts:{model}:char"
+    )
+
+
+def _received(held: Held, hosted: str, sold: Counter[str]) -> Iterator[str]:
+    """No more of each text is paid for than the vendor got of it, whole, and no less than it gave sound of."""
+    ours = {*STOCK} if held.cast.rendered else {*STOCK} - {PHRASES.greeting}
+    spoken = [one for one in held.vendors.voice.spoken if one.text.strip() not in ours]
+    got = Counter(one.text.strip() for one in spoken)
+    sounded = Counter(one.text.strip() for one in spoken if one.sounded)
+    paid = Counter({text: times for text, times in sold.items() if text not in ours})
+    for text in paid - got:
+        yield f"{hosted} is paid for {text!r}, which it never got"
+    for text in sounded - paid:
+        yield f"{hosted} is not paid for {text!r}, of which it gave sound"
+    charged = held.charged.get(f"tts:{hosted}:char", 0)
+    counted = sum(one.characters for one in spoken)
+    from_stock = sum(len(text) * times for text, times in sold.items() if text in ours)
+    if charged > counted + from_stock:
+        yield f"tts {hosted}: {charged} charged, {counted} counted and {from_stock} from stock"
 
 
 # -- what was said ------------------------------------------------------------------------

@@ -103,6 +103,8 @@ class Person:
         self._next = 0
         self._rest = b""
         self._quiet_since = clock.seconds()
+        self.sounded = 0
+        """Bytes that the telephone picked up."""
         self.said: list[Spoken] = []
         self.asked_again = False
         """The agent did not understand; whoever hears it for this person says so."""
@@ -124,6 +126,7 @@ class Person:
         if not self._rest and not self.content and self._begins:
             self._begin()
         sound, self._rest = self._rest[:size], self._rest[size:]
+        self.sounded += size
         if sound and not self._rest:
             self._quiet_since = self._clock.seconds()
         return sound.ljust(size, b"\xff")

@@ -14,7 +14,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pipeline.clips import Clips
@@ -174,6 +174,9 @@ class Company:
     parrot: Parrot
     failures: list[tuple[Millis, str]]
     lost: list[tuple[str, Tokens]]
+    again: Counter[str] = field(default_factory=Counter)
+    """Seconds of each model that were heard again, for which nobody pays twice."""
+    voice_behind: ScriptedSpeaker = field(default_factory=ScriptedSpeaker)
 
 
 @asynccontextmanager
@@ -181,11 +184,11 @@ async def company(cast: Cast, at: Addresses, parrot: Parrot | None = None) -> As
     """As `EngineLoader` puts them together."""
     failures: list[tuple[Millis, str]] = []
     lost: list[tuple[str, Tokens]] = []
+    voice_behind = ScriptedSpeaker(first_ms=80, piece_ms=20, model=VOICE_BEHIND)
     parrot = parrot or Parrot((), model=EAR_BEHIND)
     ears: list[Transcriber] = [ear_of(cast, at.ear)]
-    server = ChatServer(MIND, at.mind, chat.KEY)
     voices: list[Speaker] = [voice_of(cast, at.voice)]
-    minds: list[Thinker] = [OpenAIThinker(server)]
+    minds: list[Thinker] = [OpenAIThinker(ChatServer(MIND, at.mind, chat.KEY))]
     if cast.fallback:
         ears.append(parrot)
         minds.append(
@@ -196,7 +199,7 @@ async def company(cast: Cast, at: Addresses, parrot: Parrot | None = None) -> As
                 model=MIND_BEHIND,
             )
         )
-        voices.append(ScriptedSpeaker(first_ms=80, piece_ms=20, model=VOICE_BEHIND))
+        voices.append(voice_behind)
 
     def noted(seam: str, models: Sequence[str]) -> Breaker:
         return Noted(f"{seam}:{models[0]}", failures)
@@ -207,7 +210,7 @@ async def company(cast: Cast, at: Addresses, parrot: Parrot | None = None) -> As
         yield Company(
             Engines(
                 LoudnessActivity(),
-                FailoverTranscriber([(one, noted("stt", one.models)) for one in ears], PATIENCE_S),
+                hearing := FailoverTranscriber([(one, noted("stt", one.models)) for one in ears], PATIENCE_S),
                 FailoverThinker(
                     [(one, noted("llm", one.models)) for one in minds],
                     PATIENCE_S,
@@ -218,6 +221,8 @@ async def company(cast: Cast, at: Addresses, parrot: Parrot | None = None) -> As
             parrot,
             failures,
             lost,
+            hearing.lost_seconds,
+            voice_behind,
         )
 
 
@@ -368,7 +373,6 @@ async def _telephone(cast: Cast, call: LiveCall, ears: Ears, person: Person, clo
     call.attach(ears)
     begun, size = clock.seconds(), cast.frame_ms * 8
     frame_s = cast.frame_ms / 1000
-    number = 0
     for number in range(int(LONGEST_S / frame_s)):
         if ears.closed.is_set() or person.content:
             break

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from functools import cache
 from typing import cast
@@ -15,8 +17,10 @@ from pipeline.core.effects import Effect
 from pipeline.core.events import Event
 from pipeline.core.money import Nanos
 from tests.emulators.chat import FAULTS
-from tests.vendors.cast import Cast
+from tests.emulators.sounding import Spoken
+from tests.vendors.cast import MODELS, VOICE_BEHIND, Cast
 from tests.vendors.checks import failed_over_late, wrong
+from tests.vendors.person import Person
 from tests.vendors.rig import Held, Overheard, hold
 
 Step = tuple[Event, tuple[Effect, ...]]
@@ -32,6 +36,14 @@ def changed(step: Callable[[Step], Step]) -> Held:
     held = good()
     around = Overheard(held.ears)
     around.steps = [step(each) for each in held.around.steps]
+    return replace(held, around=around)
+
+
+def more(step: Callable[[Step], list[Step]]) -> Held:
+    """The good call with some steps more."""
+    held = good()
+    around = Overheard(held.ears)
+    around.steps = [made for each in held.around.steps for made in step(each)]
     return replace(held, around=around)
 
 
@@ -68,6 +80,46 @@ def _deaf(effect: Effect) -> Effect:
     return replace(turn, text="Something else.") if turn.role == "caller" else turn
 
 
+def spoken(change: Callable[[list[Spoken]], list[Spoken]]) -> Held:
+    """The good call, of which the vendor of the voice has noted something else."""
+    vendors = good().vendors
+    return replace(
+        good(),
+        vendors=replace(vendors, voice=replace(vendors.voice, spoken=change([*vendors.voice.spoken]))),
+    )
+
+
+def again(seconds: int) -> Held:
+    """The good call, of which so much is said to have been heard again."""
+    return replace(good(), company=replace(good().company, again=Counter({MODELS["flux"]: seconds})))
+
+
+def _silent(person: Person) -> Person:
+    """Somebody of whom the telephone picked up nothing."""
+    changed = copy(person)
+    changed.sounded = 0
+    return changed
+
+
+def _sold_twice(step: Step) -> list[Step]:
+    return [step, step] if isinstance(step[0], ev.SpeechBought) else [step]
+
+
+def _for_nothing(event: Event) -> Event:
+    return ev.Tick(event.at) if isinstance(event, ev.SpeechBought) else event
+
+
+def _sold_by_another(event: Event) -> Event:
+    return replace(event, model=VOICE_BEHIND) if isinstance(event, ev.SpeechBought) else event
+
+
+def _of_another_too(step: Step) -> Step:
+    event, made = step
+    return _sold_by_another(event), tuple(
+        _of_another(each) if isinstance(each, fx.Charge) else each for each in made
+    )
+
+
 @pytest.mark.parametrize(
     ("held", "found"),
     [
@@ -86,6 +138,20 @@ def _deaf(effect: Effect) -> Effect:
         (lambda: replace(good(), lines=good().lines[:-1]), "does not replay"),
         (lambda: changed(lambda s: (_longer(s[0]), s[1])), "ms of"),
         (lambda: changed(lambda s: (_unsold(s[0]), s[1])), "never bought"),
+        (lambda: changed(lambda s: (_for_nothing(s[0]), s[1])), "charged at Tick"),
+        (lambda: changed(lambda s: (_sold_by_another(s[0]), s[1])), "of hibari-behind"),
+        (lambda: changed(_of_another_too), "hibari-behind is paid for"),
+        (lambda: changed(_of_another_too), "is not paid for"),
+        (lambda: more(_sold_twice), "was bought 2 times"),
+        (lambda: more(_sold_twice), "which it never got"),
+        (lambda: more(_sold_twice), "counted and"),
+        (lambda: spoken(lambda all_: all_[:-1]), "which it never got"),
+        (lambda: spoken(lambda all_: all_[:-1]), "counted and"),
+        (lambda: spoken(lambda all_: [*all_[:-1], replace(all_[-1], text="But")]), "which it never got"),
+        (lambda: spoken(lambda all_: [*all_, all_[-1]]), "of which it gave sound"),
+        (lambda: again(1), "1 of them heard again"),
+        (lambda: again(9), "9 s heard again by"),
+        (lambda: replace(good(), person=_silent(good().person)), "of 0.00 s of sound"),
     ],
 )
 def test_each_is_found(held: Callable[[], Held], found: str) -> None:
