@@ -337,8 +337,9 @@ class Call:
     def _ask(self, *, leaving: bool) -> None:
         """Have it answered; a reply that cannot be afforded becomes the warning, then the goodbye."""
         self._out += self.replies.drop()
-        order = self._speech.ask(self._now, leaving=leaving)
-        if order is None and not self._notice.given and not leaving:
+        late = self._due(self._dues.goodbye)  # with the first turn, perhaps only now
+        order = None if late else self._speech.ask(self._now, leaving=leaving)
+        if order is None and not late and not self._notice.given and not leaving:
             self._warn()
             order = self._speech.ask(self._now, leaving=False)
         if order is None and leaving:

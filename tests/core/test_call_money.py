@@ -4,7 +4,8 @@ import pytest
 
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
-from pipeline.core.money import Nanos
+from pipeline.core.call import Call, Phase
+from pipeline.core.money import Millis, Nanos
 from pipeline.core.tariff import cost
 from pipeline.core.terms import EndReason, Limits
 from tests.core.story import (
@@ -263,6 +264,23 @@ def test_a_call_cut_before_its_greeting_was_heard_ends_at_the_cutoff() -> None:
     assert story.times(fx.Warned) == []
     assert story.times(fx.HangUp) == [60_000]
     assert end.reason is EndReason.CREDIT
+
+
+def test_a_first_turn_that_comes_when_the_money_is_gone_is_the_goodbye() -> None:
+    """No mark came, so nothing was heard of the greeting; with the caller's turn the goodbye is due already."""
+    call = Call(start := started(minutes_paid(1)))
+    for event in (
+        start,
+        ev.StreamStarted(Millis(0)),
+        ev.SegmentHeard(Millis(0), "What is that thing?"),
+        ev.EngineUsed(Millis(0), STT.line, 11),
+        ev.AllowanceChanged(Millis(0), Nanos(0), EndReason.BUDGET),
+    ):
+        call.step(event)
+    effects = call.step(ev.Tick(Millis(start.limits.lost_mark_ms)))
+    assert [effect.text for effect in effects if isinstance(effect, fx.Say)] == [PHRASES.out_of_time]
+    assert not [effect for effect in effects if isinstance(effect, fx.AskReply | fx.Warned)]
+    assert call.phase is Phase.CLOSING
 
 
 def test_sentences_beyond_what_can_be_afforded_are_left_out() -> None:
