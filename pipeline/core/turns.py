@@ -42,6 +42,7 @@ class CallerTurn:
     held: bool = False
     barged: bool = False
     lull: int | None = None
+    voiced_ms: int = 0
     started: Millis | None = None
     stopped: Millis = START
     fell_silent: Millis | None = None
@@ -69,8 +70,9 @@ class CallerTurn:
             self.lull = quiet_since - self.voiced_since
 
     def voice_off(self, ended: Millis, quiet_since: Millis, *, text_follows: bool) -> None:
-        if self.voiced_since is not None and self.lull is None:
-            self.lull = ended - self.voiced_since
+        if self.voiced_since is not None:
+            self.lull = ended - self.voiced_since if self.lull is None else self.lull
+            self.voiced_ms += self.lull
         self.stopped = max(ended, self.voiced_since or START)
         # What is heard longer than that after the voice is a noise.
         self.fell_silent = min(quiet_since, Millis(self.stopped + MARGIN_MS))
@@ -108,13 +110,20 @@ class CallerTurn:
         return " ".join(self.texts)
 
     @property
+    def lasted(self) -> int | None:
+        """Milliseconds of voice in the turn; None while there is one, or before there was any."""
+        if self.started is None or self.lull is None:
+            return None
+        return self.voiced_ms if self.voiced_since is None else self.voiced_ms + self.lull
+
+    @property
     def brief(self) -> bool:
-        """The latest voice went quiet too soon to be more than a noise."""
-        return self.lull is not None and self.lull < self.limits.brief_ms
+        """All that was heard of the turn was over too soon to be more than a noise."""
+        return self.lasted is not None and self.lasted < self.limits.brief_ms
 
     def holds(self, text: str) -> bool:
-        """Whether the latest voice had the time for so many words; if not, something else was heard with it."""
-        return not self.brief or len(text.split()) <= 1 + (self.lull or 0) // WORD_MS
+        """Whether the voice had the time for so many words; if not, something else was heard with it."""
+        return self.lasted is None or len(text.split()) <= 1 + self.lasted // WORD_MS
 
     @property
     def settled(self) -> bool:
@@ -136,6 +145,7 @@ class CallerTurn:
         started = self.stopped if self.started is None else self.started
         said = Said(self.text, started, self.stopped, self.fell_silent)
         self.started = None
+        self.lull, self.voiced_ms = None, 0
         self.held = self.barged = self.unfinished = False
         self.awaited = 0
         self.texts = []

@@ -141,7 +141,7 @@ def test_a_real_interruption_takes_the_floor(known_early: bool) -> None:
     words = "Wait, sorry, can I ask you something else?"
     before = (Partial("Wait, sorry"),) if known_early else ()
     stage = Stage(
-        hears=["What did you do?", Stretch(words, 100, before)],
+        hears=["What did you do?", Stretch("Wait,", 100, before), "sorry, can I ask you something else?"],
         answers=[ANSWER, "Of course."],
         stays=2.0,
     )
