@@ -22,6 +22,7 @@ import pytest
 from pipeline.core.money import parse_usd
 from pipeline.journal_file import SUFFIX, read_lines
 from pipeline.replay import replay
+from tests.whole.rig import free_port
 
 PATIENCE_S = 30.0
 
@@ -57,9 +58,7 @@ class Server:
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     own = {
         name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH") if name in os.environ
     }
@@ -147,7 +146,7 @@ def test_kill_9_in_mid_call_loses_no_charge_and_frees_the_hold(environ: dict[str
 
 def test_a_second_server_on_the_same_data_is_refused(environ: dict[str, str]) -> None:
     with serving(environ):
-        second = command({**environ, "PORT": str(int(environ["PORT"]) + 1)}, "serve")
+        second = command({**environ, "PORT": str(free_port())}, "serve")
         assert second.returncode == 1
         assert "another" in second.stderr + second.stdout
 
