@@ -60,7 +60,7 @@ demo: $(VENV)/.run ## a whole call, offline: rings, hears, answers, is cut off b
 	@$(BIN)/callmeback demo
 
 .PHONY: serve
-serve: $(VENV)/.run ## the server and its web console, on this machine
+serve: $(VENV)/.run ## the server, on this machine
 	@$(BIN)/callmeback serve
 
 .PHONY: replay

@@ -92,6 +92,7 @@ async def run_call(
     handset = Handset(clock)
     aside = Aside(handset)
     sink = JournalFile(journal)
+    tape = Tape(journal.with_suffix(SUFFIX), clock)
     call = LiveCall(
         started,
         voice=voice,
@@ -101,7 +102,7 @@ async def run_call(
         journal=sink,
         outside=aside,
         recorder=Recorder(wav),
-        tape=Tape(journal.with_suffix(SUFFIX), clock),
+        tape=tape,
     )
     handset.call = call
     try:
@@ -110,6 +111,7 @@ async def run_call(
             tasks.create_task(_listen_in(call, handset, caller, clock))
     finally:
         sink.close()
+        tape.close()
     return aside
 
 

@@ -176,7 +176,7 @@ class LiveCall:
             if self._recorder is not None:
                 opened.callback(self._recorder.close)
             if self._tape is not None:
-                opened.callback(self._tape.close)
+                opened.callback(self._tape.finish)
             self._track = opened.enter_context(self._engines.voice_activity.open(self._window))
             async with asyncio.TaskGroup() as tasks:
                 mouth = tasks.create_task(self._mouth.run())

@@ -184,7 +184,8 @@ class Tape:
         """Raises `OSError`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-        self._writer: _Writer | None = _Writer(os.open(path, flags, 0o600))
+        self._disk = _Writer(os.open(path, flags, 0o600))
+        self._writer: _Writer | None = self._disk
         self._clock = clock
         self._zero = self._flushed = clock.millis()
         self._waiting: list[AnyFact] = []
@@ -243,12 +244,17 @@ class Tape:
     def failed(self, seam: str, of: int, error: EngineError) -> None:
         self.note(Failed(seam, of, error.retryable, error.kind == "all_down", self.now()))
 
-    def close(self) -> None:
-        """What was noted is written then, unless the disk hangs."""
+    def finish(self) -> None:
+        """Nothing more is noted. What was is on its way to the disk, for which nobody waits."""
         if (writer := self._writer) is not None:
             self._flush(writer)
             self._writer = None
-            writer.close(CLOSING_S)
+            writer.finish()
+
+    def close(self) -> None:
+        """Finish and wait until all is written, unless the disk hangs. Blocking, so not for where calls live."""
+        self.finish()
+        self._disk.join(CLOSING_S)
 
     def _note_sound(self) -> None:
         at, heard = self._heard_at, bytes(self._heard)
@@ -270,7 +276,7 @@ class Tape:
         facts, self._waiting = self._waiting, []
         if facts and not writer.take(facts):
             self._writer = None
-            writer.close(0)
+            writer.finish()
 
 
 class _Writer:
@@ -280,14 +286,19 @@ class _Writer:
         self._fd = fd
         self._batches: Queue[Sequence[AnyFact] | None] = Queue()
         self._thread: threading.Thread | None = None
-        self._lost = False
+        self._finished = self._lost = False
 
     def take(self, facts: Sequence[AnyFact]) -> bool:
         """Whether they will be written; otherwise nothing more will."""
         if self._thread is None:
             # A disk that hangs must not keep the process from ending.
-            self._thread = threading.Thread(target=self._run, name="traffic", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="traffic", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system has no thread left
+                log.error("traffic_lost", error=str(error))
+                return False
+            self._thread = thread
         if self._batches.qsize() >= BEHIND:
             self._lost = True
             log.error("traffic_lost", error="the disk is too slow")
@@ -295,12 +306,18 @@ class _Writer:
             self._batches.put(facts)
         return not self._lost
 
-    def close(self, wait_s: float) -> None:
+    def finish(self) -> None:
+        if self._finished:
+            return
+        self._finished = True
         if self._thread is None:
             os.close(self._fd)
-            return
-        self._batches.put(None)
-        self._thread.join(wait_s)
+        else:
+            self._batches.put(None)
+
+    def join(self, wait_s: float) -> None:
+        if self._thread is not None:
+            self._thread.join(wait_s)
 
     def _run(self) -> None:
         try:

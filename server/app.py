@@ -86,6 +86,12 @@ async def no_desk(_parts: Parts, _engines: Engines | None) -> AsyncIterator[Plac
     yield NoDesk()
 
 
+def _tell_ready(settings: Settings) -> None:
+    rows = {"stt": settings.stt_engine, "llm": settings.llm_engine, "tts": settings.tts_engine}
+    engines = {seam: ",".join(row) for seam, row in rows.items()}
+    log.info("ready", public_url=settings.public_url, simulated=settings.simulated, **engines)
+
+
 def build(
     settings: Settings,
     *,
@@ -117,7 +123,7 @@ def build(
             parts.desk = await stack.enter_async_context(open_desk(parts, engines))
             parts.state = State.READY
             READY.set(1)
-            log.info("ready", public_url=settings.public_url, simulated=settings.simulated)
+            _tell_ready(settings)
             try:
                 yield
             finally:

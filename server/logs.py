@@ -10,6 +10,8 @@ import sys
 
 import structlog
 
+OURS = ("server", "pipeline", "storage", "benchmarks")
+
 
 def configure(level: str, *, plain: bool = False) -> None:
     """Send structlog's and the standard library's lines one way. JSON escapes what could forge a line.
@@ -41,10 +43,10 @@ def configure(level: str, *, plain: bool = False) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    # uvicorn tells of every connection, and of its own start and end, which the server tells itself.
-    for quiet in ("uvicorn", "alembic"):
-        logging.getLogger(quiet).setLevel(logging.WARNING)
+    # Libraries tell of every connection, and a database's driver of every value: what people said, their numbers.
+    root.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))
+    for ours in OURS:
+        logging.getLogger(ours).setLevel(level.upper())
 
 
 def _without_trace(

@@ -126,7 +126,7 @@ class Settings(BaseModel):
     engine_patience_ms: int = Field(
         1_500,
         ge=200,
-        le=5_000,
+        le=3_000,
         description="Longest wait for an engine's first word or sound before the next is tried.",
     )
     deepgram_api_key: Secret | None = Field(None, description="Key of Deepgram.")

@@ -250,7 +250,7 @@ def backchannel(text: str) -> bool:
 _CALLS = re.compile(
     r"(?:(?:oh|well|but|and|okay|ok|um|uh|no|hey|please|yeah|yes) )*"
     r"(?:stop|wait|hold (?:on|it)|hang on|(?:just )?(?:one|a) (?:second|sec|moment|minute)|excuse me|sorry|pardon"
-    r"|hey|hello|listen|quiet|shut up|enough)\b"
+    r"|hey|hello|help|listen|quiet|shut up|enough)\b"
 )
 _BEGINS = re.compile(
     r"(?:(?:oh|well|but|and|okay|ok|um|uh|no|please|yeah|yes) )*"

@@ -15,6 +15,8 @@ from pipeline.core.money import Millis
 from pipeline.core.phases import ANSWERING, TALKING, Phase
 from pipeline.core.turns import CallerTurn, Said
 
+TAIL_MS = 1_000
+"""The last of the agent's speech: its quiet end, and the way of its mark. Who speaks then answers it."""
 SCREENED_TURNS = 4
 """Machines and call screeners speak first: later nothing is taken for one."""
 
@@ -160,6 +162,7 @@ class Hearing:
         lost = self.turn.awaited > 0 and not self.turn.text
         doubtful = self._doubtful()
         said = self.turn.take()
+        doubtful &= phase in ANSWERING or said.started <= since - TAIL_MS
         if phase is Phase.INTERRUPTED and not self._takes_floor(said.text):
             return Over(said, Verdict.NOISE)
         if lost:
@@ -181,10 +184,10 @@ class Hearing:
 
 
 def _meaning(text: str, *, beside: bool, doubtful: bool) -> Verdict:
-    """`beside` is whether the agent had the floor while it was said."""
+    """`beside` is whether the agent had the floor while it was said, `doubtful` whether it was said at all."""
     if cues.opt_out(text):
         return Verdict.OPTS_OUT
-    if beside and (cues.backchannel(text) or doubtful):
+    if beside and (cues.backchannel(text) or (doubtful and not cues.farewell(text))):
         return Verdict.LISTENS
     return Verdict.TAKES_LEAVE if cues.farewell(text) else Verdict.TURN
 

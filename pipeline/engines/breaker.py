@@ -16,8 +16,12 @@ from collections.abc import Callable
 from enum import Enum
 from types import TracebackType
 
+import structlog
+
 from pipeline.clock import Clock
 from pipeline.core.errors import EngineError
+
+log = structlog.get_logger()
 
 FAILURES = 5
 WITHIN_S = 20.0
@@ -103,6 +107,8 @@ class Breaker:
             self._open()
         elif self.state is State.CLOSED:
             now = self._clock.seconds()
+            if not self._recent or now - self._recent[-1] > WITHIN_S:  # once, not for each of a series
+                log.warning("engine_failed", engine=self.name, error=str(error))
             self._recent.append(now)
             often = len(self._recent) == FAILURES and now - self._recent[0] <= WITHIN_S
             if often or not error.retryable:

@@ -161,7 +161,7 @@ class EngineLoader:
 
         A retired model is said at the start and not first to a caller; servers need not list what they have.
         """
-        told = False
+        told: set[str] = set()
         while True:
             self._ringing.clear()
             try:
@@ -171,8 +171,10 @@ class EngineLoader:
                 log.exception("not_warmed")
                 listings = []
             for mind, listing in listings:
-                _say_of(mind.models[0], () if told else listing.result())
-            told = True
+                model, listed = mind.models[0], listing.result()
+                if listed and model not in told:
+                    told.add(model)
+                    _say_of(model, listed)
             await asyncio.sleep(WARM_AGAIN_S)
             await self._ringing.wait()
 

@@ -160,6 +160,7 @@ EXAMPLES: dict[Callable[[str], bool], tuple[str, str]] = {
         Hello?
         Hey, listen.
         Shut up!
+        Help!
         Please stop.
         What is that?
         No, not that one.

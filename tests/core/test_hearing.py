@@ -147,12 +147,21 @@ def test_a_sound_that_is_short_for_words_stops_nobody_unless_it_is_meant_to(text
         ("Wait, please.", Phase.SPEAKING, Verdict.TURN),
         ("Wait, what will you do in this?", Phase.SPEAKING, Verdict.LISTENS),
         ("You", Phase.LISTENING, Verdict.TURN),
+        ("Tuesday.", Phase.LISTENING, Verdict.TURN),
+        ("Bye.", Phase.LISTENING, Verdict.TAKES_LEAVE),
+        ("Bye.", Phase.SPEAKING, Verdict.TAKES_LEAVE),
+        ("Help!", Phase.SPEAKING, Verdict.TURN),
     ],
 )
 def test_one_word_made_of_a_brief_sound_while_the_agent_speaks_is_not_answered(
     text: str, phase: Phase, verdict: Verdict
 ) -> None:
     assert over(brief(text), phase) is verdict
+
+
+@pytest.mark.parametrize(("ms", "verdict"), [(500, Verdict.TURN), (1_500, Verdict.LISTENS)])
+def test_a_word_into_the_tail_of_the_agents_speech_is_an_answer(ms: int, verdict: Verdict) -> None:
+    assert over(brief("Tuesday."), since=AT + ms) is verdict
 
 
 def test_machines_greet_early() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from pipeline.clock import Clock
 from pipeline.core.errors import EngineError
@@ -254,3 +255,17 @@ def test_it_does_what_the_model_does(steps: list[tuple[str, int]]) -> None:
                     model.failed(attempt, now, error.retryable)
         assert (state(breaker) is State.CLOSED) == model.closed()
         assert (breaker.failures, breaker.openings) == (failures, len(model.opened_at))
+
+
+def test_the_first_failure_of_a_series_is_logged() -> None:
+    """An engine that is merely passed over call by call opens no breaker, and would not be noticed."""
+    clock = HandClock()
+    breaker = Breaker("vendor", clock)
+    with capture_logs() as told:
+        for _ in range(2):
+            for _ in range(2):
+                attempt = breaker.admit()
+                assert attempt is not None
+                attempt.failed(PASSING)
+            clock.now += 30
+    assert [(entry["event"], entry["engine"]) for entry in told] == [("engine_failed", "vendor")] * 2

@@ -122,6 +122,11 @@ def test_a_disk_that_hangs_holds_up_neither_call_nor_memory(tmp_path: Path) -> N
         for second in range(1, BEHIND + 100):
             clock.now = second * 1_000
             tape.note(Wrote(1, "x" * 100_000 if second == 1 else "x"))
+            if second == 10:
+                (other := Tape(path, clock)).note(Wrote(1, "x" * 100_000))
+                other.finish()
+                assert other._disk._thread is not None
+                assert other._disk._thread.is_alive(), "the end of a call waits for no disk"
 
     with capture_logs() as told:
         run_virtual(main())

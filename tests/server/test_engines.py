@@ -74,8 +74,8 @@ def test_the_patience_is_one_figure() -> None:
     eleven, aura, _ = opened.tts
     assert {first.patience_s, second.patience_s, eleven.patience_s, aura.patience_s} == {0.9}  # type: ignore[union-attr]
     assert {flux.patience_s, nova.patience_s} == {HEARING_S}  # type: ignore[union-attr]
-    patient = chosen(load({**HOSTED, "ENGINE_PATIENCE_MS": "4000"}))
-    assert {one.patience_s for one in (*patient.stt[:2], *patient.llm[:2], *patient.tts[:2])} == {4.0}  # type: ignore[union-attr]
+    patient = chosen(load({**HOSTED, "ENGINE_PATIENCE_MS": "3000"}))
+    assert {one.patience_s for one in (*patient.stt[:2], *patient.llm[:2], *patient.tts[:2])} == {3.0}  # type: ignore[union-attr]
 
 
 def test_an_engine_that_is_alone_has_longer() -> None:

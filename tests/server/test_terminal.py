@@ -12,19 +12,20 @@ import pytest
 import structlog
 from rich.console import Console
 
-from server.logs import configure
+from server.logs import OURS, configure
 from server.terminal import Terminal
 from tests.server.rig import settings
 
 
 @pytest.fixture
 def _logging_restored() -> Iterator[None]:
-    root, uvicorn = logging.getLogger(), logging.getLogger("uvicorn")
-    before = (root.handlers[:], root.level, uvicorn.level)
+    root, ours = logging.getLogger(), [logging.getLogger(name) for name in OURS]
+    handlers, level = root.handlers[:], root.level
     yield
-    root.handlers[:], level, quiet = before
+    root.handlers[:] = handlers
     root.setLevel(level)
-    uvicorn.setLevel(quiet)
+    for logger in ours:
+        logger.setLevel(logging.NOTSET)
     structlog.reset_defaults()
 
 
@@ -46,11 +47,11 @@ def test_models_are_shown_while_they_load_and_the_way_on_when_ready(tmp_path: Pa
 @pytest.mark.usefixtures("_logging_restored")
 def test_a_machine_gets_json_and_a_person_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     configure("info")
-    structlog.get_logger("a").info("ready", simulated=True)
+    structlog.get_logger("server.a").info("ready", simulated=True)
     line = json.loads(capsys.readouterr().err)
     assert (line["event"], line["simulated"]) == ("ready", True)
     configure("info", plain=True)
-    structlog.get_logger("b").info("ready", simulated=True)
+    structlog.get_logger("server.b").info("ready", simulated=True)
     assert capsys.readouterr().err.endswith(" info ready simulated=True\n")
 
 
@@ -64,12 +65,24 @@ def test_nothing_forges_a_line_and_an_exception_shows_its_kind_only(
     try:
         raise ValueError("canary")
     except ValueError:
-        structlog.get_logger("c").exception("broken")
+        structlog.get_logger("server.c").exception("broken")
     told = capsys.readouterr().err
     assert told.count("\n") == 2
     assert "\x1b" not in told
     assert "canary" not in told
     assert "ValueError" in told
+
+
+@pytest.mark.usefixtures("_logging_restored")
+def test_a_driver_s_values_are_never_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    """At the level debug a database's driver would tell every word, number and hash that it writes."""
+    configure("debug")
+    logging.getLogger("aiosqlite").debug("INSERT INTO call_turns %s", "canary")
+    logging.getLogger("httpx").info("canary")
+    structlog.get_logger("pipeline.a").debug("ours")
+    told = capsys.readouterr().err
+    assert "ours" in told
+    assert "canary" not in told
 
 
 @pytest.mark.usefixtures("_logging_restored")
