@@ -38,10 +38,10 @@ from tests.twilio.rig import run_scaled
 Steps = list[tuple[Event, list[Effect]]]
 HELD = Nanos(DOLLAR // 4)
 KILL_NEWEST = text(
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid IN"
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid IN"
     " (SELECT pid FROM pg_locks WHERE locktype = 'advisory') ORDER BY backend_start DESC LIMIT 1"
 )
-"""As the database sees kill -9 of the node that came last."""
+"""As the database sees kill -9 of the node that came last; it waits until that is gone."""
 
 
 @dataclass
@@ -370,9 +370,9 @@ def test_a_restart_of_the_database_makes_no_orphans(postgres: Server, tmp_path: 
         orphans = Orphans(ours, HangingUp(), Clock(NOON), tmp_path, lock)
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(orphans.run(conducts_nothing))
+            lock.taken.clear()
             async with theirs.write() as tx:
                 assert len((await tx.execute(KILL_NEWEST)).all()) == 1
-            lock.taken.clear()
             assert not await alive(theirs, "us")
             async with asyncio.timeout(EVERY_S):
                 await lock.taken.wait()
