@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import http
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -148,7 +149,7 @@ class Spoken:
 
 
 @dataclass
-class Door:
+class Door(ABC):
     """A websocket server on the loopback, and the record of what went through it.
 
     A vendor gives it an `admit`, which says why a handshake is refused, and a `converse` for a socket.
@@ -197,13 +198,13 @@ class Door:
         """What the vendor bills in all."""
         return sum(one.characters for one in self.spoken)
 
+    @abstractmethod
     def admit(self, request: Request) -> tuple[int, str] | None:
         """Status and body of a refusal, by the rules of the vendor."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def converse(self, socket: ServerConnection, number: int) -> None:
         """Everything on one socket until it closes."""
-        raise NotImplementedError
 
     def refusal(self, status: int) -> str:
         """The body of a refusal that is planned."""
