@@ -29,6 +29,7 @@ from pipeline.carriers.twilio import TwilioCarrier
 from pipeline.clock import Clock
 from pipeline.ports import Engines
 from server.auth import Tokens, derived_key, signing_ring
+from server.console import console_routes
 from server.edge import protocol
 from server.errors import HANDLERS, CatchAll, overloaded
 from server.limits import AnswerHeaders, BodyLimit, Limiter
@@ -133,6 +134,7 @@ def build(
     app = Starlette(
         routes=[
             *routes(OPS),
+            *console_routes(settings.public_url),
             *twilio_routes(
                 public_url=settings.public_url,
                 account_sid=the_account.sid,

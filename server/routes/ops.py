@@ -34,17 +34,6 @@ class Readiness(View):
     database: bool
 
 
-async def index(ask: Ask[None, None]) -> Response:
-    from server.openapi import TITLE, VERSION
-
-    text = (
-        f"{TITLE} {VERSION}: a voice server that calls you back.\n\n"
-        f"The REST interface: {ask.parts.settings.public_url}/openapi.json\n"
-        "How to place a call: README.md and docs/api.md, which come with the server.\n"
-    )
-    return Response(text, media_type="text/plain")
-
-
 async def healthz(_ask: Ask[None, None]) -> Health:
     return Health(status="ok")
 
@@ -96,7 +85,6 @@ async def openapi(_ask: Ask[None, None]) -> Response:
 
 
 OPS: tuple[AnyOp, ...] = (
-    Op("GET", "/", index, "What this is, and where to read on", media="text/plain", public=True),
     Op("GET", "/healthz", healthz, "Is the process alive?", reply=Health, public=True),
     Op("HEAD", "/healthz", healthz, "The same, without a body", reply=Health, public=True),
     Op(

@@ -1,0 +1,115 @@
+"""The web console: pages that people use, from files beside this one. No build step, nothing from elsewhere.
+
+A page is a shell: it holds no data and needs no session. Its module (`static/js/pages/`)
+asks the REST API with the token of `sessionStorage`. Which pages there are stands here;
+what they show is theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from server.limits import ROUTE_KEY
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page. `module`: its script in `static/js/pages/`; `nav`: which entry of the menu it belongs to."""
+
+    path: str
+    module: str
+    title: str
+    nav: str = ""
+    template: str = "page.html"
+
+
+PAGES: tuple[Page, ...] = (
+    Page("/", "start", "Call me back", "start"),
+    Page("/login", "login", "Sign in"),
+    Page("/live/{id}", "live", "Live call", "calls"),
+    Page("/calls", "calls", "Calls", "calls"),
+    Page("/calls/{id}", "call", "One call", "calls"),
+    Page("/schedules", "schedules", "Schedules", "schedules"),
+    Page("/credits", "credits", "Money", "credits"),
+    Page("/personas", "personas", "Personas and memories", "personas"),
+    Page("/settings", "settings", "Settings", "settings"),
+    Page("/operator", "operator", "Operator", "operator"),
+)
+
+MENU: tuple[tuple[str, str, str], ...] = (
+    ("start", "/", "Start"),
+    ("calls", "/calls", "Calls"),
+    ("schedules", "/schedules", "Schedules"),
+    ("personas", "/personas", "Personas"),
+    ("credits", "/credits", "Money"),
+    ("settings", "/settings", "Settings"),
+)
+
+
+def console_routes(public_url: str) -> list[BaseRoute]:
+    """The pages, and the files they are made of."""
+    pages = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    policy = content_policy(public_url)
+    shown: list[BaseRoute] = [_route(pages, page, policy) for page in PAGES]
+    return [*shown, Mount("/static", _Files(directory=HERE / "static"))]
+
+
+def content_policy(public_url: str) -> str:
+    """Everything from here: no inline script or style, no third party, nobody's frame.
+
+    The browser phone's socket is named beside 'self', which older browsers do not take to cover sockets.
+    """
+    parts = urlsplit(public_url)
+    socket = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}"
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self' data: blob:",
+            "media-src 'self' blob:",
+            f"connect-src 'self' {socket}",
+            "manifest-src 'self'",
+            "base-uri 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+        )
+    )
+
+
+def _route(pages: Environment, page: Page, policy: str) -> Route:
+    document = pages.get_template(page.template).render(page=page, menu=MENU)
+
+    async def endpoint(request: Request) -> Response:
+        request.scope[ROUTE_KEY] = page.path
+        headers = {"content-security-policy": policy, "cache-control": "no-cache"}
+        return HTMLResponse(document, headers=headers)
+
+    return Route(page.path, endpoint, methods=["GET"])
+
+
+class _Files(StaticFiles):
+    """Asked for again at every visit, and answered "not modified" unless the server was updated."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        scope[ROUTE_KEY] = "/static"
+        response = await super().get_response(path, scope)
+        response.headers["cache-control"] = "no-cache"
+        return response

@@ -1,0 +1,89 @@
+// The REST API. Every answer that is no success becomes a `Problem` with a sentence that can be shown.
+
+import { toSignIn, token } from "./session.js";
+
+/** What to do about a refusal, by its stable code; the server's own sentence comes first. */
+const ADVICE = {
+  insufficient_credit: "Add credit under Money, then try again.",
+  budget_exhausted: "Raise or remove the limit under Money, or wait until the period is over.",
+  phone_not_verified: "Verify your phone under Settings.",
+  opted_out: "Verify the number again under Settings to allow calls.",
+  overloaded: "Wait a moment and try again.",
+  rate_limited: "Wait a little before you try again.",
+  call_in_progress: "Look under Calls; hang up there if need be.",
+};
+
+export class Problem extends Error {
+  constructor(status, body) {
+    super(body.detail ?? "The server did not answer as expected.");
+    this.status = status;
+    this.code = body.code ?? "unknown";
+    this.errors = body.errors ?? [];
+    this.body = body;
+  }
+
+  /** All that a person should read. */
+  get words() {
+    const advice = ADVICE[this.code];
+    return advice ? `${this.message} ${advice}` : this.message;
+  }
+}
+
+export class Unreachable extends Problem {
+  constructor() {
+    super(0, { detail: "The server cannot be reached. Check that it runs and that you are online; nothing was changed.", code: "unreachable" });
+  }
+}
+
+/** One request. The token goes with it unless `open`; a session that ended leads to the sign-in page. */
+export async function api(method, path, body = undefined, { headers = {}, open = false, signal = undefined } = {}) {
+  const response = await send(method, path, body, { headers, open, signal });
+  if (response.status === 204) return null;
+  return response.json();
+}
+
+/** The answer itself, for files and streams. Raises as `api` does. */
+export async function send(method, path, body = undefined, { headers = {}, open = false, signal = undefined } = {}) {
+  const sent = { ...headers };
+  if (body !== undefined) sent["content-type"] = "application/json";
+  if (!open && token() !== null) sent.authorization = `Bearer ${token()}`;
+  let response;
+  try {
+    response = await fetch(path, { method, headers: sent, body: body === undefined ? undefined : JSON.stringify(body), signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Unreachable();
+  }
+  if (response.ok) return response;
+  let problem = {};
+  try {
+    problem = await response.json();
+  } catch {
+    problem = {};
+  }
+  if (response.status === 401 && !open) {
+    toSignIn();
+  }
+  throw new Problem(response.status, problem);
+}
+
+export const get = (path, options = {}) => api("GET", path, undefined, options);
+export const post = (path, body = undefined, options = {}) => api("POST", path, body, options);
+export const put = (path, body, options = {}) => api("PUT", path, body, options);
+export const patch = (path, body, options = {}) => api("PATCH", path, body, options);
+export const remove = (path, options = {}) => api("DELETE", path, undefined, options);
+
+/** Every item of a list, page after page, at most `most`. */
+export async function all(path, most = 500) {
+  const items = [];
+  let cursor = null;
+  do {
+    const url = new URL(path, location.origin);
+    url.searchParams.set("limit", "100");
+    if (cursor !== null) url.searchParams.set("cursor", cursor);
+    const page = await get(url.pathname + url.search);
+    items.push(...page.items);
+    cursor = page.next_cursor;
+  } while (cursor !== null && items.length < most);
+  return items;
+}

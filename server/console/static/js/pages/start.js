@@ -1,0 +1,122 @@
+// From nothing to a ringing phone: who calls, about what, for how much.
+
+import { all, get, post, Problem } from "../api.js";
+import { busy, field, fill, h, notice } from "../dom.js";
+import { dollars } from "../format.js";
+import { codeForm } from "../phone-proof.js";
+import { portrait } from "../portrait.js";
+import { sampleButton } from "../sample.js";
+import { know } from "../session.js";
+import { attempt, page } from "../shell.js";
+
+function personaChoices(personas) {
+  return h("fieldset", { class: "card" },
+    h("legend", {}, h("h2", {}, "Who should call you?")),
+    h("div", { class: "choices" }, ...personas.map((persona, index) =>
+      h("div", { class: "choice" },
+        h("input", { type: "radio", name: "persona", value: persona.id, id: `persona-${persona.id}`, checked: index === 0 }),
+        portrait(persona),
+        h("div", {},
+          h("label", { for: `persona-${persona.id}` }, persona.name),
+          h("p", { class: "soft small" }, persona.tagline),
+          sampleButton(persona)),
+      ))),
+  );
+}
+
+function scenarioChoice(scenarios) {
+  const select = h("select", { name: "scenario" },
+    ...scenarios.map((scenario) => h("option", { value: scenario.id }, scenario.title)),
+    h("option", { value: "" }, "None: only what I write below"));
+  const context = h("textarea", { name: "context", maxlength: 2000, rows: 3 });
+  const shown = h("p", { class: "hint" });
+  const show = () => { shown.textContent = scenarios.find((each) => each.id === select.value)?.prompt ?? ""; };
+  select.addEventListener("change", show);
+  show();
+  return h("fieldset", { class: "card" },
+    h("legend", {}, h("h2", {}, "What is it about?")),
+    field("Scenario", select),
+    shown,
+    field("Anything the persona should know this time", context, "For example: ring at a quarter past, I will be at the café."),
+  );
+}
+
+function minutesChoice(longest) {
+  const minutes = h("input", { type: "range", name: "minutes", min: 1, max: longest, value: Math.min(5, longest) });
+  const label = h("output", {});
+  const price = h("p", { class: "stat", "aria-live": "polite" }, "…");
+  const detail = h("p", { class: "soft small" }, "Both of you talking half of the time. You pay for what is used, by the second.");
+  let asked = 0;
+  const estimate = async () => {
+    label.textContent = ` ${minutes.value} min`;
+    const mine = ++asked;
+    const found = await get(`/api/estimate?minutes=${minutes.value}`);
+    if (mine === asked) price.textContent = `about ${dollars(found.total_usd)}`;
+  };
+  minutes.addEventListener("input", () => attempt(estimate));
+  attempt(estimate);
+  const labelled = field("At most", minutes);
+  labelled.querySelector("label").append(label);
+  return h("fieldset", { class: "card" }, h("legend", {}, h("h2", {}, "How long?")), labelled, price, detail);
+}
+
+async function place(form, channel) {
+  const inputs = form.elements;
+  const order = {
+    persona_id: inputs.persona.value,
+    context: inputs.context.value.trim(),
+    max_minutes: Number(inputs.minutes.value),
+    channel,
+  };
+  if (inputs.scenario.value) order.scenario_id = inputs.scenario.value;
+  const headers = { "idempotency-key": form.dataset.order };
+  try {
+    const call = await post("/api/calls", order, { headers });
+    location.assign(`/live/${call.id}`);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    form.dataset.order = crypto.randomUUID(); // another try is another order
+    if (error.code === "insufficient_credit") {
+      notice("bad", error.message, " ", h("a", { href: "/credits" }, "Add credit."));
+    } else throw error;
+  }
+}
+
+function actions(form, account) {
+  const ring = h("button", { type: "button" }, "Call me");
+  const here = h("button", { type: "button", class: "second" }, "Call me in the browser");
+  ring.disabled = !account.phone_verified;
+  ring.addEventListener("click", () => busy(ring, () => attempt(() => place(form, "phone"))));
+  here.addEventListener("click", () => busy(here, () => attempt(() => place(form, "browser"))));
+  const where = account.phone_verified
+    ? `Your phone ${account.phone} will ring.`
+    : "Prove your phone above to be rung, or talk here with your microphone.";
+  return h("div", { class: "card" }, h("div", { class: "actions" }, ring, here), h("p", { class: "soft small" }, where));
+}
+
+function proof(account, done) {
+  return h("section", { class: "card" },
+    h("h2", {}, "Your phone"),
+    h("p", { class: "soft" }, "Only a number that you have proved to be yours is ever rung. You can talk in the browser without one."),
+    codeForm(account, done));
+}
+
+page(async (root, account) => {
+  const [personas, scenarios, credits] = await Promise.all([
+    all("/api/personas"), all("/api/scenarios"), get("/api/credits"),
+  ]);
+  document.querySelector("h1").textContent = `Hello ${account.name}. Who should call you back?`;
+  const form = h("form", { "data-order": crypto.randomUUID() });
+  const show = (now) => {
+    const steps = [personaChoices(personas), scenarioChoice(scenarios), minutesChoice(Math.max(1, ...personas.map((each) => each.max_minutes)))];
+    if (!now.phone_verified) {
+      steps.unshift(proof(now, (changed) => { know(changed); notice("good", "Your phone is verified."); show(changed); }));
+    }
+    if (credits.available_usd === "0.00") {
+      steps.unshift(h("p", { class: "notice warm" }, "You have no credit yet, so no call can start. ", h("a", { href: "/credits" }, "Add some"), " or ask the operator for a grant."));
+    }
+    fill(form, ...steps, actions(form, now));
+  };
+  show(account);
+  fill(root, form);
+});

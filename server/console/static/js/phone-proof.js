@@ -1,0 +1,61 @@
+// Prove that a telephone is mine: the number, then the code that arrives there.
+
+import { get, post, Problem } from "./api.js";
+import { busy, field, fill, h, mark, notice, unmark } from "./dom.js";
+import { tell } from "./shell.js";
+
+/** The two steps; `done(account)` is told when the number is proved. */
+export function codeForm(account, done) {
+  const place = h("div", {});
+  const ask = (number) => {
+    const input = h("input", { name: "phone", type: "tel", autocomplete: "tel", required: true, value: number ?? "", placeholder: "+1 202 555 0142" });
+    const button = h("button", { type: "submit" }, "Send me a code");
+    const form = h("form", { novalidate: true }, field("Phone number", input, "With + and the country code."), h("div", { class: "actions" }, button));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      busy(button, () => sent(form, async () => {
+        const answer = await post("/api/me/phone", { phone: input.value.trim() });
+        await enter(input.value.trim(), answer);
+      }));
+    });
+    fill(place, form);
+  };
+  const enter = async (number, answer) => {
+    const input = h("input", { name: "code", inputmode: "numeric", autocomplete: "one-time-code", pattern: "[0-9]{6}", maxlength: 6, required: true });
+    const button = h("button", { type: "submit" }, "Verify");
+    const form = h("form", { novalidate: true },
+      field(`Code sent to the number ending in ${answer.phone_last2}`, input, "Six digits, good for ten minutes and five tries."),
+      h("div", { class: "actions" }, button, h("button", { type: "button", class: "second", onclick: () => ask(number) }, "Another number")));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      busy(button, () => sent(form, async () => done(await post("/api/me/phone/verify", { code: input.value.trim() }))));
+    });
+    fill(place, form, await screen());
+    input.focus();
+  };
+  ask(account.phone);
+  return place;
+}
+
+async function sent(form, work) {
+  unmark(form);
+  try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    if (error.code === "wrong_code") mark(form, [{ field: "code", message: error.message }]);
+    else if (!error.errors.length || !mark(form, error.errors)) tell(error);
+  }
+}
+
+/** In the simulated set-up there is no phone to look at, so its screen is shown here. */
+async function screen() {
+  try {
+    const texts = await get("/api/simulation/texts");
+    const latest = texts.items[0];
+    return latest ? h("p", { class: "notice", role: "status" }, h("strong", {}, "Simulated phone: "), latest.body) : null;
+  } catch (error) {
+    if (error instanceof Problem && error.status === 404) return null;
+    throw error;
+  }
+}

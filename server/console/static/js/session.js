@@ -1,0 +1,35 @@
+// Who is signed in. The token is kept for this tab only, and goes with it.
+
+const TOKEN = "callmeback.token";
+const USER = "callmeback.user";
+
+export const token = () => sessionStorage.getItem(TOKEN);
+
+/** What the server said of the account when it was last asked; null when nobody is signed in. */
+export const user = () => JSON.parse(sessionStorage.getItem(USER) ?? "null");
+
+export function signedIn(answer) {
+  sessionStorage.setItem(TOKEN, answer.token);
+  know(answer.user);
+}
+
+export function know(account) {
+  sessionStorage.setItem(USER, JSON.stringify(account));
+}
+
+export function forget() {
+  sessionStorage.removeItem(TOKEN);
+  sessionStorage.removeItem(USER);
+}
+
+/** To the sign-in page, and back here afterwards. */
+export function toSignIn() {
+  forget();
+  location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+}
+
+/** Where to go after signing in: a path of this site, whatever the address says. */
+export function next() {
+  const wanted = new URLSearchParams(location.search).get("next") ?? "/";
+  return /^\/(?![/\\])/.test(wanted) ? wanted : "/";
+}

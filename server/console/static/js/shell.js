@@ -1,0 +1,93 @@
+// What every page begins with: theme, menu, session. `page(render)` is the only thing a page calls.
+
+import { get, post, Problem } from "./api.js";
+import { clearNotices, content, fill, h, notice } from "./dom.js";
+import { forget, know, token, toSignIn, user } from "./session.js";
+
+const THEME = "callmeback.theme";
+
+function dark() {
+  const chosen = document.documentElement.dataset.theme;
+  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+function showTheme() {
+  const button = document.getElementById("theme");
+  button.setAttribute("aria-label", dark() ? "Use the light colours" : "Use the dark colours");
+  button.textContent = dark() ? "☀" : "☾";
+}
+
+function themes() {
+  const kept = localStorage.getItem(THEME);
+  if (kept) document.documentElement.dataset.theme = kept;
+  showTheme();
+  document.getElementById("theme").addEventListener("click", () => {
+    document.documentElement.dataset.theme = dark() ? "light" : "dark";
+    localStorage.setItem(THEME, document.documentElement.dataset.theme);
+    showTheme();
+  });
+}
+
+async function signOut() {
+  try {
+    await post("/api/auth/logout");
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+  }
+  forget();
+  location.assign("/login");
+}
+
+function showMenu(account) {
+  document.getElementById("menu").hidden = false;
+  document.getElementById("operator-entry").hidden = account.role !== "admin";
+  const out = document.getElementById("sign-out");
+  out.hidden = false;
+  out.addEventListener("click", signOut);
+}
+
+/** The last part of this page's address: the id in `/calls/{id}`. */
+export const ident = () => decodeURIComponent(location.pathname.split("/").filter(Boolean).at(-1));
+
+/** Say what went wrong, in words that tell what to do. */
+export function tell(error) {
+  if (!(error instanceof Problem)) throw error;
+  return notice("bad", error.words);
+}
+
+/** Show the page: `render(root, account)` builds it. `open` pages need nobody signed in. */
+export async function page(render, { open = false } = {}) {
+  themes();
+  const root = content();
+  if (!open && token() === null) {
+    toSignIn();
+    return;
+  }
+  try {
+    let account = null;
+    if (!open) {
+      account = user() ?? (await get("/api/me"));
+      know(account);
+      showMenu(account);
+    }
+    await render(root, account);
+  } catch (error) {
+    if (!(error instanceof Problem)) {
+      fill(root, h("p", { class: "notice bad" }, "Something in this page failed. Reload it; if that does not help, tell the operator."));
+      throw error;
+    }
+    if (error.status === 401 && !open) return;
+    fill(root, h("p", { class: "notice bad" }, error.words), h("button", { type: "button", onclick: () => location.reload() }, "Try again"));
+  }
+}
+
+/** Run an action of the page; what it raises is told. Returns what it returned, or undefined. */
+export async function attempt(action) {
+  clearNotices();
+  try {
+    return await action();
+  } catch (error) {
+    tell(error);
+    return undefined;
+  }
+}
