@@ -40,7 +40,7 @@ class Admissions:
         self._node = node
 
     async def admit(
-        self, tx: Tx, user: User, order: PlaceCall, e164: str, idem: tuple[str, str] | None
+        self, tx: Tx, user: User, order: PlaceCall, e164: str | None, idem: tuple[str, str] | None
     ) -> Admitted:
         """Raises `Refused`, or `IdemTaken` where the same request came through meanwhile."""
         # First of all: orders of one user queue here, so that each sees the call and the key of the one before.
@@ -48,7 +48,7 @@ class Admissions:
         if idem is not None and (earlier := await calls.by_idem(tx, user.id, idem[0])) is not None:
             raise IdemTaken(earlier)
         now = self._clock.utc()
-        if await opt_outs.has(tx, e164):
+        if e164 is not None and await opt_outs.has(tx, e164):
             raise Refused(
                 "opted_out",
                 "Somebody at this number asked for no more calls. Verify the number again to lift that: "
@@ -58,7 +58,9 @@ class Admissions:
         part = await self._part(tx, user, order)
         if await calls.count_live(tx, user.id) >= 1:
             raise Refused("call_in_progress", "Your phone is already on a call with us.", status=409)
-        book = casting.pinned(await pricing.current(tx, now, self._settings.price_list), self._engines)
+        book = casting.pinned(
+            await pricing.current(tx, now, self._settings.price_list), self._engines, order.channel
+        )
         minutes = self._minutes(part, order)
         bounds = casting.limits(self._settings, part.persona, minutes)
         new = NewCall(

@@ -14,12 +14,14 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
+from functools import partial
 from typing import TypeAlias, cast
 
 import structlog
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
 from starlette.types import ExceptionHandler
 
 from pipeline.carriers.base import Carrier
@@ -29,6 +31,7 @@ from pipeline.carriers.twilio import TwilioCarrier
 from pipeline.clock import Clock
 from pipeline.ports import Engines
 from server.auth import Tokens, derived_key, signing_ring
+from server.browser import BrowserCalls
 from server.console import console_routes
 from server.edge import protocol
 from server.errors import HANDLERS, CatchAll, overloaded
@@ -39,10 +42,12 @@ from server.news import News
 from server.parts import Account, Limiters, Parts, PlaceCall, Placing, State
 from server.passwords import Passwords
 from server.routes import OPS
+from server.routes.browser import browser_routes
 from server.routes.twilio import twilio_routes
 from server.routing import routes
+from server.samples import Samples
 from server.settings import Settings
-from server.simulation import phones
+from server.simulation import Texts, phones
 from storage.db import Database
 from storage.lockfile import hold_data_dir, private_dir
 from storage.migrate import migrate
@@ -77,6 +82,14 @@ class NoDesk:
 
     def hurry(self) -> None:
         """There is nothing to hurry."""
+
+    @property
+    def browser(self) -> BrowserCalls:
+        raise overloaded()
+
+    @property
+    def samples(self) -> Samples:
+        raise overloaded()
 
 
 OpenDesk: TypeAlias = Callable[[Parts, Engines | None], AbstractAsyncContextManager[Placing]]
@@ -117,9 +130,10 @@ def build(
             private_dir(settings.data_dir)
             private_dir(settings.calls_dir)
             db = database or await _open_database(stack, settings)
-            line = carrier or await _open_carrier(stack, settings, the_clock, the_account)
+            texts = Texts() if settings.simulated else None
+            line = carrier or await _open_carrier(stack, settings, the_clock, the_account, texts)
             hashes = passwords or _open_passwords(stack, settings)
-            parts = _parts(settings, the_clock, db, line, hashes)
+            parts = _parts(settings, the_clock, db, line, hashes, texts)
             app.state.parts = parts
             parts.desk = await stack.enter_async_context(open_desk(parts, engines))
             parts.state = State.READY
@@ -132,15 +146,7 @@ def build(
                 READY.set(0)
 
     app = Starlette(
-        routes=[
-            *routes(OPS),
-            *console_routes(settings.public_url),
-            *twilio_routes(
-                public_url=settings.public_url,
-                account_sid=the_account.sid,
-                auth_tokens=[the_account.auth_token],
-            ),
-        ],
+        routes=_routes(settings, the_account),
         middleware=[
             Middleware(AnswerHeaders, clock=the_clock),
             Middleware(CatchAll),
@@ -152,6 +158,12 @@ def build(
     # A redirect to the address with a slash would be made from the Host header.
     app.router.redirect_slashes = False
     return app
+
+
+def _routes(settings: Settings, account: Account) -> list[BaseRoute]:
+    url = settings.public_url
+    hooks = twilio_routes(public_url=url, account_sid=account.sid, auth_tokens=[account.auth_token])
+    return [*routes(OPS), *console_routes(url), *browser_routes(url), *hooks]
 
 
 def _account(settings: Settings) -> Account:
@@ -171,8 +183,10 @@ async def _open_database(stack: AsyncExitStack, settings: Settings) -> Database:
     return database
 
 
-async def _open_carrier(stack: AsyncExitStack, settings: Settings, clock: Clock, account: Account) -> Carrier:
-    if settings.simulated:
+async def _open_carrier(
+    stack: AsyncExitStack, settings: Settings, clock: Clock, account: Account, texts: Texts | None
+) -> Carrier:
+    if texts is not None:
         return await stack.enter_async_context(
             SimulatedCarrier(
                 clock=clock,
@@ -180,7 +194,7 @@ async def _open_carrier(stack: AsyncExitStack, settings: Settings, clock: Clock,
                 auth_token=account.auth_token,
                 sender=account.sender,
                 phones=phones(settings.simulated_callee),
-                on_sms=_show,
+                on_sms=partial(_show, texts),
                 keep_audio=False,
             )
         )
@@ -194,8 +208,10 @@ async def _open_carrier(stack: AsyncExitStack, settings: Settings, clock: Clock,
     return carrier
 
 
-def _show(message: Sms) -> None:
-    """A text to a simulated telephone appears where the server was started; the log never has it."""
+def _show(texts: Texts, message: Sms) -> None:
+    """A text to a simulated telephone appears where the server was started, and to whoever it was for in the
+    console; the log never has it."""
+    texts.arrived(message)
     sys.stdout.write(f"Text message to {message.to}: {message.body}\n")
     sys.stdout.flush()
 
@@ -207,7 +223,12 @@ def _open_passwords(stack: AsyncExitStack, settings: Settings) -> Passwords:
 
 
 def _parts(
-    settings: Settings, clock: Clock, database: Database, carrier: Carrier, hashes: Passwords
+    settings: Settings,
+    clock: Clock,
+    database: Database,
+    carrier: Carrier,
+    hashes: Passwords,
+    texts: Texts | None,
 ) -> Parts:
     ring = signing_ring(settings)
     limiters = Limiters(
@@ -228,6 +249,7 @@ def _parts(
         code_key=derived_key(ring, "verification codes"),
         limiters=limiters,
         desk=NoDesk(),
+        texts=texts,
     )
 
 

@@ -20,7 +20,7 @@ from pipeline.core.tariff import STEP_SERVICES, Price, PriceBook, Service, Unit,
 from pipeline.core.terms import Allowance, EndReason, Layer, Limits, Manners, Phrases
 from pipeline.ports import Engines
 from server.settings import Settings
-from storage.records import Persona, PriceRow, Relationship, Scenario
+from storage.records import Channel, Persona, PriceRow, Relationship, Scenario
 
 CARRIER_MODEL = "twilio"
 STREAM_MODEL = "twilio-media"
@@ -49,12 +49,15 @@ class Part:
     context: str = ""
 
 
-def pinned(rows: Sequence[PriceRow], engines: Engines) -> tuple[Price, ...]:
-    """The price book of a phone call with these engines. Raises `Unpriced`."""
-    wanted: list[tuple[Service, str, tuple[Unit, ...]]] = [
+def pinned(rows: Sequence[PriceRow], engines: Engines, channel: Channel = "phone") -> tuple[Price, ...]:
+    """The price book of a call with these engines; a browser's has no carrier. Raises `Unpriced`."""
+    carried: list[tuple[Service, str, tuple[Unit, ...]]] = [
         ("carrier", CARRIER_MODEL, ("second",)),
         ("stream", STREAM_MODEL, ("second",)),
         ("amd", CARRIER_MODEL, ("call",)),
+    ]
+    wanted: list[tuple[Service, str, tuple[Unit, ...]]] = [
+        *(carried if channel == "phone" else ()),
         *(("stt", model, SECONDS) for model in engines.transcriber.models),
         *(("llm", model, TOKENS) for model in engines.thinker.models),
         *(("tts", model, CHARS) for model in engines.speaker.models),

@@ -30,12 +30,14 @@ from pipeline.traffic import SUFFIX as TRAFFIC
 from pipeline.traffic import Tape
 from server import numbers
 from server.admission import Admissions, Admitted
+from server.browser import BrowserCalls, BrowserLegs, sid_of
 from server.flush import Account, Flush
 from server.metrics import CALLS_LIVE
 from server.news import News
 from server.ongoing import Ongoing
 from server.outside import Outside
 from server.parts import PlaceCall
+from server.samples import Samples
 from server.settings import Settings
 from storage import calls, personas, stream_tokens
 from storage.db import Database, DatabaseDown
@@ -89,11 +91,17 @@ class Desk:
         self._tasks = tasks
         self._sender = sender
         self._clips = Clips()
+        self._legs = BrowserLegs(clock)
+        self.samples = Samples(engines.speaker, self._clips)
+        self.browser = BrowserCalls(database, clock, news, self._legs, self._find)
         self._ongoing: dict[str, Ongoing] = {}
         self._conducting: dict[str, asyncio.Task[None]] = {}
         self._draining = False
         self._hurried = asyncio.Event()
         self._changed = asyncio.Event()
+
+    def _find(self, call_id: str) -> Ongoing | None:
+        return self._ongoing.get(call_id)
 
     @property
     def live_calls(self) -> int:
@@ -109,13 +117,13 @@ class Desk:
         """Set the money aside and ring the user's verified phone. Raises `Refused`; then nothing has happened."""
         if idem is not None and (earlier := await self._earlier(user, idem)) is not None:
             return earlier
-        number = self._number(user, order)
+        e164 = None if order.channel == "browser" else self._number(user).e164
         self._check_room()
         with ExitStack() as opened:
             try:
                 async with self._database.write() as tx:
                     self._check_room()  # others came in while this one waited for its turn
-                    admitted = await self._admissions.admit(tx, user, order, number.e164, idem)
+                    admitted = await self._admissions.admit(tx, user, order, e164, idem)
                     # A call whose journal cannot be opened is not placed: its money is not set aside either.
                     files = self._open_files(admitted.row, opened)
             except IdemTaken as taken:
@@ -145,9 +153,7 @@ class Desk:
             row = await calls.by_idem(tx, user.id, idem[0])
         return None if row is None else _same(row, idem)
 
-    def _number(self, user: User, order: PlaceCall) -> numbers.NumberFacts:
-        if order.channel != "phone":
-            raise Refused("invalid_request", "Calls in the browser are not offered by this server yet.")
+    def _number(self, user: User) -> numbers.NumberFacts:
         if user.phone_e164 is None or user.phone_verified_at is None:
             raise Refused("phone_not_verified", "Verify your phone first: POST /api/me/phone.", status=403)
         number = numbers.facts(user.phone_e164)
@@ -177,7 +183,7 @@ class Desk:
             account,
             self._flush,
             self._news,
-            self._carrier,
+            self._legs if row.channel == "browser" else self._carrier,
             report=lambda status, seconds: live.carrier_done(status, seconds),  # noqa: PLW0108  # made just below
         )
         live = LiveCall(
@@ -199,13 +205,21 @@ class Desk:
         self._conducting[row.id] = self._tasks.create_task(self._conduct(ongoing))
 
     async def _conduct(self, ongoing: Ongoing) -> None:
+        row = ongoing.row
         try:
-            await ongoing.run(self._ring(ongoing))
+            await ongoing.run(self._expect(ongoing) if row.channel == "browser" else self._ring(ongoing))
         finally:
-            self._ongoing.pop(ongoing.row.id, None)
-            self._conducting.pop(ongoing.row.id, None)
+            self._legs.forget(sid_of(row.id))
+            self._ongoing.pop(row.id, None)
+            self._conducting.pop(row.id, None)
             self._changed.set()
             CALLS_LIVE.set(len(self._ongoing))
+
+    async def _expect(self, ongoing: Ongoing) -> None:
+        """A browser call has nothing to dial: its page comes by itself."""
+        sid = self._legs.expect(ongoing.row.id, ongoing.live.carrier_done)
+        ongoing.outside.leg(sid)
+        await self._note_leg(ongoing.row.id, "ringing", sid)
 
     async def _ring(self, ongoing: Ongoing) -> None:
         """Dial, once. After an answer that was lost the carrier is asked, never dialled again."""
@@ -246,10 +260,13 @@ class Desk:
                 await self._carrier.hang_up(leg.sid)
             except CarrierError as error:
                 log.error("late_leg_not_ended", call=ongoing.row.id, code=error.code)
+        await self._note_leg(ongoing.row.id, "queued", leg.sid)
+
+    async def _note_leg(self, call_id: str, status: CallStatus, sid: str) -> None:
         try:
-            await self._note(ongoing.row.id, "queued", sid=leg.sid)
+            await self._note(call_id, status, sid=sid)
         except DatabaseDown:  # the answer or the next callback brings it again
-            log.warning("leg_not_noted", call=ongoing.row.id)
+            log.warning("leg_not_noted", call=call_id)
 
     def _order(self, row: CallRow) -> DialOrder:
         base = self._settings.public_url

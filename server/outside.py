@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from pipeline.carriers.base import OVER, Carrier
+from pipeline.carriers.base import OVER, Leg
 from pipeline.core.effects import Charge, EagerSettled, Effect, Ended, OptedOut, TurnTaken, TurnTimed, Warned
 from pipeline.core.errors import CarrierError
 from pipeline.core.events import Answered, CarrierDone, Event, StreamStarted
@@ -23,6 +24,14 @@ LAST_WORD_S = 3.0
 """How long the carrier's final callback is waited for after a hang-up, before the carrier is asked."""
 
 
+class Exchange(Protocol):
+    """Who carries the call: a carrier, or the browsers of this process. Both raise `CarrierError`."""
+
+    async def hang_up(self, sid: str) -> None: ...
+
+    async def fetch(self, sid: str) -> Leg: ...
+
+
 class Outside:
     """The `Surroundings` of one call. `report` is told the carrier's last word when it had to be asked for."""
 
@@ -31,7 +40,7 @@ class Outside:
         account: Account,
         flush: Flush,
         news: News,
-        carrier: Carrier,
+        carrier: Exchange,
         report: Callable[[str, int], None],
     ) -> None:
         self._account = account

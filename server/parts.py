@@ -12,10 +12,13 @@ from typing import Protocol
 from pipeline.carriers.base import Carrier
 from pipeline.clock import Clock
 from server.auth import Tokens
+from server.browser import BrowserCalls
 from server.limits import Limiter
 from server.news import News
 from server.passwords import Passwords
+from server.samples import Samples
 from server.settings import Settings
+from server.simulation import Texts
 from storage.db import Database
 from storage.records import CallRow, Channel, User
 
@@ -62,6 +65,12 @@ class Placing(Protocol):
 
     def hurry(self) -> None: ...
 
+    @property
+    def browser(self) -> BrowserCalls: ...
+
+    @property
+    def samples(self) -> Samples: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Limiters:
@@ -88,4 +97,6 @@ class Parts:
     code_key: bytes
     limiters: Limiters
     desk: Placing
+    texts: Texts | None = None
+    """What simulated phones were sent; None where the phones are real."""
     state: State = State.STARTING

@@ -6,6 +6,7 @@ heard to say. Nothing of the server is known here.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,9 +14,12 @@ from typing import Literal
 
 from pipeline.audio.wav import read_wav
 from pipeline.carriers.callee import Act, Answer, HangUp, Interrupt, Machine, Script, Silence, Speak
+from pipeline.carriers.phonecall import Sms
 from pipeline.carriers.simulated import patient_listener
 
 CALLERS = Path(__file__).parent / "callers"
+
+TEXTS = 100
 
 CONVERSATION: tuple[tuple[str, int], ...] = (
     ("hello", 1_200),
@@ -58,3 +62,17 @@ def phones(callee: Literal["talks", "listens"]) -> Callable[[str], Script]:
 @cache
 def _line(name: str) -> bytes:
     return read_wav(CALLERS / f"{name}.wav")
+
+
+class Texts:
+    """The latest text messages to simulated phones, for the page that stands in for their screens."""
+
+    def __init__(self) -> None:
+        self._kept: deque[Sms] = deque(maxlen=TEXTS)
+
+    def arrived(self, message: Sms) -> None:
+        self._kept.append(message)
+
+    def to(self, number: str) -> list[Sms]:
+        """Newest first."""
+        return [message for message in reversed(self._kept) if message.to == number]

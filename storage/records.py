@@ -327,3 +327,5 @@ class StreamToken:
     call_sid: str
     expires_at: datetime
     spent_at: datetime | None
+    session_jti: str | None = None
+    session_version: int | None = None

@@ -238,6 +238,8 @@ call_eager_replies = Table(
 stream_tokens = Table(
     "stream_tokens", metadata, name("token_hash"), _call(), Column("call_sid", Text, nullable=False),
     Column("expires_at", Moment, nullable=False), moment("spent_at"),
+    # Of the browser's: the session that asked for it, which a live socket has to keep.
+    Column("session_jti", Text), Column("session_version", BigInteger),
 )  # fmt: skip
 
 webhook_receipts = Table(

@@ -1,6 +1,6 @@
 """Telephone sound in WAV files: 8 kHz, mono, mu-law (RIFF format 7).
 
-The standard library's wave module reads and writes linear samples only. Recordings of
+The standard library's wave module reads and writes linear samples only, and in files. Recordings of
 calls are no concern of this module (`pipeline/recorder.py`).
 """
 
@@ -9,9 +9,10 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from pipeline.audio.mulaw import RATE
+from pipeline.audio.mulaw import RATE, decode
 
 _MULAW = 7
+_LINEAR = struct.Struct("<4sI4s4sIHHIIHH4sI")
 _HEADER = struct.Struct("<4sI4s4sIHHIIHHH4sII4sI")
 
 
@@ -25,6 +26,13 @@ def write_wav(path: Path, mulaw: bytes) -> None:
         *(b"data", len(mulaw)),
     )
     path.write_bytes(header + mulaw + padding)
+
+
+def wav_of(mulaw: bytes) -> bytes:
+    """A WAV file's content, of linear samples: some players take no mu-law."""
+    sound = decode(mulaw).tobytes()
+    form = (b"fmt ", 16, 1, 1, RATE, 2 * RATE, 2, 16)
+    return _LINEAR.pack(b"RIFF", _LINEAR.size - 8 + len(sound), b"WAVE", *form, b"data", len(sound)) + sound
 
 
 def read_wav(path: Path) -> bytes:

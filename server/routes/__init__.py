@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.routes import auth, calls, events, me, money, ops, personas, scenarios
+from server.routes import auth, browser, calls, events, me, money, ops, personas, scenarios, simulation
 from server.routing import AnyOp
 
 OPS: tuple[AnyOp, ...] = (
@@ -12,6 +12,8 @@ OPS: tuple[AnyOp, ...] = (
     *scenarios.OPS,
     *calls.OPS,
     *events.OPS,
+    *browser.OPS,
     *money.OPS,
+    *simulation.OPS,
     *ops.OPS,
 )

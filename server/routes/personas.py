@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import Field
+from starlette.responses import Response
 
-from server.errors import not_found
+from pipeline.audio.wav import wav_of
+from pipeline.core.errors import EngineError
+from server.errors import not_found, overloaded
 from server.routing import AnyOp, Ask, Body, Op, Text, View, When, Words
 from storage import personas
 from storage.records import Persona, Relationship
@@ -76,6 +79,22 @@ async def show(ask: Ask[None, None]) -> PersonaView:
     return view(persona)
 
 
+async def sample(ask: Ask[None, None]) -> Response:
+    """Its voice, as on the telephone: 16-bit samples at 8 kHz, which every browser plays."""
+    async with ask.parts.database.read() as tx:
+        persona = await personas.by_id(tx, ask.ident())
+    if persona is None:
+        raise not_found()
+    try:
+        sound = await ask.parts.desk.samples.mulaw(
+            persona.voice, f"Hi, I am {persona.name}. {persona.tagline}."
+        )
+    except (EngineError, TimeoutError):
+        raise overloaded() from None
+    headers = {"cache-control": "private, max-age=3600"}
+    return Response(wav_of(sound), media_type="audio/wav", headers=headers)
+
+
 async def relationship(ask: Ask[None, None]) -> RelationshipView:
     async with ask.parts.database.read() as tx:
         persona = await personas.by_id(tx, ask.ident())
@@ -98,6 +117,7 @@ async def put_relationship(ask: Ask[RelationshipBody, None]) -> RelationshipView
 OPS: tuple[AnyOp, ...] = (
     Op("GET", "/api/personas", listing, "Who can ring me", reply=PersonaList),
     Op("GET", "/api/personas/{id}", show, "One of them", reply=PersonaView),
+    Op("GET", "/api/personas/{id}/sample", sample, "Hear its voice", media="audio/wav"),
     Op("GET", "/api/personas/{id}/relationship", relationship, "What it is to me", reply=RelationshipView),
     Op(
         "PUT", "/api/personas/{id}/relationship", put_relationship, "Say what it is to me",

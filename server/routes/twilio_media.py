@@ -8,12 +8,12 @@ that a frame costs one decode and one call; sending has one task a call and a bo
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 from starlette.responses import PlainTextResponse
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from pipeline.clock import Clock
 from pipeline.core.errors import BadStream
@@ -35,18 +35,14 @@ from pipeline.media import (
 from pipeline.ports import Line
 from server.errors import whereabouts
 from server.metrics import SURPRISES
+from server.routes.socket_line import POLICY, SocketLine, shut
 
 INTRODUCTION_S = 5.0
 """How long a socket has to show its token, and `INTRODUCTION_MESSAGES` in how many messages."""
 INTRODUCTION_MESSAGES = 4
 MAX_STRANGERS = 20
 """Sockets without a token at one time; one more is turned away with 503."""
-SLOW_S = 3.0
-"""How long what is queued may take to leave before the peer counts as not reading."""
-BUFFER_CHARS = 256 * 1024
-"""Unsent messages; with sound sent at most 2 s ahead an honest call never holds a tenth of it."""
 
-POLICY = 1008
 TOO_BIG = 1009
 INTERNAL = 1011
 
@@ -67,70 +63,17 @@ class Attaching(Protocol):
         """Spend the token of this call. Raises `BadStream` when it is not one."""
 
 
-class MediaLine:
-    """The outbound half of one socket: `play`, `clear` and `close` of `pipeline.ports.Line`."""
+@dataclass(frozen=True, slots=True)
+class MediaWire:
+    """Media Streams: a chunk is a `media` message and a `mark` behind it."""
 
-    def __init__(self, websocket: WebSocket, stream_sid: str) -> None:
-        self._websocket = websocket
-        self._sid = stream_sid
-        self._queue: deque[tuple[bool, str]] = deque()  # (is it sound, message)
-        self._held = 0
-        self._wake = asyncio.Event()
-        self._closing = False
-        self._done = asyncio.Event()
+    sid: str
 
-    def play(self, chunk: int, mulaw: bytes) -> None:
-        if not self._closing:
-            self._put(True, media(self._sid, mulaw))
-            self._put(False, mark(self._sid, str(chunk)))
+    def play(self, chunk: int, mulaw: bytes) -> tuple[tuple[bool, str], ...]:
+        return (True, media(self.sid, mulaw)), (False, mark(self.sid, str(chunk)))
 
-    def clear(self) -> None:
-        """Sound not sent yet is dropped here; its marks still go out, and come back with the others."""
-        if self._closing:
-            return
-        kept = [message for is_sound, message in self._queue if not is_sound]
-        self._queue.clear()
-        self._held = 0
-        for message in kept:
-            self._put(False, message)
-        self._put(False, clear(self._sid))
-
-    async def close(self) -> None:
-        """Close the socket behind everything queued. Returns once it has left, or cannot."""
-        self._closing = True
-        self._wake.set()
-        await self._done.wait()
-
-    def _put(self, is_sound: bool, message: str) -> None:
-        self._queue.append((is_sound, message))
-        self._held += len(message)
-        self._wake.set()
-
-    async def drain(self) -> None:
-        """Send what is queued until closed. Raises `BadStream` when the peer does not read."""
-        try:
-            while not self._closing or self._queue:
-                await self._wake.wait()
-                self._wake.clear()
-                async with asyncio.timeout(SLOW_S):
-                    await self._send_all()
-            async with asyncio.timeout(SLOW_S):
-                await self._websocket.close()
-        except TimeoutError as error:
-            raise BadStream("the carrier does not read") from error
-        except WebSocketDisconnect:
-            pass  # the listening half hears of it too
-        finally:
-            self._closing = True
-            self._done.set()
-
-    async def _send_all(self) -> None:
-        while self._queue:
-            if self._held > BUFFER_CHARS:
-                raise BadStream("too much sound queued")
-            _, message = self._queue.popleft()
-            self._held -= len(message)
-            await self._websocket.send({"type": "websocket.send", "text": message})
+    def clear(self) -> str:
+        return clear(self.sid)
 
 
 class MediaDoor:
@@ -150,18 +93,18 @@ class MediaDoor:
             await websocket.accept()
             guard = Guard(clock.seconds())
             start = await self._introduction(websocket, guard, clock)
-            line = MediaLine(websocket, start.stream_sid)
+            line = SocketLine(websocket, MediaWire(start.stream_sid))
             live = await desk.attach(start.parameters.get("token", ""), start.call_sid, line)
         except (BadStream, TimeoutError) as error:
             log.warning("media_socket_refused", why=str(error) or "no start in time")
-            await _shut(websocket, POLICY)
+            await shut(websocket, POLICY)
             return
         except WebSocketDisconnect:
             return
         except Exception as error:  # edge: of one socket; the desk could not say whether it is a call's
             SURPRISES.labels("media").inc()
             log.error("surprise", **whereabouts(error))
-            await _shut(websocket, INTERNAL)
+            await shut(websocket, INTERNAL)
             return
         finally:
             self.strangers -= 1
@@ -191,7 +134,7 @@ class MediaDoor:
 
 
 async def _converse(
-    websocket: WebSocket, live: Live, line: MediaLine, guard: Guard, clock: Clock, start: Start
+    websocket: WebSocket, live: Live, line: SocketLine, guard: Guard, clock: Clock, start: Start
 ) -> None:
     """Both directions until one side ends it; the call always hears of the end."""
     reason = EndReason.CALLER_HUNG_UP
@@ -211,7 +154,7 @@ async def _converse(
     finally:
         live.dropped(reason)
         log.info("media_stream_over", call_sid=start.call_sid, bad=guard.bad, gaps=guard.gaps)
-    await _shut(websocket, POLICY if reason is EndReason.BAD_STREAM else 1000)
+    await shut(websocket, POLICY if reason is EndReason.BAD_STREAM else 1000)
 
 
 async def _listen(websocket: WebSocket, live: Live, guard: Guard, clock: Clock, stream_sid: str) -> None:
@@ -252,14 +195,3 @@ def _pass_on(live: Live, message: Message) -> None:
         live.pressed(message.digit)
     elif isinstance(message, Mark) and message.name.isascii() and message.name.isdigit():
         live.played(int(message.name))  # a name we never gave is no mark of ours
-
-
-async def _shut(websocket: WebSocket, code: int) -> None:
-    """Close if it is still open; a peer that does not read is not waited for."""
-    if WebSocketState.DISCONNECTED in {websocket.client_state, websocket.application_state}:
-        return
-    try:
-        async with asyncio.timeout(1.0):
-            await websocket.close(code)
-    except (TimeoutError, WebSocketDisconnect):
-        pass

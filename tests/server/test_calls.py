@@ -17,6 +17,7 @@ from pipeline.core.effects import Charge
 from pipeline.core.errors import Refused
 from pipeline.core.money import Nanos
 from pipeline.ports import Engines
+from server.app import NoDesk
 from server.parts import Parts, PlaceCall, Placing
 from storage import calls, charges, ledger, turns
 from storage.charges import CallCharges
@@ -211,7 +212,7 @@ async def test_a13_an_event_stream_ends_with_its_token(rig: Rig, ann: Person) ->
 
 
 @dataclass
-class OneCallDesk:
+class OneCallDesk(NoDesk):
     """Remembers orders and answers each with the same stored call, or with a refusal."""
 
     call: CallRow | None = None

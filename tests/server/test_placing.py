@@ -107,7 +107,6 @@ async def test_a_call_that_could_not_be_dialled_costs_nothing(tmp_path: Path) ->
     [
         ({"persona_id": "nobody"}, 404, "not_found"),
         ({"persona_id": "brad", "scenario_id": "0" * 32}, 404, "not_found"),
-        ({"persona_id": "brad", "channel": "browser"}, 422, "invalid_request"),
     ],
 )
 async def test_orders_the_desk_refuses(

@@ -11,7 +11,8 @@ from starlette.websockets import WebSocket
 
 from pipeline.clock import Clock, run_virtual
 from pipeline.core.errors import BadStream
-from server.routes.twilio_media import BUFFER_CHARS, SLOW_S, MediaLine
+from server.routes.socket_line import BUFFER_CHARS, SLOW_S, SocketLine
+from server.routes.twilio_media import MediaWire
 
 SID = "MZ" + "0" * 32
 
@@ -34,11 +35,11 @@ class Peer:
             raise OSError("gone")
         self.got.append(message)
 
-    async def line(self) -> MediaLine:
+    async def line(self) -> SocketLine:
         websocket = WebSocket({"type": "websocket"}, self.receive, self.send)
         await websocket.accept()
         self.got.clear()
-        return MediaLine(websocket, SID)
+        return SocketLine(websocket, MediaWire(SID))
 
     @property
     def events(self) -> list[str]:

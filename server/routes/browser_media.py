@@ -1,0 +1,211 @@
+"""The browser phone's media socket: lets in a page with a ticket, then carries its sound.
+
+Sound is mu-law, 8 kHz, one channel, in binary messages both ways; a frame is 20 ms. To the
+page each begins with the number of its chunk (four bytes, big-endian), which the page sends
+back when it has been played or dropped. Everything else is JSON in text messages:
+
+    page:   {"ticket": …} first, then {"played": chunk} · {"digit": "9"} · {"bye": true}
+    server: {"clear": true}: drop what is not played yet, and say so of each chunk
+
+Before the ticket checks out nothing is bought. The session that fetched it has to hold: a
+logout anywhere ends the call within seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+import structlog
+from starlette.responses import PlainTextResponse
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from pipeline.clock import Clock
+from pipeline.core.errors import BadStream
+from pipeline.core.terms import EndReason
+from pipeline.media import Guard
+from pipeline.ports import Line
+from pipeline.runner import LiveCall
+from server.browser import Joined
+from server.errors import whereabouts
+from server.metrics import SURPRISES
+from server.routes.socket_line import POLICY, SocketLine, shut
+from storage.db import DatabaseDown
+from storage.records import StreamToken
+
+log = structlog.get_logger(__name__)
+
+INTRODUCTION_S = 5.0
+MAX_STRANGERS = 20
+CHECK_S = 5.0
+"""How often the session behind a live socket is looked up."""
+LONGEST_FRAME = 4_000
+"""Bytes of sound in one message: half a second."""
+INTERNAL = 1011
+DIGITS = frozenset("0123456789*#")
+
+
+class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A text message of the page; one of these is set."""
+
+    ticket: str = ""
+    played: int = -1
+    digit: str = ""
+    bye: bool = False
+
+
+class BrowserWire:
+    """A chunk is one binary message: its number, then its sound."""
+
+    def play(self, chunk: int, mulaw: bytes) -> Sequence[tuple[bool, bytes | str]]:
+        return ((True, chunk.to_bytes(4, "big") + mulaw),)
+
+    def clear(self) -> str:
+        return '{"clear":true}'
+
+
+class Joining(Protocol):
+    """What the socket needs of `server/browser.py`."""
+
+    async def join(self, ticket: str, line: Line) -> Joined: ...
+
+    async def may_stay(self, ticket: StreamToken) -> bool: ...
+
+
+class BrowserDoor:
+    """Who comes in. `origins`: the sites whose pages may."""
+
+    def __init__(self, origins: frozenset[str]) -> None:
+        self._origins = origins
+        self.strangers = 0
+
+    async def serve(self, websocket: WebSocket, calls: Joining, clock: Clock) -> None:
+        """One socket, from the upgrade to its end."""
+        if websocket.headers.get("origin", "") not in self._origins:
+            log.warning("browser_socket_refused", why="origin")
+            await websocket.close()  # before it is accepted: the upgrade is answered 403
+            return
+        if self.strangers >= MAX_STRANGERS:
+            await websocket.send_denial_response(PlainTextResponse("busy", status_code=503))
+            return
+        self.strangers += 1
+        try:
+            await websocket.accept()
+            guard = Guard(clock.seconds())
+            line = SocketLine(websocket, BrowserWire())
+            joined = await calls.join(await _introduction(websocket, guard, clock), line)
+        except (BadStream, TimeoutError) as error:
+            log.warning("browser_socket_refused", why=str(error) or "no ticket in time")
+            await shut(websocket, POLICY)
+            return
+        except WebSocketDisconnect:
+            return
+        except Exception as error:  # edge: of one socket; nobody could say whether its ticket is good
+            SURPRISES.labels("browser").inc()
+            log.error("surprise", **whereabouts(error))
+            await shut(websocket, INTERNAL)
+            return
+        finally:
+            self.strangers -= 1
+        await _converse(websocket, joined, line, guard, clock, calls)
+
+
+async def _introduction(websocket: WebSocket, guard: Guard, clock: Clock) -> str:
+    """The ticket, which comes first. Raises `BadStream`, `TimeoutError`, `WebSocketDisconnect`."""
+    async with asyncio.timeout(INTRODUCTION_S):
+        packet = await websocket.receive()
+    if packet["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(packet.get("code", 1005))
+    text = packet.get("text")
+    if text is None:
+        raise BadStream("no ticket")
+    guard.arrived(clock.seconds(), len(text))
+    said = _parsed(text)
+    if not said.ticket:
+        raise BadStream("no ticket")
+    return said.ticket
+
+
+async def _converse(
+    websocket: WebSocket, joined: Joined, line: SocketLine, guard: Guard, clock: Clock, calls: Joining
+) -> None:
+    """Both directions until one side ends it; the call always hears of the end."""
+    reason, call = EndReason.CALLER_HUNG_UP, joined.live.id
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            others = [
+                tasks.create_task(line.drain()),
+                tasks.create_task(_keep_checking(calls, joined.ticket)),
+            ]
+            listening = tasks.create_task(_listen(websocket, joined.live, guard, clock))
+            listening.add_done_callback(lambda _: [task.cancel() for task in others])
+    except* BadStream as bad:
+        reason = EndReason.BAD_STREAM
+        log.warning("browser_stream_bad", call=call, why=str(bad.exceptions[0]))
+    except* Exception as group:  # edge: of one call; the others go on
+        reason = EndReason.ENGINE_FAILURE
+        SURPRISES.labels("browser").inc()
+        log.error("surprise", call=call, **whereabouts(group.exceptions[0]))
+    finally:
+        joined.live.dropped(reason)
+        log.info("browser_stream_over", call=call, bad=guard.bad)
+    await shut(websocket, POLICY if reason is EndReason.BAD_STREAM else 1000)
+
+
+async def _keep_checking(calls: Joining, ticket: StreamToken) -> None:
+    """Raises `BadStream` once the session is over. A database that does not answer changes nothing: what is
+    spoken is paid from the hold."""
+    while True:
+        await asyncio.sleep(CHECK_S)
+        try:
+            if not await calls.may_stay(ticket):
+                raise BadStream("the session has ended")
+        except DatabaseDown:
+            continue
+
+
+async def _listen(websocket: WebSocket, live: LiveCall, guard: Guard, clock: Clock) -> None:
+    """The hot loop. Returns when the page says goodbye or is gone."""
+    receive, seconds = websocket.receive, clock.seconds
+    while True:
+        packet = await receive()
+        if packet["type"] != "websocket.receive":
+            return
+        if (sound := packet.get("bytes")) is not None:
+            guard.arrived(seconds(), len(sound))
+            if 0 < len(sound) <= LONGEST_FRAME:
+                live.hear(sound)
+            else:
+                guard.spoiled()
+            continue
+        text = packet["text"]
+        guard.arrived(seconds(), len(text))
+        try:
+            said = _parsed(text)
+        except BadStream:
+            guard.spoiled()
+            continue
+        if said.bye:
+            return
+        _pass_on(live, said, guard)
+
+
+def _pass_on(live: LiveCall, said: Said, guard: Guard) -> None:
+    if said.played >= 0:
+        live.played(said.played)
+    elif said.digit in DIGITS:
+        live.pressed(said.digit)
+    else:
+        guard.spoiled()
+
+
+_decoder = msgspec.json.Decoder(Said)
+
+
+def _parsed(text: str) -> Said:
+    try:
+        return _decoder.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadStream("no message of ours") from error
