@@ -1,0 +1,108 @@
+// The browser phone: microphone and speaker on one side, `WS /browser/media` on the other.
+
+import { post } from "./api.js";
+
+const MICROPHONE = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
+
+/** Why a phone cannot be opened here, in words that say what to do. */
+export class NoPhone extends Error {}
+
+/** Ask for the microphone. Raises `NoPhone`. To be done before a call is placed, so that nobody rings into nothing. */
+export async function microphone() {
+  if (!navigator.mediaDevices?.getUserMedia || !window.AudioWorkletNode) {
+    throw new NoPhone("This browser gives pages no microphone here. Open the console over https, or at 127.0.0.1, in a current browser.");
+  }
+  try {
+    return await navigator.mediaDevices.getUserMedia({ audio: MICROPHONE });
+  } catch (error) {
+    if (error.name === "NotAllowedError") {
+      throw new NoPhone("The microphone is not allowed. Allow it for this page in the browser's address bar, then try again.");
+    }
+    if (error.name === "NotFoundError") throw new NoPhone("There is no microphone. Plug one in, then try again.");
+    throw new NoPhone("The microphone cannot be used just now. Close other programs that use it, then try again.");
+  }
+}
+
+/**
+ * A phone on one call. `on.level(heard, spoken)` is told how loud both sides are (0..1), `on.state(word)` "connecting",
+ * "open", "closed". Nothing is sent before `connect`.
+ */
+export class BrowserPhone {
+  constructor(callId, on) {
+    this.callId = callId;
+    this.on = on;
+    this.muted = false;
+    this.heard = 0;
+    this.spoken = 0;
+  }
+
+  /** Raises `NoPhone`, or a `Problem` when the call takes no browser. */
+  async connect() {
+    this.on.state("connecting");
+    this.stream = await microphone();
+    this.audio = new AudioContext({ latencyHint: "interactive" });
+    await this.audio.audioWorklet.addModule("/static/js/phone-worklet.js");
+    this.node = new AudioWorkletNode(this.audio, "phone", { outputChannelCount: [1] });
+    this.node.port.onmessage = ({ data }) => this.fromWorklet(data);
+    this.audio.createMediaStreamSource(this.stream).connect(this.node);
+    this.node.connect(this.audio.destination);
+    await this.audio.resume();
+    const { ticket, url } = await post(`/api/calls/${encodeURIComponent(this.callId)}/ticket`);
+    this.socket = new WebSocket(here(url));
+    this.socket.binaryType = "arraybuffer";
+    this.socket.onopen = () => {
+      this.socket.send(JSON.stringify({ ticket }));
+      this.on.state("open");
+    };
+    this.socket.onmessage = ({ data }) => this.fromServer(data);
+    this.socket.onclose = () => this.release();
+  }
+
+  fromWorklet({ frame, level, played, speaks }) {
+    if (frame !== undefined) {
+      this.heard = level;
+      if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(frame);
+    } else if (played !== undefined) {
+      if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ played }));
+    } else {
+      this.spoken = speaks;
+      this.on.level(this.heard, this.spoken);
+    }
+  }
+
+  fromServer(data) {
+    if (typeof data === "string") {
+      this.node.port.postMessage({ clear: true });
+      return;
+    }
+    const chunk = new DataView(data).getUint32(0);
+    this.node.port.postMessage({ chunk, sound: new Uint8Array(data, 4) });
+  }
+
+  mute(muted) {
+    this.muted = muted;
+    this.node?.port.postMessage({ muted });
+  }
+
+  press(digit) {
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ digit }));
+  }
+
+  hangUp() {
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ bye: true }));
+    else this.release();
+  }
+
+  release() {
+    this.stream?.getTracks().forEach((track) => track.stop());
+    if (this.audio && this.audio.state !== "closed") this.audio.close();
+    this.on.state("closed");
+  }
+}
+
+/** The socket's address under the name this page was opened with: the same server has several on loopback. */
+function here(url) {
+  const made = new URL(url);
+  made.host = location.host;
+  return made.href;
+}
