@@ -1,0 +1,100 @@
+// One call that is over: heard again, read, timed, paid.
+
+import { all, get, post, Problem, send } from "../api.js";
+import { busy, fill, h, notice } from "../dom.js";
+import { costOverTime, waterfall } from "../chart.js";
+import { clock, dollars, moment, ms, reason, status, tone } from "../format.js";
+import { attempt, ident, page } from "../shell.js";
+import { Transcript } from "../transcript.js";
+import { player } from "../wave.js";
+
+async function download(path, name) {
+  const answer = await send("GET", path);
+  const address = URL.createObjectURL(await answer.blob());
+  h("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
+
+/** The recording, or null where calls are not recorded. */
+async function recording(call) {
+  try {
+    return await (await send("GET", `/api/calls/${call.id}/audio`)).arrayBuffer();
+  } catch (error) {
+    if (error instanceof Problem && error.status === 404) return null;
+    throw error;
+  }
+}
+
+function overview(call, persona, account) {
+  const facts = [
+    ["When", moment(call.created_at, account.timezone)],
+    ["Where", call.channel === "browser" ? "in the browser" : `phone ending in ${call.phone_last2 ?? "?"}`],
+    ["Length", call.duration_seconds === null ? "not answered" : clock(call.duration_seconds)],
+    ["Cost", dollars(call.total_usd)],
+    ["Answers", call.latency ? `${ms(call.latency.p50_ms)} half of them, ${ms(call.latency.p95_ms)} nearly all` : "none"],
+    ["Ended because", reason(call.end_reason) || status(call.status)],
+  ];
+  return h("section", { class: "card", "aria-label": "The call" },
+    h("p", {}, h("span", { class: `badge ${tone(call.status)}` }, status(call.status))),
+    h("dl", { class: "grid facts" }, ...facts.map(([name, value]) => h("div", {}, h("dt", { class: "soft small" }, name), h("dd", { class: "num" }, value)))));
+}
+
+function costs(found, call) {
+  return h("section", { class: "card", "aria-label": "What it cost" },
+    h("h2", {}, "What it cost"),
+    found.per_second.length ? costOverTime(found.per_second, call.duration_seconds ?? 0) : h("p", { class: "soft" }, "Nothing was bought."),
+    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Cost by service" }, h("table", {},
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Service"), h("th", { scope: "col" }, "Model"), h("th", { scope: "col", class: "num" }, "Quantity"), h("th", { scope: "col", class: "num" }, "Cost"))),
+      h("tbody", {}, ...found.lines.map((line) => h("tr", {},
+        h("td", {}, line.service), h("td", {}, line.model), h("td", { class: "num" }, `${line.quantity.toLocaleString()} ${line.unit}`), h("td", { class: "num" }, dollars(line.usd)))))),
+    ));
+}
+
+function ledger(transactions) {
+  return h("section", { class: "card", "aria-label": "In the ledger" }, h("h2", {}, "In the ledger"),
+    transactions.length === 0 ? h("p", { class: "soft" }, "Nothing is posted yet; the call is settled a moment after it ends.")
+      : h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "What"), h("th", { scope: "col", class: "num" }, "Amount"), h("th", { scope: "col", class: "num" }, "Balance after"))),
+        h("tbody", {}, ...transactions.map((each) => h("tr", {}, h("td", {}, each.kind, each.note ? `: ${each.note}` : ""), h("td", { class: "num" }, dollars(each.amount_usd)), h("td", { class: "num" }, dollars(each.balance_after_usd)))))));
+}
+
+function files(call, recorded) {
+  const replay = h("button", { type: "button", class: "second" }, "Replay on the server");
+  replay.addEventListener("click", () => busy(replay, () => attempt(async () => {
+    const result = await post(`/api/calls/${call.id}/replay`);
+    notice(result.exact ? "good" : "bad", result.summary);
+  })));
+  const save = (words, path, name) => h("button", { type: "button", class: "second", onclick: (event) => busy(event.currentTarget, () => attempt(() => download(path, name))) }, words);
+  return h("section", { class: "card", "aria-label": "Files" }, h("h2", {}, "Replay and files"),
+    h("p", { class: "soft" }, "A replay runs the recorded events through the server again and compares every decision."),
+    h("div", { class: "actions" }, replay,
+      save("Journal", `/api/calls/${call.id}/journal`, `${call.id}.journal`),
+      recorded ? save("Recording", `/api/calls/${call.id}/audio`, `${call.id}.wav`) : null));
+}
+
+page(async (root, account) => {
+  const call = await get(`/api/calls/${ident()}`);
+  const [persona, told, paid, posted, sound] = await Promise.all([
+    get(`/api/personas/${call.persona_id}`), get(`/api/calls/${call.id}/transcript`), get(`/api/calls/${call.id}/costs`),
+    all("/api/credits/transactions", 200), recording(call),
+  ]);
+  document.querySelector("h1").textContent = `Call with ${persona.name}`;
+  let heard = null;
+  const transcript = new Transcript(persona.name, (turn) => heard?.seek(turn.started_ms));
+  told.items.forEach((turn) => transcript.put(turn));
+  if (sound !== null) {
+    // The recording begins with the stream, and the greeting a frame after it.
+    heard = player(sound, told.items, {
+      zero: told.items.find((turn) => turn.role === "agent")?.started_ms ?? 0,
+      onTime: (at) => transcript.highlight(told.items.find((turn) => turn.started_ms <= at && at < turn.ended_ms)?.index ?? -1),
+    });
+  }
+  const timed = told.items.filter((turn) => turn.latency);
+  fill(root,
+    overview(call, persona, account),
+    heard ? h("section", { class: "card", "aria-label": "Listen to it" }, h("h2", {}, "Listen to it"), heard.element)
+      : h("p", { class: "notice" }, "This call was not recorded. The operator decides that with RECORD_CALLS."),
+    h("div", { class: "two" },
+      h("section", { class: "card", "aria-label": "What was said" }, h("h2", {}, "What was said"), transcript.element),
+      h("div", {}, costs(paid, call), ledger(posted.filter((each) => each.call_id === call.id)), files(call, sound !== null))),
+    timed.length ? h("section", { class: "card", "aria-label": "How fast it answered" }, h("h2", {}, "How fast it answered"), waterfall(timed)) : null);
+});
