@@ -39,6 +39,7 @@ from server.limits import AnswerHeaders, BodyLimit, Limiter
 from server.listening import bound, listen
 from server.metrics import READY
 from server.news import News
+from server.openapi import describe
 from server.parts import Account, Limiters, Parts, PlaceCall, Placing, State
 from server.passwords import Passwords
 from server.routes import OPS
@@ -163,7 +164,7 @@ def build(
 def _routes(settings: Settings, account: Account) -> list[BaseRoute]:
     url = settings.public_url
     hooks = twilio_routes(public_url=url, account_sid=account.sid, auth_tokens=[account.auth_token])
-    return [*routes(OPS), *console_routes(url), *browser_routes(url), *hooks]
+    return [*routes(OPS), *console_routes(url, lambda: describe(OPS)), *browser_routes(url), *hooks]
 
 
 def _account(settings: Settings) -> Account:

@@ -7,6 +7,7 @@ what they show is theirs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,6 +19,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from server.console.examples import EXAMPLES
+from server.console.reference import Schema, chapters
 from server.limits import ROUTE_KEY
 
 HERE = Path(__file__).parent
@@ -57,8 +60,11 @@ MENU: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def console_routes(public_url: str) -> list[BaseRoute]:
-    """The pages, and the files they are made of."""
+REFERENCE = Page("/docs", "reference", "API reference", template="reference.html")
+
+
+def console_routes(public_url: str, described: Callable[[], Schema]) -> list[BaseRoute]:
+    """The pages, and the files they are made of. `described`: the OpenAPI document."""
     pages = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=select_autoescape(),
@@ -67,7 +73,8 @@ def console_routes(public_url: str) -> list[BaseRoute]:
         lstrip_blocks=True,
     )
     policy = content_policy(public_url)
-    shown: list[BaseRoute] = [_route(pages, page, policy) for page in PAGES]
+    shown: list[BaseRoute] = [_route(page, _rendered(pages, page), policy) for page in PAGES]
+    shown.append(_route(REFERENCE, lambda: _reference(pages, described()), policy))
     return [*shown, Mount("/static", _Files(directory=HERE / "static"))]
 
 
@@ -94,13 +101,21 @@ def content_policy(public_url: str) -> str:
     )
 
 
-def _route(pages: Environment, page: Page, policy: str) -> Route:
+def _rendered(pages: Environment, page: Page) -> Callable[[], str]:
     document = pages.get_template(page.template).render(page=page, menu=MENU)
+    return lambda: document
 
+
+def _reference(pages: Environment, described: Schema) -> str:
+    template = pages.get_template(REFERENCE.template)
+    return template.render(page=REFERENCE, menu=MENU, chapters=chapters(described), examples=EXAMPLES)
+
+
+def _route(page: Page, document: Callable[[], str], policy: str) -> Route:
     async def endpoint(request: Request) -> Response:
         request.scope[ROUTE_KEY] = page.path
         headers = {"content-security-policy": policy, "cache-control": "no-cache"}
-        return HTMLResponse(document, headers=headers)
+        return HTMLResponse(document(), headers=headers)
 
     return Route(page.path, endpoint, methods=["GET"])
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from server.console import PAGES
+from server.console import PAGES, REFERENCE
 from server.openapi import describe
 from server.routes import OPS
 from tests.server.rig import PASSWORD, Rig
 
 Json = dict[str, Any]
-PAGE_PATHS = {page.path for page in PAGES}
+PAGE_PATHS = {page.path for page in (*PAGES, REFERENCE)}
 
 
 def operations(described: Json) -> dict[tuple[str, str], Json]:

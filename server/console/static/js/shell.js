@@ -46,6 +46,15 @@ function showMenu(account) {
   out.addEventListener("click", signOut);
 }
 
+/** Theme and menu for a page that was made on the server. */
+export async function furnish({ signedIn }) {
+  themes();
+  if (!signedIn) return;
+  const account = user() ?? (await get("/api/me"));
+  know(account);
+  showMenu(account);
+}
+
 /** The last part of this page's address: the id in `/calls/{id}`. */
 export const ident = () => decodeURIComponent(location.pathname.split("/").filter(Boolean).at(-1));
 
