@@ -1,0 +1,155 @@
+// Money: what there is, what is set aside, limits, top-up, every posting, the price list.
+
+import { get, post, Problem, put } from "../api.js";
+import { busy, empty, field, fill, h, mark, notice, unmark } from "../dom.js";
+import { dollars, moment, nanos } from "../format.js";
+import { attempt, page, tell } from "../shell.js";
+
+const KINDS = { grant: "Granted", purchase: "Bought", usage: "Call", refund: "Refund", adjust: "Correction" };
+const PAID_TRIES = 10;
+const PAID_EVERY_MS = 1500;
+
+function stat(label, amount, hint) {
+  return h("div", { class: "card" }, h("p", { class: "soft small" }, label), h("p", { class: "stat num" }, dollars(amount)), h("p", { class: "soft small" }, hint));
+}
+
+function balance(credits) {
+  return h("div", { class: "grid", id: "balance" },
+    stat("Available", credits.available_usd, "What new calls may use."),
+    stat("Set aside", credits.held_usd, "Held for calls that are going on; what they do not use comes back."),
+    stat("Balance", credits.balance_usd, "Both together."));
+}
+
+function usage(title, period, percent) {
+  const used = nanos(period.spent_usd) + nanos(period.held_usd);
+  const sum = h("p", { class: "num" }, `${dollars(used)}`, period.limit_usd === null ? " used, no limit" : ` of ${dollars(period.limit_usd)} used`);
+  if (period.limit_usd === null) return h("div", {}, h("h3", {}, title), sum);
+  const limit = nanos(period.limit_usd);
+  const share = limit === 0n ? 100 : Number((used * 1000n) / limit) / 10;
+  const fillOf = h("span", {});
+  const warn = h("i", {});
+  const bar = h("div", { class: `bar ${share >= 100 ? "bad" : share >= percent ? "warm" : ""}`, role: "progressbar", "aria-label": `${title}: share of the limit`, "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.min(100, Math.round(share)) }, fillOf, warn);
+  fillOf.style.setProperty("width", `${Math.min(100, share)}%`);
+  warn.style.setProperty("left", `${percent}%`);
+  return h("div", {}, h("h3", {}, `${title} (${period.period})`), sum, bar);
+}
+
+function budgets(now) {
+  const section = h("section", { class: "card", "aria-label": "Limits" });
+  const show = (budget) => {
+    const amount = (name, value) => h("input", { name, inputmode: "decimal", value: value ?? "", placeholder: "no limit", autocomplete: "off" });
+    const cutoff = h("input", { type: "checkbox", name: "auto_cutoff", id: "auto-cutoff", checked: budget.auto_cutoff });
+    const button = h("button", { type: "submit" }, "Save the limits");
+    const form = h("form", { novalidate: true },
+      h("div", { class: "row" },
+        field("Per call, $", amount("per_call_usd", budget.per_call_usd)),
+        field("Per day, $", amount("daily_usd", budget.daily_usd)),
+        field("Per month, $", amount("monthly_usd", budget.monthly_usd)),
+        field("Warn at, %", h("input", { name: "warn_percent", type: "number", min: 1, max: 100, value: budget.warn_percent }))),
+      h("div", { class: "field check" }, cutoff, h("label", { for: "auto-cutoff" }, "End the call when a limit is reached. Off, a limit only warns; your credit always ends it.")),
+      h("div", { class: "actions" }, button));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      busy(button, async () => {
+        unmark(form);
+        const inputs = form.elements;
+        const given = (name) => inputs[name].value.trim() || null;
+        try {
+          show(await put("/api/budget", {
+            per_call_usd: given("per_call_usd"), daily_usd: given("daily_usd"), monthly_usd: given("monthly_usd"),
+            warn_percent: Number(inputs.warn_percent.value), auto_cutoff: cutoff.checked,
+          }));
+          notice("good", "The limits are saved.");
+        } catch (error) {
+          if (!(error instanceof Problem)) throw error;
+          if (!error.errors.length || !mark(form, error.errors)) tell(error);
+        }
+      });
+    });
+    fill(section, h("h2", {}, "Limits"), h("div", { class: "grid usage" }, usage("Today", budget.day, budget.warn_percent), usage("This month", budget.month, budget.warn_percent)), form);
+  };
+  show(now);
+  return section;
+}
+
+function topUp(packs) {
+  const section = h("section", { class: "card", "aria-label": "Add credit" }, h("h2", {}, "Add credit"));
+  if (packs.length === 0) {
+    section.append(h("p", {}, "This server sells no credit. Ask its operator for a grant:"), h("pre", { tabindex: 0 }, h("code", {}, "callmeback credit YOUR-EMAIL 5")));
+    return section;
+  }
+  section.append(h("div", { class: "actions" }, ...packs.map((pack) => {
+    const order = crypto.randomUUID();
+    const button = h("button", { type: "button" }, dollars(pack.amount_usd));
+    button.addEventListener("click", () => busy(button, () => attempt(async () => {
+      const made = await post("/api/credits/checkout", { pack: pack.pack }, { headers: { "idempotency-key": order } });
+      location.assign(made.url);
+    })));
+    return button;
+  })), h("p", { class: "soft small" }, "You pay on the payment provider's page and come back here."));
+  return section;
+}
+
+async function transactions(place, account) {
+  const body = h("tbody", {});
+  const more = h("button", { type: "button", class: "second" }, "Show earlier ones");
+  let cursor = null;
+  const load = async () => {
+    const found = await get(`/api/credits/transactions?limit=20${cursor === null ? "" : `&cursor=${encodeURIComponent(cursor)}`}`);
+    body.append(...found.items.map((each) => h("tr", {},
+      h("td", {}, moment(each.created_at, account.timezone)),
+      h("td", {}, each.call_id === null ? (KINDS[each.kind] ?? each.kind) : h("a", { href: `/calls/${each.call_id}` }, KINDS[each.kind] ?? each.kind), each.note ? h("span", { class: "soft small" }, ` ${each.note}`) : null),
+      h("td", { class: "num" }, dollars(each.amount_usd)),
+      h("td", { class: "num" }, dollars(each.balance_after_usd)))));
+    cursor = found.next_cursor;
+    more.hidden = cursor === null;
+    return found.items.length;
+  };
+  more.addEventListener("click", () => attempt(load));
+  if ((await load()) === 0) {
+    fill(place, h("h2", {}, "Transactions"), empty("No transactions yet", "Grants, purchases and calls are listed here, each with the balance after it."));
+    return;
+  }
+  fill(place, h("h2", {}, "Transactions"), h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Transactions" }, h("table", {},
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "When"), h("th", { scope: "col" }, "What"), h("th", { scope: "col", class: "num" }, "Amount"), h("th", { scope: "col", class: "num" }, "Balance after"))), body)), more);
+}
+
+function priceList(prices) {
+  const source = (price) => (/^https:\/\//.test(price.source) ? h("a", { href: price.source, rel: "noreferrer" }, new URL(price.source).host) : price.source);
+  return h("details", { class: "card" }, h("summary", {}, h("h2", {}, "Price list")),
+    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Price list" }, h("table", {},
+      h("thead", {}, h("tr", {}, ...["Service", "Model", "Price", "Source", "Seen on"].map((words) => h("th", { scope: "col" }, words)))),
+      h("tbody", {}, ...prices.map((price) => h("tr", {},
+        h("td", {}, price.service), h("td", {}, price.model),
+        h("td", { class: "num" }, `${dollars(price.price_usd)} per ${price.block_units === 1 ? "" : `${price.block_units.toLocaleString()} `}${price.unit}`),
+        h("td", {}, source(price), price.note ? h("span", { class: "soft small" }, ` ${price.note}`) : null),
+        h("td", {}, price.seen_on ?? "")))))));
+}
+
+/** Back from the payment page: say when the money is there. The page's word is no proof; the server's is. */
+async function awaitPayment(id) {
+  for (let tries = 0; tries < PAID_TRIES; tries += 1) {
+    const order = await get(`/api/credits/purchases/${encodeURIComponent(id)}`);
+    if (order.status === "paid") {
+      notice("good", `${dollars(order.amount_usd)} of credit is there. Thank you.`);
+      fill(document.getElementById("balance").parentElement.querySelector("#balance"), ...balance(await get("/api/credits")).children);
+      return;
+    }
+    if (order.status !== "open") {
+      notice("bad", "This order was not paid. Nothing was charged; choose a pack to try again.");
+      return;
+    }
+    notice("warm", "Waiting for the payment to be confirmed…");
+    await new Promise((resolve) => setTimeout(resolve, PAID_EVERY_MS));
+  }
+  notice("warm", "The payment is not confirmed yet. It will appear under Transactions once it is.");
+}
+
+page(async (root, account) => {
+  const [credits, budget, packs, prices] = await Promise.all([get("/api/credits"), get("/api/budget"), get("/api/credits/packs"), get("/api/prices")]);
+  const ledger = h("section", { class: "card", "aria-label": "Transactions" });
+  fill(root, balance(credits), topUp(packs.items), budgets(budget), ledger, priceList(prices.items));
+  const paid = new URLSearchParams(location.search).get("paid");
+  if (paid !== null) await attempt(() => awaitPayment(paid));
+  await transactions(ledger, account);
+});
