@@ -125,13 +125,17 @@ class VoiceOpened(Fact, tag="voice-opened", frozen=True, gc=False):
 
 
 class Clip(Fact, tag="clip", frozen=True, gc=False):
-    """A phrase that was there without being rendered in this call, first asked for then."""
+    """A phrase that was there without being rendered in this call, first found then.
+
+    `misses`: how often it was asked for before and was not there; None on tapes older than this count.
+    """
 
     at_ms: int
     model: str
     voice: str
     text: str
     mulaw: bytes
+    misses: int | None = None
 
 
 class Failed(Fact, tag="failed", frozen=True, gc=False):
@@ -229,10 +233,11 @@ class Tape:
         if len(self._probabilities) >= WINDOWS:
             self._note_windows()
 
-    def clip(self, model: str, voice: str, text: str, mulaw: bytes) -> None:
+    def clip(self, model: str, voice: str, text: str, mulaw: bytes, misses: int) -> None:
+        """A phrase was found that this call did not render; it was asked for so often before in vain."""
         if (model, text) not in self._clips:
             self._clips.add((model, text))
-            self.note(Clip(self.now(), model, voice, text, mulaw))
+            self.note(Clip(self.now(), model, voice, text, mulaw, misses))
 
     def next_of(self, seam: str) -> int:
         self._counts[seam] += 1
