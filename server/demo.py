@@ -27,7 +27,7 @@ import uvloop
 from pipeline.carriers.phonecall import Sms
 from pipeline.carriers.simulated import SimulatedCarrier
 from pipeline.clock import Clock
-from pipeline.conducted import replay_call
+from pipeline.conducted import CallReplay, replay_call
 from pipeline.core.money import NANOS_PER_USD, Nanos, parse_usd, usd
 from pipeline.core.tariff import Service
 from pipeline.engines.loading import EngineLoader
@@ -35,6 +35,7 @@ from pipeline.journal_file import SUFFIX, read_lines
 from pipeline.replay import replay
 from pipeline.timeline import latencies
 from pipeline.traffic import SUFFIX as TRAFFIC
+from pipeline.traffic import complete
 from pipeline.traffic import read as read_traffic
 from server.app import SIMULATED_SENDER, build, server_config
 from server.demo_show import Show
@@ -69,6 +70,8 @@ class Outcome:
     journal: Path
     wav: Path
     latencies_ms: list[int]
+    again: CallReplay
+    """The call, replayed with its sound from what was recorded (level 2)."""
     problems: tuple[str, ...]
 
 
@@ -247,6 +250,7 @@ async def _outcome(
         report = await audit(tx)
     journal = parts.settings.calls_dir / f"{call_id}{SUFFIX}"
     lines, facts = read_lines(journal), read_traffic(journal.with_suffix(TRAFFIC))
+    again = await asyncio.to_thread(replay_call, lines, facts)
     said = " ".join(turn["text"] for turn in turns if turn["role"] == "agent")
     checks = {
         "the call did not end by its budget": call["end_reason"] == "budget",
@@ -258,10 +262,11 @@ async def _outcome(
         == sum(parse_usd(item["usd"]) for item in costs["per_second"]),
         "the audit found a breach": not report.breaches,
         "the journal does not replay": replay(lines).exact,
-        "the sound does not replay": (await asyncio.to_thread(replay_call, lines, facts)).replay.exact,
+        "the engines' traffic is incomplete": complete(facts),
+        "the sound does not replay": again.replay.exact,
         "the carrier complained": not alerts,
         "no turn was answered": bool(latencies(lines)),
     }
     problems = tuple(problem for problem, held in checks.items() if not held)
     wav = parts.settings.calls_dir / f"{call_id}.wav"
-    return Outcome(call, costs, turns, report, journal, wav, latencies_ms, problems)
+    return Outcome(call, costs, turns, report, journal, wav, latencies_ms, again, problems)
