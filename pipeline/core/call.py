@@ -25,7 +25,7 @@ from pipeline.core.budget import LONGEST_NOTICE
 from pipeline.core.dues import Dues
 from pipeline.core.hearing import Hearing, Verdict
 from pipeline.core.money import Millis
-from pipeline.core.notice import Notice
+from pipeline.core.notice import Notice, words
 from pipeline.core.phases import ANSWERING, PAID, TALKING, Phase
 from pipeline.core.speech import Outcome, Speech, Spoken
 from pipeline.core.spending import Spending
@@ -426,7 +426,7 @@ class Call:
         cutoff = self.spending.cutoff or self._now
         self._notice.announced = Millis(min(cutoff, self._now + LONGEST_NOTICE))
         self._out.append(fx.Warned(cutoff, self.spending.purse.rest))
-        self._say(self.start.phrases.warning, protected=True)
+        self._say(words(self.start.phrases, cutoff - self._now), protected=True)
 
     def _close(self, reason: EndReason, text: str) -> None:
         """Say goodbye, then hang up when it was heard. Only while somebody can hear it."""
