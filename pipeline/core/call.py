@@ -391,7 +391,7 @@ class Call:
 
     def _interrupt(self) -> None:
         """A voice beside the agent's."""
-        self._out += self._speech.pause()
+        self._out += self._speech.pause(self._now)
         self._enter(Phase.INTERRUPTED)
 
     def _yield_floor(self) -> None:
