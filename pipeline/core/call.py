@@ -193,9 +193,9 @@ class Call:
             case Outcome.HEARD:
                 self._failures = 0
 
-    def _say(self, text: str, *, protected: bool = False) -> None:
+    def _say(self, text: str) -> None:
         """Say a phrase and go on as the speaker."""
-        self._out.append(self._speech.say(text, self._now, protected=protected))
+        self._out.append(self._speech.say(text, self._now))
         self._enter(Phase.SPEAKING)
 
     def _hush(self) -> None:
@@ -426,7 +426,8 @@ class Call:
         cutoff = self.spending.cutoff or self._now
         self._notice.announced = Millis(min(cutoff, self._now + LONGEST_NOTICE))
         self._out.append(fx.Warned(cutoff, self.spending.purse.rest))
-        self._say(words(self.start.phrases, cutoff - self._now), protected=True)
+        self._out.append(self._speech.warn(words(self.start.phrases, cutoff - self._now), self._now))
+        self._enter(Phase.SPEAKING)
 
     def _close(self, reason: EndReason, text: str) -> None:
         """Say goodbye, then hang up when it was heard. Only while somebody can hear it."""

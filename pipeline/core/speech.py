@@ -71,6 +71,11 @@ class Speech:
         self.playout.moved = now
         return fx.Say(self._utterances, text)
 
+    def warn(self, text: str, now: Millis) -> fx.Say:
+        warning = self.say(text, now, protected=True)
+        self._timing.warned(warning.utterance, now)
+        return warning
+
     def greet(self, now: Millis) -> list[fx.Effect]:
         """Of all phrases only the greeting is paid for."""
         disclosure = self.say(self._phrases.disclosure, now, protected=True)

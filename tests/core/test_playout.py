@@ -232,7 +232,11 @@ def test_a_mark_tells_whether_the_models_own_words_were_heard() -> None:
     for number in (1, 2):
         playout.queued(number, number, 300, NOW)
         playout.complete(number)
-    assert [playout.reached(1, LATER), playout.reached(2, LATER), playout.reached(3, LATER)] == [False, True, False]
+    assert [playout.reached(1, LATER), playout.reached(2, LATER), playout.reached(3, LATER)] == [
+        False,
+        True,
+        False,
+    ]
 
 
 @given(st.lists(st.integers(1, 600), min_size=1, max_size=8), st.lists(st.integers(0, 8), max_size=6))
