@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 
 from pipeline.core.effects import EagerSettled, OptedOut, TurnTimed
 from pipeline.core.money import Millis, Nanos, parse_usd
@@ -96,6 +97,20 @@ async def test_a_model_of_ones_own_is_billed_at_the_price_that_is_set(tmp_path: 
             }
             assert {price.block_units for price in found.values()} == {1_000_000}
             assert len([row for row in rows if row.price.model == "llama-of-mine"]) == 3
+
+
+async def test_an_engine_that_was_never_down_is_told_to_be_up(tmp_path: Path) -> None:
+    """An alert on a gauge without a sample never rings, and nobody sees that it cannot."""
+    own = {
+        **SCRIPTED,
+        "llm_engine": "openai,scripted",
+        "llm_model": "up-from-the-start",
+        "llm_base_url": "http://127.0.0.1:9/v1",
+        "llm_price_usd": "1/1/1",
+    }
+    async with running(settings(tmp_path, **own), open_desk):
+        told = generate_latest().decode()
+    assert 'callmeback_engine_down{engine="llm:up-from-the-start"} 0.0' in told
 
 
 async def test_a_model_without_a_price_stops_the_start_and_says_what_to_set(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -15,12 +16,17 @@ from pipeline.engines.deepgram.aura import AuraSettings
 from pipeline.engines.deepgram.flux import FluxSettings
 from pipeline.engines.deepgram.nova import NovaSettings
 from pipeline.engines.elevenlabs import ElevenLabsSettings
-from pipeline.engines.loading import ALONE_S, HEARING_S
+from pipeline.engines.loading import ALONE_S, HEARING_S, Chosen, EngineLoader
 from pipeline.engines.openai_chat import END_CALL_BYTES, ChatServer
 from server.engines import chosen, models
+from server.live import WATCHING
 from server.metrics import ENGINE_BREAKERS
 from server.prices import models as preferred
 from server.settings import BadSettings, load
+from tests.emulators.caller import loud
+from tests.emulators.deepgram import KEY, Act, Moment, Outcome, fault
+from tests.emulators.flux import FluxEmulator
+from tests.emulators.nova import NovaEmulator
 
 HOSTED = {
     "STT_ENGINE": "deepgram,deepgram,local",
@@ -139,6 +145,31 @@ def test_what_breakers_count_is_told_on_metrics() -> None:
     ENGINE_BREAKERS.watch({})
     assert 'callmeback_engine_failures_total{engine="llm:m"} 1.0' in told
     assert 'callmeback_engine_openings_total{engine="llm:m"} 1.0' in told
+
+
+def test_sound_heard_again_and_sound_lost_are_told_on_metrics() -> None:
+    """Ten seconds into a turn the first transcriber is gone; eight of them were kept for the next."""
+
+    async def main() -> None:
+        plan = fault(Moment.AUDIO, Act.DROP, Outcome.FAILED, seconds=10.0)
+        async with FluxEmulator(["One."], [plan]) as flux, NovaEmulator(["One."]) as nova:
+            ears = FluxSettings(KEY, flux.url), NovaSettings(KEY, nova.url)
+            loader = EngineLoader(Chosen((*ears,), ("scripted",), ("scripted",)), watching=WATCHING)
+            async with loader.open() as engines, engines.transcriber.open() as ear:
+                ear.voice(True)
+                for _ in range(150):
+                    ear.feed(loud(80))
+                    await asyncio.sleep(0.08)
+                ear.voice(False)
+                await asyncio.sleep(2)
+
+    run_virtual(main(), grace=0.001)
+    told = generate_latest().decode()
+    assert 'callmeback_seconds_heard_again_total{engine="stt:nova-3"} 8.0' in told
+    [lost] = [line for line in told.splitlines() if line.startswith("callmeback_seconds_lost_total{")]
+    name, seconds = lost.split()
+    assert name.endswith('{engine="stt:flux-general-en"}')
+    assert 1.5 <= float(seconds) <= 3
 
 
 def test_the_price_lines_are_those_of_the_engines_in_their_order() -> None:
