@@ -77,12 +77,24 @@ def pinned(rows: Sequence[PriceRow], engines: Engines) -> tuple[Price, ...]:
             price = next((p for key, p in found.items() if key == (service, model, unit)), None)
             if price is None:
                 raise Unpriced(
-                    f"there is no price for {service}:{model}:{unit}; give a model of your own one with LLM_PRICE_USD"
-                    if service == "llm"
-                    else f"there is no price for {service}:{model}:{unit}"
+                    f"there is no price for {service}:{model}:{unit}{_remedy(service, [key[:2] for key in found])}"
                 )
             book.append(price)
     return tuple(book)
+
+
+def _remedy(service: Service, priced: Sequence[tuple[Service, str]]) -> str:
+    """What a person can do about a model without a price."""
+    listed = ", ".join(sorted({model for of, model in priced if of == service}))
+    match service:
+        case "llm":
+            return "; give a model of your own one with LLM_PRICE_USD"
+        case "stt":
+            return f"; DEEPGRAM_STT_MODEL must name a model of the price list, which has {listed}"
+        case "tts":
+            return f"; DEEPGRAM_TTS_MODEL and ELEVENLABS_MODEL must name models of the price list, which has {listed}"
+        case _:
+            return ""
 
 
 def limits(settings: Settings, persona: Persona, minutes: int) -> Limits:

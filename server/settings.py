@@ -21,6 +21,7 @@ from server.setting_kinds import (
     E164,
     AccountSid,
     DatabaseUrl,
+    DeepgramEars,
     Keys,
     LanguageModels,
     Names,
@@ -131,7 +132,7 @@ class Settings(BaseModel):
     )
     deepgram_api_key: Secret | None = Field(None, description="Key of Deepgram.")
     deepgram_url: SocketUrl = Field("wss://api.deepgram.com", description="Address of Deepgram's sockets.")
-    deepgram_stt_model: Names = Field(
+    deepgram_stt_model: DeepgramEars = Field(
         ("flux-general-en",), description="Model of each deepgram in STT_ENGINE: flux-… or nova-…."
     )
     deepgram_language: str = Field("en", max_length=16, description="Language that Nova listens for.")

@@ -124,3 +124,17 @@ async def test_a_model_without_a_price_stops_the_start_and_says_what_to_set(tmp_
         async with asyncio.TaskGroup(), running(settings(tmp_path, **own), open_desk):
             pass
     assert caught.group_contains(Exception, match="unheard-of.*LLM_PRICE_USD")
+
+
+async def test_a_hosted_model_without_a_price_is_said_with_its_setting_and_those_that_have_one(
+    tmp_path: Path,
+) -> None:
+    for change, match in (
+        ({"stt_engine": "deepgram", "deepgram_stt_model": "nova-99"}, "nova-99.*DEEPGRAM_STT_MODEL.*nova-3"),
+        ({"tts_engine": "deepgram", "deepgram_tts_model": "aura-9"}, "aura-9.*DEEPGRAM_TTS_MODEL.*aura-2"),
+    ):
+        own = {**SCRIPTED, "deepgram_api_key": "k", **change}
+        with pytest.raises(BaseExceptionGroup) as caught:
+            async with asyncio.TaskGroup(), running(settings(tmp_path, **own), open_desk):
+                pass
+        assert caught.group_contains(Exception, match=match)
