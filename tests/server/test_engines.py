@@ -228,6 +228,53 @@ def test_what_an_engine_lacks_is_said_by_name(change: dict[str, Any], names: str
     )
 
 
+def problems(**environ: str) -> tuple[str, ...]:
+    with pytest.raises(BadSettings) as refused:
+        load(environ)
+    return refused.value.problems
+
+
+def test_a_model_that_is_none_of_deepgrams_is_said_with_what_is() -> None:
+    [said] = problems(DEEPGRAM_STT_MODEL="flux-general-en,whisper")
+    assert (
+        said
+        == "DEEPGRAM_STT_MODEL: has 'whisper', but must be flux-… or nova-…, such as flux-general-en or nova-3"
+    )
+
+
+def test_what_might_be_a_key_in_the_place_of_a_model_is_not_repeated() -> None:
+    [said] = problems(DEEPGRAM_STT_MODEL="0123456789abcdef" * 2)
+    assert said == "DEEPGRAM_STT_MODEL: must be flux-… or nova-…, such as flux-general-en or nova-3"
+
+
+@pytest.mark.parametrize(
+    "voice", ["ID", "<id>", "...", "YOUR_VOICE_ID", "xxxx", "voice-id", "your-elevenlabs-voice"]
+)
+def test_a_placeholder_is_no_voice(voice: str) -> None:
+    for name in ("ELEVENLABS_VOICES", "DEEPGRAM_VOICES"):
+        [said] = problems(**{name: f"brad=aura-2-arcas-en,sarah={voice}"})
+        assert said.startswith(f"{name}: has a placeholder")
+
+
+@pytest.mark.parametrize("voice", ["EXAVITQu4vr4xnSDxMaL", "abc", "aura-2-thalia-en"])
+def test_what_may_be_a_voice_is_one(voice: str) -> None:
+    """What ids vendors give is theirs to change."""
+    assert load({"ELEVENLABS_VOICES": f"sarah={voice}"}).elevenlabs_voices == (("sarah", voice),)
+
+
+def test_the_dots_of_an_example_are_no_key() -> None:
+    [said] = problems(DEEPGRAM_API_KEY="...")
+    assert said == "DEEPGRAM_API_KEY: is the dots of an example; give your own"
+
+
+def test_keys_of_engines_that_are_not_chosen_are_known() -> None:
+    keys = {"DEEPGRAM_API_KEY": "k", "ELEVENLABS_API_KEY": "k"}
+    assert load({}).unused_keys == ()
+    assert load(keys).unused_keys == ("DEEPGRAM_API_KEY", "ELEVENLABS_API_KEY")
+    assert load({**keys, "TTS_ENGINE": "deepgram,local"}).unused_keys == ("ELEVENLABS_API_KEY",)
+    assert load({**keys, "STT_ENGINE": "deepgram", "TTS_ENGINE": "elevenlabs"}).unused_keys == ()
+
+
 def test_keys_are_not_shown() -> None:
     settings = load(HOSTED)
     shown = f"{settings!r} {settings} {chosen(settings)!r}"
