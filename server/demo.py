@@ -35,7 +35,7 @@ from pipeline.journal_file import SUFFIX, read_lines
 from pipeline.replay import replay
 from pipeline.timeline import latencies
 from pipeline.traffic import SUFFIX as TRAFFIC
-from pipeline.traffic import complete
+from pipeline.traffic import AnyFact, complete
 from pipeline.traffic import read as read_traffic
 from server.app import SIMULATED_SENDER, build, server_config
 from server.demo_show import Show
@@ -50,6 +50,8 @@ from storage import ledger, users
 from storage.audit import AuditReport, audit
 from storage.lockfile import private_dir
 
+WRITTEN_S = 5
+"""How long the end of the engines' traffic may take to be on the disk."""
 PHONE = "+12025550123"
 EMAIL = "jordan@example.com"
 MINUTES = 2
@@ -240,6 +242,17 @@ def two_minutes(prices: list[dict[str, Any]], used: dict[Service, str]) -> Nanos
     return Nanos((MINUTES + 1) * minute + of("amd") + listening + TALK_NANO)
 
 
+async def _traffic(path: Path) -> list[AnyFact]:
+    """A thread of its own writes it, and a call's end does not wait for that."""
+    facts = read_traffic(path)
+    for _ in range(10 * WRITTEN_S):
+        if complete(facts):
+            break
+        await asyncio.sleep(0.1)
+        facts = read_traffic(path)
+    return facts
+
+
 async def _outcome(
     person: Person, parts: Parts, call_id: str, latencies_ms: list[int], alerts: list[Any]
 ) -> Outcome:
@@ -249,7 +262,7 @@ async def _outcome(
     async with parts.database.read() as tx:
         report = await audit(tx)
     journal = parts.settings.calls_dir / f"{call_id}{SUFFIX}"
-    lines, facts = read_lines(journal), read_traffic(journal.with_suffix(TRAFFIC))
+    lines, facts = read_lines(journal), await _traffic(journal.with_suffix(TRAFFIC))
     again = await asyncio.to_thread(replay_call, lines, facts)
     said = " ".join(turn["text"] for turn in turns if turn["role"] == "agent")
     checks = {
