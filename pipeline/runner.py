@@ -175,8 +175,8 @@ class LiveCall:
             opened.callback(self._arm, None)
             if self._recorder is not None:
                 opened.callback(self._recorder.close)
-            if self._tape is not None:
-                opened.callback(self._tape.finish)
+            if (tape := self._tape) is not None:
+                opened.callback(lambda: tape.finish(whole=call.phase is Phase.ENDED))
             self._track = opened.enter_context(self._engines.voice_activity.open(self._window))
             async with asyncio.TaskGroup() as tasks:
                 mouth = tasks.create_task(self._mouth.run())

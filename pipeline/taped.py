@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -211,11 +212,14 @@ class TapedClips(Clips):
         self._inner = inner
         self._tape = tape
         self._own: set[tuple[str, str]] = set()
+        self._misses: Counter[tuple[str, str]] = Counter()
 
     def get(self, engine: str, voice: str, text: str) -> bytes | None:
         clip = self._inner.get(engine, voice, text)
-        if clip is not None and (engine, text) not in self._own:
-            self._tape.clip(engine, voice, text, clip)
+        if clip is None:
+            self._misses[engine, text] += 1
+        elif (engine, text) not in self._own:
+            self._tape.clip(engine, voice, text, clip, self._misses[engine, text])
         return clip
 
     def put(self, engine: str, voice: str, text: str, mulaw: bytes) -> None:

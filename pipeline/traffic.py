@@ -30,6 +30,7 @@ FLUSH_MS = 1_000
 FRAMES = 10
 """Pieces of caller sound that make one line."""
 WINDOWS = 32
+VERSION = 2
 BEHIND = 600
 """Seconds of a call that may wait for a slow disk; an offline call has many of them in one of the clock's."""
 CLOSING_S = 2.0
@@ -47,6 +48,16 @@ ENDED = "ended"
 
 class Fact(msgspec.Struct, tag_field="is", frozen=True, gc=False):
     """`of` numbers the openings, replies or utterances of a call, from 1, each seam for itself."""
+
+
+class Begun(Fact, tag="begun", frozen=True, gc=False):
+    """The first line of a tape; those of version 1 have none, and no `Closed`."""
+
+    version: int
+
+
+class Closed(Fact, tag="closed", frozen=True, gc=False):
+    """The last line: nothing was lost before it."""
 
 
 class Sound(Fact, tag="caller", frozen=True, gc=False):
@@ -125,13 +136,17 @@ class VoiceOpened(Fact, tag="voice-opened", frozen=True, gc=False):
 
 
 class Clip(Fact, tag="clip", frozen=True, gc=False):
-    """A phrase that was there without being rendered in this call, first asked for then."""
+    """A phrase that was there without being rendered in this call, first found then.
+
+    `misses`: how often it was asked for before and was not there; None on tapes older than this count.
+    """
 
     at_ms: int
     model: str
     voice: str
     text: str
     mulaw: bytes
+    misses: int | None = None
 
 
 class Failed(Fact, tag="failed", frozen=True, gc=False):
@@ -144,7 +159,21 @@ class Failed(Fact, tag="failed", frozen=True, gc=False):
     at_ms: int
 
 
-AnyFact = Sound | Windows | Opened | Heard | Wrote | Written | VoiceOpened | Spoke | Spoken | Clip | Failed
+AnyFact = (
+    Begun
+    | Sound
+    | Windows
+    | Opened
+    | Heard
+    | Wrote
+    | Written
+    | VoiceOpened
+    | Spoke
+    | Spoken
+    | Clip
+    | Failed
+    | Closed
+)
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(AnyFact).decode
@@ -157,6 +186,13 @@ def read(path: Path) -> list[AnyFact]:
         return [_fact(line) for line in lines]
     except (msgspec.MsgspecError, ValueError) as error:
         raise JournalError(f"{path.name} is no record of engine traffic") from error
+
+
+def complete(facts: Sequence[AnyFact]) -> bool:
+    """Whether the tape was closed; one of version 1 does not say, and is taken for whole unless it is empty."""
+    if not facts or not isinstance(facts[0], Begun):
+        return bool(facts)
+    return isinstance(facts[-1], Closed)
 
 
 def _line(fact: AnyFact) -> bytes:
@@ -189,6 +225,7 @@ class Tape:
         self._clock = clock
         self._zero = self._flushed = clock.millis()
         self._waiting: list[AnyFact] = []
+        self._begun = False
         self._heard_at: list[int] = []
         self._heard = bytearray()
         self._probabilities: list[float] = []
@@ -229,10 +266,11 @@ class Tape:
         if len(self._probabilities) >= WINDOWS:
             self._note_windows()
 
-    def clip(self, model: str, voice: str, text: str, mulaw: bytes) -> None:
+    def clip(self, model: str, voice: str, text: str, mulaw: bytes, misses: int) -> None:
+        """A phrase was found that this call did not render; it was asked for so often before in vain."""
         if (model, text) not in self._clips:
             self._clips.add((model, text))
-            self.note(Clip(self.now(), model, voice, text, mulaw))
+            self.note(Clip(self.now(), model, voice, text, mulaw, misses))
 
     def next_of(self, seam: str) -> int:
         self._counts[seam] += 1
@@ -244,10 +282,16 @@ class Tape:
     def failed(self, seam: str, of: int, error: EngineError) -> None:
         self.note(Failed(seam, of, error.retryable, error.kind == "all_down", self.now()))
 
-    def finish(self) -> None:
-        """Nothing more is noted. What was is on its way to the disk, for which nobody waits."""
-        if (writer := self._writer) is not None:
-            self._flush(writer)
+    def finish(self, *, whole: bool = True) -> None:
+        """Nothing more is noted. What was is on its way to the disk, for which nobody waits.
+
+        `whole`: the call has come to its end, and was not given up with this process.
+        """
+        if self._writer is not None:
+            self._flush(self._writer)
+        if (writer := self._writer) is not None:  # not given up with the last flush
+            if self._begun and whole:
+                writer.take([Closed()])
             self._writer = None
             writer.finish()
 
@@ -274,6 +318,8 @@ class Tape:
         self._note_sound()
         self._note_windows()
         facts, self._waiting = self._waiting, []
+        if facts and not self._begun:
+            self._begun, facts = True, [Begun(VERSION), *facts]
         if facts and not writer.take(facts):
             self._writer = None
             writer.finish()

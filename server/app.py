@@ -104,7 +104,8 @@ async def no_desk(_parts: Parts, _engines: Engines | None) -> AsyncIterator[Plac
 def _tell_ready(settings: Settings) -> None:
     rows = {"stt": settings.stt_engine, "llm": settings.llm_engine, "tts": settings.tts_engine}
     engines = {seam: ",".join(row) for seam, row in rows.items()}
-    log.info("ready", public_url=settings.public_url, simulated=settings.simulated, **engines)
+    unused = {"unused_keys": ",".join(settings.unused_keys)} if settings.unused_keys else {}
+    log.info("ready", public_url=settings.public_url, simulated=settings.simulated, **engines, **unused)
 
 
 def build(

@@ -17,7 +17,7 @@ from pipeline.core.errors import CallMeBackError
 from pipeline.core.events import CallStarted
 from pipeline.core.money import START, Nanos
 from pipeline.core.tariff import STEP_SERVICES, Price, PriceBook, Service, Unit, cost
-from pipeline.core.terms import Allowance, EndReason, Layer, Limits, Manners, Phrases
+from pipeline.core.terms import Allowance, EndReason, Layer, Limits, Manners, Phrases, TimeLeft
 from pipeline.ports import Engines
 from server.settings import Settings
 from storage.records import Channel, Persona, PriceRow, Relationship, Scenario
@@ -27,6 +27,17 @@ STREAM_MODEL = "twilio-media"
 TALKED_CHARS_A_MINUTE = 600
 """An agent that talks half of the time, at about 20 characters a second."""
 REPLIES_A_MINUTE = 6
+
+ABOUT_A_MINUTE = "Just so you know, we have about a minute left on this call."
+WARNINGS = (
+    TimeLeft(150_000, "Just so you know, a good part of what this call may cost is used up."),
+    TimeLeft(75_000, "Just so you know, we have a minute or two left on this call."),
+    TimeLeft(50_000, ABOUT_A_MINUTE),
+    TimeLeft(35_000, "Just so you know, we have about forty seconds left on this call."),
+    TimeLeft(0, "Just so you know, we have only about half a minute left on this call."),
+)
+"""By the time until the cutoff. The percentage of a budget may be reached minutes before, or there may be no cutoff
+by that budget at all; in a short call the greeting takes much of the time."""
 
 
 SECONDS: tuple[Unit, ...] = ("second",)
@@ -69,12 +80,24 @@ def pinned(rows: Sequence[PriceRow], engines: Engines, channel: Channel = "phone
             price = next((p for key, p in found.items() if key == (service, model, unit)), None)
             if price is None:
                 raise Unpriced(
-                    f"there is no price for {service}:{model}:{unit}; give a model of your own one with LLM_PRICE_USD"
-                    if service == "llm"
-                    else f"there is no price for {service}:{model}:{unit}"
+                    f"there is no price for {service}:{model}:{unit}{_remedy(service, [key[:2] for key in found])}"
                 )
             book.append(price)
     return tuple(book)
+
+
+def _remedy(service: Service, priced: Sequence[tuple[Service, str]]) -> str:
+    """What a person can do about a model without a price."""
+    listed = ", ".join(sorted({model for of, model in priced if of == service}))
+    match service:
+        case "llm":
+            return "; give a model of your own one with LLM_PRICE_USD"
+        case "stt":
+            return f"; DEEPGRAM_STT_MODEL must name a model of the price list, which has {listed}"
+        case "tts":
+            return f"; DEEPGRAM_TTS_MODEL and ELEVENLABS_MODEL must name models of the price list, which has {listed}"
+        case _:
+            return ""
 
 
 def limits(settings: Settings, persona: Persona, minutes: int) -> Limits:
@@ -103,7 +126,8 @@ def phrases(part: Part, settings: Settings) -> Phrases:
     return Phrases(
         disclosure=f"This is an automated AI call from {settings.operator_name}, which you asked for.{recorded}",
         greeting=greeting[:200],
-        warning="Just so you know, we have about a minute left on this call.",
+        warning=ABOUT_A_MINUTE,
+        warnings=WARNINGS,
         goodbye="I have to let you go now. Take care, goodbye!",
         out_of_time="I'm so sorry, our time is up and I have to go now. Take care, goodbye!",
         still_there="Are you still there?",

@@ -39,7 +39,18 @@ def serve() -> None:
 
     settings = _settings()
     configure(settings.log_level, plain=sys.stderr.isatty())
+    _log_misspelt()
     _run(_serve(settings))
+
+
+def _log_misspelt() -> None:
+    """The same for whoever keeps the log and sees no terminal."""
+    import structlog
+
+    from server.settings import misspelt
+
+    for name, meant in misspelt().items():
+        structlog.get_logger("server.cli").warning("unknown_setting", name=name, meant=meant)
 
 
 async def _serve(settings: Settings) -> None:
@@ -60,6 +71,7 @@ def demo() -> None:
     """Play one whole call, offline: it rings, hears, answers, is cut off by its budget, and is accounted for."""
     from server.demo import main as run_demo
 
+    _tell_misspelt()
     raise typer.Exit(run_demo())
 
 
@@ -241,10 +253,19 @@ def main() -> None:
 def _settings() -> Settings:
     from server.settings import BadSettings, load
 
+    _tell_misspelt()
     try:
         return load()
     except BadSettings as error:
         _fail(*error.problems)
+
+
+def _tell_misspelt() -> None:
+    """A setting with a wrong name would be left out without a word."""
+    from server.settings import misspelt
+
+    for name, meant in misspelt().items():
+        print(f"callmeback: warning: {name} is no setting; did you mean {meant}?", file=sys.stderr)
 
 
 @asynccontextmanager

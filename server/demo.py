@@ -27,7 +27,7 @@ import uvloop
 from pipeline.carriers.phonecall import Sms
 from pipeline.carriers.simulated import SimulatedCarrier
 from pipeline.clock import Clock
-from pipeline.conducted import replay_call
+from pipeline.conducted import CallReplay, replay_call
 from pipeline.core.money import NANOS_PER_USD, Nanos, parse_usd, usd
 from pipeline.core.tariff import Service
 from pipeline.engines.loading import EngineLoader
@@ -35,6 +35,7 @@ from pipeline.journal_file import SUFFIX, read_lines
 from pipeline.replay import replay
 from pipeline.timeline import latencies
 from pipeline.traffic import SUFFIX as TRAFFIC
+from pipeline.traffic import AnyFact, complete
 from pipeline.traffic import read as read_traffic
 from server.app import SIMULATED_SENDER, build, server_config
 from server.demo_show import Show
@@ -49,6 +50,8 @@ from storage import ledger, users
 from storage.audit import AuditReport, audit
 from storage.lockfile import private_dir
 
+WRITTEN_S = 5
+"""How long the end of the engines' traffic may take to be on the disk."""
 PHONE = "+12025550123"
 EMAIL = "jordan@example.com"
 MINUTES = 2
@@ -69,6 +72,8 @@ class Outcome:
     journal: Path
     wav: Path
     latencies_ms: list[int]
+    again: CallReplay
+    """The call, replayed with its sound from what was recorded (level 2)."""
     problems: tuple[str, ...]
 
 
@@ -237,6 +242,17 @@ def two_minutes(prices: list[dict[str, Any]], used: dict[Service, str]) -> Nanos
     return Nanos((MINUTES + 1) * minute + of("amd") + listening + TALK_NANO)
 
 
+async def _traffic(path: Path) -> list[AnyFact]:
+    """A thread of its own writes it, and a call's end does not wait for that."""
+    facts = read_traffic(path)
+    for _ in range(10 * WRITTEN_S):
+        if complete(facts):
+            break
+        await asyncio.sleep(0.1)
+        facts = read_traffic(path)
+    return facts
+
+
 async def _outcome(
     person: Person, parts: Parts, call_id: str, latencies_ms: list[int], alerts: list[Any]
 ) -> Outcome:
@@ -246,7 +262,8 @@ async def _outcome(
     async with parts.database.read() as tx:
         report = await audit(tx)
     journal = parts.settings.calls_dir / f"{call_id}{SUFFIX}"
-    lines, facts = read_lines(journal), read_traffic(journal.with_suffix(TRAFFIC))
+    lines, facts = read_lines(journal), await _traffic(journal.with_suffix(TRAFFIC))
+    again = await asyncio.to_thread(replay_call, lines, facts)
     said = " ".join(turn["text"] for turn in turns if turn["role"] == "agent")
     checks = {
         "the call did not end by its budget": call["end_reason"] == "budget",
@@ -258,10 +275,11 @@ async def _outcome(
         == sum(parse_usd(item["usd"]) for item in costs["per_second"]),
         "the audit found a breach": not report.breaches,
         "the journal does not replay": replay(lines).exact,
-        "the sound does not replay": (await asyncio.to_thread(replay_call, lines, facts)).replay.exact,
+        "the engines' traffic is incomplete": complete(facts),
+        "the sound does not replay": again.replay.exact,
         "the carrier complained": not alerts,
         "no turn was answered": bool(latencies(lines)),
     }
     problems = tuple(problem for problem, held in checks.items() if not held)
     wav = parts.settings.calls_dir / f"{call_id}.wav"
-    return Outcome(call, costs, turns, report, journal, wav, latencies_ms, problems)
+    return Outcome(call, costs, turns, report, journal, wav, latencies_ms, again, problems)

@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.status import Status
 from rich.table import Table
 
+from pipeline.conducted import CallReplay
 from pipeline.journal_file import read_lines
 from pipeline.timeline import latencies
 from server.routes.calls import percentile
@@ -95,6 +96,7 @@ class Show:
             f"ledger check: {report.events} charges, {report.explained_share:.2%} explained, "
             f"{len(report.breaches)} breaches"
         )
+        self._console.print(_replayed(outcome.again))
         self._console.print(f"recording (left the caller, right Sarah): {outcome.wav}", soft_wrap=True)
         self._console.print(f"journal: {outcome.journal}", soft_wrap=True)
         self._console.print(f"replay it: make replay FILE={outcome.journal}", soft_wrap=True)
@@ -137,6 +139,16 @@ class Show:
         if outcome.latencies_ms:
             table.caption += f"; as the carrier itself saw it: p50 {percentile(outcome.latencies_ms, 50)}"
         return table
+
+
+def _replayed(again: CallReplay) -> str:
+    """What the replay that was just made has found."""
+    if (difference := again.replay.difference) is not None:
+        return f"replay: level 2 differs at line {difference.line} of the journal"
+    return (
+        f"replay: level 2 exact, {again.replay.steps:,} steps and {again.frames:,} chunks of sound, "
+        "without engines or network"
+    )
 
 
 def _quantity(count: int, unit: str) -> str:

@@ -19,7 +19,7 @@ from server.casting import TOKENS, pinned
 from server.desk import Desk
 from server.engines import chosen
 from server.flush import Flush
-from server.metrics import ENGINE_BREAKERS, ENGINES_DOWN, TOKENS_LOST
+from server.metrics import ENGINE_BREAKERS, ENGINES_DOWN, HEARD_AGAIN, SOUND_LOST, TOKENS_LOST
 from server.parts import Parts, Placing
 from server.recovery import Orphans
 from storage import pricing
@@ -43,6 +43,14 @@ def _tokens_lost(model: str, tokens: Tokens) -> None:
     TOKENS_LOST.labels(model).inc(tokens.uncached + tokens.cached + tokens.out)
 
 
+def _heard_again(model: str, seconds: int) -> None:
+    HEARD_AGAIN.labels(f"stt:{model}").inc(seconds)
+
+
+def _sound_lost(model: str, seconds: float) -> None:
+    SOUND_LOST.labels(f"stt:{model}").inc(seconds)
+
+
 async def _price_own_models(parts: Parts) -> None:
     """The price list learns what the operator says of models it does not know."""
     settings = parts.settings
@@ -54,7 +62,7 @@ async def _price_own_models(parts: Parts) -> None:
                 log.info("model_priced", model=model, dollars_a_million=dollars)
 
 
-WATCHING = Watching(_engine_changed, _tokens_lost)
+WATCHING = Watching(_engine_changed, _tokens_lost, _heard_again, _sound_lost)
 
 
 @asynccontextmanager
@@ -70,6 +78,8 @@ async def open_desk(
             models = EngineLoader(chosen(parts.settings), on_progress, WATCHING)
             engines = await stack.enter_async_context(models.open())
             ENGINE_BREAKERS.watch(models.breakers)
+            for name in models.breakers:  # a gauge without a sample tells an alert nothing
+                ENGINES_DOWN.labels(name).set(0)
         await _price_own_models(parts)
         async with parts.database.read() as tx:
             pinned(await pricing.current(tx, parts.clock.utc(), parts.settings.price_list), engines)

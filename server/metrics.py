@@ -32,6 +32,16 @@ ENGINES_DOWN = Gauge(
 TOKENS_LOST = Counter(
     "callmeback_tokens_lost", "Tokens of replies that a failing engine did not deliver", ("model",)
 )
+HEARD_AGAIN = Counter(
+    "callmeback_seconds_heard_again",
+    "Seconds of sound that a transcriber counted although another had heard them before",
+    ("engine",),
+)
+SOUND_LOST = Counter(
+    "callmeback_seconds_lost",
+    "Seconds of unanswered speech that were gone when a failed transcriber's successor began to listen",
+    ("engine",),
+)
 TURN_SECONDS = Histogram(
     "callmeback_turn_seconds",
     "From the caller's last audible sample to a stage of the answer",

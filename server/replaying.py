@@ -31,6 +31,7 @@ from pipeline.ports import Engines
 from pipeline.replay import Difference, replay
 from pipeline.timeline import entries
 from pipeline.traffic import SUFFIX as TRAFFIC
+from pipeline.traffic import complete
 from pipeline.traffic import read as read_traffic
 from server import casting
 from server.settings import Settings
@@ -72,9 +73,13 @@ def _journal(console: Console, file: Path, *, timeline: bool, wav: Path | None) 
 
 
 def _with_sound(console: Console, lines: list[str], traffic: Path, wav: Path | None) -> int:
-    """Level 2: the sound as well, from what engines and caller gave then."""
+    """Level 2: the sound as well, from what engines and caller gave then, if all of it was kept."""
     begun = cpu_seconds()
-    result = replay_call(lines, read_traffic(traffic), wav=wav)
+    facts = read_traffic(traffic)
+    if not complete(facts):
+        console.print("the engines' traffic is incomplete: replay ends at level 1")
+        return 0
+    result = replay_call(lines, facts, wav=wav)
     took = max(cpu_seconds() - begun, 1e-6)
     if result.replay.difference is not None:
         return _differs(console, result.replay.difference)

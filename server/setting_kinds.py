@@ -16,6 +16,14 @@ _E164 = re.compile(r"\+[1-9]\d{6,14}")
 _REGION = re.compile(r"[A-Z]{2}")
 _DATABASE = re.compile(r"sqlite(\+\w+)?:///[^:?][^?]*|postgres(ql)?(\+\w+)?://.+")
 _TOKEN_PRICE = re.compile(r"\d{1,6}(\.\d{1,9})?(/\d{1,6}(\.\d{1,9})?){2}")
+_DEEPGRAM_EAR = re.compile(r"(flux|nova)-[a-z0-9-]{1,40}")
+_SHORT_NAME = re.compile(r"[\w.-]{1,24}")
+"""What may be repeated in a message: no vendor's key is as short."""
+_DOTS = re.compile(r"[.…]+")
+_PLACEHOLDER = re.compile(
+    r"(your|my|the|some|eleven|labs|aura|deepgram|voice|id|name|here|todo|changeme|placeholder|x)*"
+)
+"""A voice made of nothing but such words is what stood in an example."""
 _ACCOUNT = re.compile(r"AC[0-9a-fA-F]{32}")
 
 
@@ -31,8 +39,11 @@ def _signing_secret(secret: SecretStr) -> SecretStr:
 
 
 def _not_empty(secret: SecretStr) -> SecretStr:
-    if not secret.get_secret_value().strip():
+    value = secret.get_secret_value().strip()
+    if not value:
         raise ValueError("is set but empty")
+    if _DOTS.fullmatch(value):
+        raise ValueError("is the dots of an example; give your own")
     return secret
 
 
@@ -103,6 +114,24 @@ def _named(value: object) -> object:
     return tuple((name.strip().casefold(), voice.strip()) for name, _, voice in pairs)
 
 
+def _no_placeholders(voices: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Vendors find out only when the first sentence is to be spoken."""
+    for _, voice in voices:
+        letters = re.sub(r"[^a-z0-9]", "", voice.casefold())
+        if _PLACEHOLDER.fullmatch(letters):
+            raise ValueError(
+                "has a placeholder such as ID for a voice; give the vendor's ids as your account lists them"
+            )
+    return voices
+
+
+def _deepgram_ear(model: str) -> str:
+    if not _DEEPGRAM_EAR.fullmatch(model):
+        named = f"has {model!r}, but " if _SHORT_NAME.fullmatch(model) else ""
+        raise ValueError(f"{named}must be flux-… or nova-…, such as flux-general-en or nova-3")
+    return model
+
+
 def _token_price(text: str) -> str:
     if not _TOKEN_PRICE.fullmatch(text):
         raise ValueError("must be dollars a million tokens in, cached and out, such as 0.35/0.35/0.75")
@@ -120,7 +149,8 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 SigningSecrets = Annotated[tuple[SigningSecret, ...], BeforeValidator(_split), Field(max_length=2)]
 SocketUrl = Annotated[str, AfterValidator(_socket)]
 ServerUrls = Annotated[tuple[Annotated[str, AfterValidator(_server)], ...], BeforeValidator(_split)]
-Voices = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_named)]
+Voices = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_named), AfterValidator(_no_placeholders)]
+DeepgramEars = Annotated[tuple[Annotated[str, AfterValidator(_deepgram_ear)], ...], BeforeValidator(_split)]
 TokenPrices = Annotated[tuple[Annotated[str, AfterValidator(_token_price)], ...], BeforeValidator(_split)]
 Keys = Annotated[tuple[Secret, ...], BeforeValidator(_split)]
 

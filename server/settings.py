@@ -17,10 +17,12 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from server.misspelling import likely_meant
 from server.setting_kinds import (
     E164,
     AccountSid,
     DatabaseUrl,
+    DeepgramEars,
     Keys,
     LanguageModels,
     Names,
@@ -131,7 +133,7 @@ class Settings(BaseModel):
     )
     deepgram_api_key: Secret | None = Field(None, description="Key of Deepgram.")
     deepgram_url: SocketUrl = Field("wss://api.deepgram.com", description="Address of Deepgram's sockets.")
-    deepgram_stt_model: Names = Field(
+    deepgram_stt_model: DeepgramEars = Field(
         ("flux-general-en",), description="Model of each deepgram in STT_ENGINE: flux-… or nova-…."
     )
     deepgram_language: str = Field("en", max_length=16, description="Language that Nova listens for.")
@@ -280,6 +282,13 @@ class Settings(BaseModel):
         return problems
 
     @property
+    def unused_keys(self) -> tuple[str, ...]:
+        """Keys that are set for engines that are not chosen: nothing wrong, and often not what was meant."""
+        chosen = {*self.stt_engine, *self.llm_engine, *self.tts_engine}
+        keys = {"deepgram": self.deepgram_api_key, "elevenlabs": self.elevenlabs_api_key}
+        return tuple(f"{name}_api_key".upper() for name, key in keys.items() if key and name not in chosen)
+
+    @property
     def public_is_loopback(self) -> bool:
         """Whether only this machine can be meant by `PUBLIC_URL`."""
         return _is_loopback(self.public_url)
@@ -345,6 +354,11 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         return Settings.model_validate(given)
     except ValidationError as error:
         raise BadSettings(_problems(error)) from None
+
+
+def misspelt(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Names in the environment that are none of ours and look like one, and that one."""
+    return likely_meant(environ, [name.upper() for name in Settings.model_fields])
 
 
 def _problems(error: ValidationError) -> tuple[str, ...]:

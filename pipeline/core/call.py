@@ -25,7 +25,7 @@ from pipeline.core.budget import LONGEST_NOTICE
 from pipeline.core.dues import Dues
 from pipeline.core.hearing import Hearing, Verdict
 from pipeline.core.money import Millis
-from pipeline.core.notice import Notice
+from pipeline.core.notice import Notice, words
 from pipeline.core.phases import ANSWERING, PAID, TALKING, Phase
 from pipeline.core.speech import Outcome, Speech, Spoken
 from pipeline.core.spending import Spending
@@ -193,9 +193,9 @@ class Call:
             case Outcome.HEARD:
                 self._failures = 0
 
-    def _say(self, text: str, *, protected: bool = False) -> None:
+    def _say(self, text: str) -> None:
         """Say a phrase and go on as the speaker."""
-        self._out.append(self._speech.say(text, self._now, protected=protected))
+        self._out.append(self._speech.say(text, self._now))
         self._enter(Phase.SPEAKING)
 
     def _hush(self) -> None:
@@ -391,7 +391,7 @@ class Call:
 
     def _interrupt(self) -> None:
         """A voice beside the agent's."""
-        self._out += self._speech.pause()
+        self._out += self._speech.pause(self._now)
         self._enter(Phase.INTERRUPTED)
 
     def _yield_floor(self) -> None:
@@ -426,7 +426,8 @@ class Call:
         cutoff = self.spending.cutoff or self._now
         self._notice.announced = Millis(min(cutoff, self._now + LONGEST_NOTICE))
         self._out.append(fx.Warned(cutoff, self.spending.purse.rest))
-        self._say(self.start.phrases.warning, protected=True)
+        self._out.append(self._speech.warn(words(self.start.phrases, cutoff - self._now), self._now))
+        self._enter(Phase.SPEAKING)
 
     def _close(self, reason: EndReason, text: str) -> None:
         """Say goodbye, then hang up when it was heard. Only while somebody can hear it."""

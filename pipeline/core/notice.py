@@ -1,4 +1,4 @@
-"""When the one spoken warning about money is given. When it is due is decided in `budget.py`.
+"""When the one spoken warning about money is given, and in which words. When it is due is decided in `budget.py`.
 
 It waits for the greeting to be heard, and a few seconds for whoever has the floor.
 """
@@ -7,6 +7,13 @@ from __future__ import annotations
 
 from pipeline.core.money import Millis
 from pipeline.core.spending import Spending
+from pipeline.core.terms import Phrases
+
+
+def words(phrases: Phrases, left_ms: int) -> str:
+    """The warning that is true when so much time is left until the cutoff."""
+    fitting = (each.text for each in phrases.warnings if left_ms >= each.at_least_ms)
+    return next(fitting, phrases.warning)
 
 
 class Notice:

@@ -59,6 +59,8 @@ class Playout:
         self.started: Millis | None = None
         self.moved = START
         """When something was last asked for, queued or heard."""
+        self._sounded = START
+        """When sound was last queued or known to be heard, or stopped."""
 
     @property
     def silent(self) -> bool:
@@ -74,6 +76,10 @@ class Playout:
     def due(self) -> Millis:
         """When the last mark would be back, if the carrier loses none."""
         return Millis(self.moved + sum(ms for _, _, ms in self._chunks))
+
+    def sounded(self, now: Millis) -> Millis:
+        """Until when the agent was to be heard: now, while anything plays."""
+        return Millis(min(now, self._sounded + sum(ms for _, _, ms in self._chunks)))
 
     def say(
         self, number: int, text: str, *, protected: bool = False, written: bool = False, aside: bool = False
@@ -91,6 +97,7 @@ class Playout:
             utterance.queued_ms += ms
             utterance.sent_ms = max(utterance.sent_ms, utterance.queued_ms)
             self._chunks.append((chunk, number, ms))
+            self._sounded = at
             if self.started is None and not utterance.aside:
                 self.started = at
 
@@ -99,13 +106,14 @@ class Playout:
         if (utterance := self._utterances.get(number)) is not None and not self.paused:
             self._whole(utterance)
 
-    def reached(self, chunk: int) -> bool:
+    def reached(self, chunk: int, at: Millis) -> bool:
         """A mark came back: whether something the model wrote was heard.
 
         Unknown chunks were cut before and prove nothing.
         """
         if all(known != chunk for known, _, _ in self._chunks):
             return False
+        self._sounded = at
         known, written = None, False
         while known != chunk:
             known, number, ms = self._chunks.popleft()
@@ -127,8 +135,9 @@ class Playout:
         self._whole(utterance)
         return not utterance.aside
 
-    def pause(self) -> None:
+    def pause(self, now: Millis) -> None:
         """The carrier was told to clear, for the time being: what was not heard is queued anew, or cut."""
+        self._sounded = self.sounded(now)
         for utterance in self._utterances.values():
             utterance.queued_ms = utterance.heard_ms
             utterance.complete = False
@@ -140,8 +149,9 @@ class Playout:
         self.paused = False
         self.moved = now
 
-    def cut(self) -> None:
+    def cut(self, now: Millis) -> None:
         """The carrier was told to clear: keep what marks have proven, forget the rest."""
+        self._sounded = self.sounded(now)
         for utterance in self._utterances.values():
             if (heard := utterance.heard) and not utterance.aside:
                 self._heard.append(heard)

@@ -71,6 +71,11 @@ class Speech:
         self.playout.moved = now
         return fx.Say(self._utterances, text)
 
+    def warn(self, text: str, now: Millis) -> fx.Say:
+        warning = self.say(text, now, protected=True)
+        self._timing.warned(warning.utterance, now)
+        return warning
+
     def greet(self, now: Millis) -> list[fx.Effect]:
         """Of all phrases only the greeting is paid for."""
         disclosure = self.say(self._phrases.disclosure, now, protected=True)
@@ -162,7 +167,7 @@ class Speech:
             case ev.UtteranceQueued():
                 self.playout.complete(event.utterance)
             case _:
-                heard = self.playout.reached(event.chunk)
+                heard = self.playout.reached(event.chunk, now)
                 timed = self._timing.reached(event.chunk, now)
                 return Spoken(() if timed is None else (timed,), Outcome.HEARD if heard else Outcome.NOTHING)
         return NOTHING
@@ -182,12 +187,12 @@ class Speech:
 
     # -- stopping --------------------------------------------------------------------------
 
-    def pause(self) -> list[fx.Effect]:
+    def pause(self, now: Millis) -> list[fx.Effect]:
         """Be quiet at once, and keep the rest until it is known what stopped the agent."""
         told: list[fx.Effect] = []
         if not self.playout.silent:
             told.append(fx.Pause())
-            self.playout.pause()
+            self.playout.pause(now)
         self._timing.cleared()
         self.replies.hold()
         return told
@@ -203,16 +208,20 @@ class Speech:
         interrupted = not self.playout.silent or self.replies.writing
         if self.playout.paused or not self.playout.silent:
             told.append(fx.Hush())
-            self.playout.cut()
+            self.playout.cut(now)
         told += self.replies.drop()
         self._timing.cleared()
         return told + self.turn_over(now, since, interrupted=interrupted)
 
     def turn_over(self, now: Millis, since: Millis, *, interrupted: bool = False) -> list[fx.Effect]:
-        """What was heard of the agent's turn is a turn of the conversation."""
+        """What was heard of the agent's turn is a turn of the conversation.
+
+        It ended when its sound did: what stopped it is known for an interruption only later.
+        """
         started = since if self.playout.started is None else self.playout.started
+        ended = Millis(max(started, self.playout.sounded(now)))
         heard = self.playout.take()
-        return [self.transcript.agent(heard, started, now, interrupted=interrupted)] if heard else []
+        return [self.transcript.agent(heard, started, ended, interrupted=interrupted)] if heard else []
 
 
 def _said(told: list[fx.Effect]) -> Outcome:

@@ -81,6 +81,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeLeft:
+    """Words of the warning that are true while there is at least so much time, in milliseconds."""
+
+    at_least_ms: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Phrases:
     """What the agent says that no model wrote. Rendered beforehand, so they work when all else is down."""
 
@@ -96,16 +104,19 @@ class Phrases:
     opted_out: str
     screening: str
     listening: str
+    warnings: tuple[TimeLeft, ...] = ()
+    """The warning by the time that is left, the most first; `warning` where none fits, and in older journals."""
 
     @property
     def all(self) -> tuple[str, ...]:
-        """In the order in which they are needed."""
-        return (
+        """In the order in which they are needed, each once."""
+        needed = (
             self.disclosure,
             self.greeting,
             self.out_of_time,
             self.goodbye,
             self.warning,
+            *(each.text for each in self.warnings),
             self.apology,
             self.still_there,
             self.voicemail,
@@ -114,6 +125,7 @@ class Phrases:
             self.screening,
             self.listening,
         )
+        return tuple(dict.fromkeys(needed))
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,17 @@ class Timing:
         self._answer: Answer | None = None
         self._tokens: dict[int, Millis] = {}
         self._plays_until = START
+        self._warning = 0
+        self._warned_until = Millis(-1)
+
+    def warned(self, utterance: int, now: Millis) -> None:
+        """The warning is to be spoken: what is said before its end is answered after it.
+
+        That wait tells nothing of how fast the caller is answered, and is not told.
+        """
+        self._warning, self._warned_until = utterance, now
+        if self._answer is not None and self._answer.utterance is None:
+            self._answer = None
 
     def asked(self, index: int, fell_silent: Millis | None, now: Millis, reply: int, *, eager: bool) -> None:
         """The caller's turn is over, its last audible sample came at `fell_silent`, and this reply answers it.
@@ -45,7 +56,9 @@ class Timing:
         """
         token = self._tokens.pop(reply, None)
         self._tokens.clear()
-        self._answer = None if fell_silent is None else Answer(index, fell_silent, now, reply, eager, token)
+        self._answer = None
+        if fell_silent is not None and fell_silent > self._warned_until:
+            self._answer = Answer(index, fell_silent, now, reply, eager, token)
 
     def token(self, reply: int, now: Millis, *, begins: bool = False) -> None:
         """The model wrote something; of a reply that was begun early, before anybody asked for it.
@@ -72,6 +85,8 @@ class Timing:
 
     def queued(self, event: AudioQueued) -> None:
         self._plays_until = Millis(max(self._plays_until, event.at) + event.ms)
+        if event.utterance == self._warning:
+            self._warned_until = self._plays_until
         if (answer := self._of(event.utterance)) is not None and answer.chunk is None:
             answer.chunk, answer.played = event, self._plays_until
 

@@ -26,7 +26,7 @@ from pipeline.engines.deepgram.nova import NovaSettings, NovaTranscriber
 from pipeline.engines.elevenlabs import ElevenLabsSettings, ElevenLabsSpeaker
 from pipeline.engines.failover.speaker import FailoverSpeaker
 from pipeline.engines.failover.thinker import FailoverThinker, OnLost
-from pipeline.engines.failover.transcriber import FailoverTranscriber
+from pipeline.engines.failover.transcriber import FailoverTranscriber, OnHeardAgain, OnSoundLost
 from pipeline.engines.local.beside import beside
 from pipeline.engines.local.pool import Worker
 from pipeline.engines.openai_chat import ChatServer, OpenAIThinker
@@ -89,10 +89,12 @@ def hearing_patience(engines: int, patience_s: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """Who is told of engines that go down and come back, and of tokens that bought nothing."""
+    """Who is told of engines that go down and come back, and of tokens and sound that bought nothing."""
 
     on_change: OnChange = lambda name, state: None
     on_lost: OnLost = lambda model, tokens: None
+    on_heard_again: OnHeardAgain = lambda model, seconds: None
+    on_sound_lost: OnSoundLost = lambda model, seconds: None
 
 
 class EngineLoader:
@@ -139,6 +141,8 @@ class EngineLoader:
                 else FailoverTranscriber(
                     [(ear, self._breaker("stt", ear.models[0])) for ear in ears],
                     hearing_patience(len(ears), chosen.patience_s),
+                    on_heard_again=self._watching.on_heard_again,
+                    on_sound_lost=self._watching.on_sound_lost,
                 ),
                 thinker=minds[0]
                 if _certain(chosen.llm)

@@ -26,6 +26,25 @@ def talking(*, ends_turns: bool = False, **limits: int) -> Story:
     return story
 
 
+def test_an_interrupted_turn_ends_when_its_sound_stops_and_not_when_that_is_known_to_be_one() -> None:
+    story = talking().say("Wait, please, I have a question.", ms=1_500)
+    story.run(3_000)
+    [stopped] = story.times(fx.Pause)
+    [hushed] = story.times(fx.Hush)
+    told = [turn for turn in story.all(fx.TurnTaken) if turn.interrupted]
+    assert [turn.ended - ANSWERED for turn in told] == [stopped]
+    assert hushed > stopped
+
+
+def test_a_turn_that_is_broken_off_between_two_sounds_ends_with_the_last_mark() -> None:
+    """The model still writes; nothing plays."""
+    story = told().reply("One. ", "Two.", hangs=True).say("Tell me a story, please.", ms=1_000).run(6_000)
+    marks = [event.at for event, _ in story.steps if isinstance(event, ev.MarkReached)]
+    story.say("Wait, please, I have a question.", ms=1_500).run(3_000)
+    turn = next(turn for turn in story.all(fx.TurnTaken) if turn.interrupted)
+    assert turn.ended == marks[-1]
+
+
 # -- noises ----------------------------------------------------------------------------
 
 

@@ -1,13 +1,16 @@
 """Money inside the call: the warning, the goodbye and the cut, at the demo's prices."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.call import Call, Phase
+from pipeline.core.events import CallStarted
 from pipeline.core.money import Millis, Nanos
 from pipeline.core.tariff import cost
-from pipeline.core.terms import EndReason, Limits
+from pipeline.core.terms import EndReason, Limits, TimeLeft
 from tests.core.story import (
     AMD,
     ANSWERED,
@@ -172,6 +175,22 @@ def test_the_percentage_of_the_budget_warns_early() -> None:
     story.end()
     assert story.times(fx.Warned)[0] == 60_000
     assert story.when_said(PHRASES.out_of_time) == 288_000
+
+
+def test_the_warning_tells_the_time_that_is_left() -> None:
+    """One minute that is paid, two of them, and a budget of which a half is used early."""
+    timed = (TimeLeft(150_000, "Half is used."), TimeLeft(50_000, "A minute."), TimeLeft(0, "Not much."))
+
+    def warned(start: CallStarted) -> tuple[str, int]:
+        story = Story(replace(start, phrases=replace(PHRASES, warnings=timed))).answer()
+        story.end()
+        [said] = {each.text for each in timed} & {*story.said()}
+        return said, story.when_said(said)
+
+    assert warned(started(minutes_paid(1), limits=QUIET)) == ("Not much.", 20_000)
+    assert warned(started(minutes_paid(2), limits=QUIET)) == ("A minute.", 60_000)
+    half = started(minutes_paid(5), limits=QUIET, budget=Nanos(MINUTE * 4), warn_percent=50)
+    assert warned(half) == ("Half is used.", 60_000)
 
 
 def test_a_budget_used_up_by_the_answer_waits_for_the_greeting_to_warn() -> None:

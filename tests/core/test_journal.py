@@ -90,6 +90,15 @@ def test_the_spelling_is_fixed(record: Event | Effect, line: str) -> None:
     assert written == line
 
 
+def test_a_line_without_a_field_that_came_later_is_read() -> None:
+    """Calls of older versions replay, and are settled after a kill by the version that comes next."""
+    now = started()
+    line = jn.event_line(now)
+    older = line.replace(',"warnings":[]', "")
+    assert older != line
+    assert jn.parse_event(older) == now
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -1,10 +1,14 @@
-"""When the one warning is spoken."""
+"""When the one warning is spoken, and in which words."""
+
+from dataclasses import replace
+
+import pytest
 
 from pipeline.core.money import START, Millis, Nanos
-from pipeline.core.notice import Notice
+from pipeline.core.notice import Notice, words
 from pipeline.core.spending import Spending
-from pipeline.core.terms import Allowance, EndReason, Limits
-from tests.core.story import PRICES, minutes_paid
+from pipeline.core.terms import Allowance, EndReason, Limits, TimeLeft
+from tests.core.story import PHRASES, PRICES, minutes_paid
 
 DUE = Millis(60_000)
 
@@ -57,3 +61,26 @@ def test_it_is_given_once() -> None:
     assert warning.given
     assert warning.deadline(greeted=True) is None
     assert not warning.due(Millis(119_000), greeted=True, busy=False)
+
+
+TIMED = replace(
+    PHRASES, warnings=(TimeLeft(75_000, "More."), TimeLeft(50_000, "A minute."), TimeLeft(5, "Less."))
+)
+
+
+@pytest.mark.parametrize(
+    ("left_ms", "text"),
+    [(900_000, "More."), (75_000, "More."), (74_999, "A minute."), (49_999, "Less."), (4, PHRASES.warning)],
+)
+def test_its_words_fit_the_time_that_is_left(left_ms: int, text: str) -> None:
+    assert words(TIMED, left_ms) == text
+
+
+def test_without_words_for_times_there_is_one_warning() -> None:
+    assert words(PHRASES, 900_000) == PHRASES.warning
+
+
+def test_all_its_words_are_rendered_beforehand_and_once() -> None:
+    phrases = replace(TIMED, warnings=(*TIMED.warnings, TimeLeft(0, PHRASES.warning)))
+    assert {"More.", "A minute.", "Less.", PHRASES.warning} <= set(phrases.all)
+    assert len(set(phrases.all)) == len(phrases.all)

@@ -161,12 +161,12 @@ def test_a_stop_keeps_the_rest_until_it_goes_on() -> None:
     agent, _, _ = speech()
     reply = asked(agent)
     agent.piece(ev.ReplyPiece(NOW, reply, "Not much. "), NOW)
-    assert agent.pause() == [fx.Pause()]
+    assert agent.pause(Millis(5_000)) == [fx.Pause()]
     assert agent.piece(ev.ReplyPiece(NOW, reply, "And you? "), NOW) == Spoken((), Outcome.NOTHING)
     assert agent.resume(NOW) == fx.Resume()
     assert agent.speak(agent.replies.release(), NOW).effects == (fx.Say(2, "And you?"),)
     quiet, _, _ = speech()
-    assert quiet.pause() == []
+    assert quiet.pause(Millis(5_000)) == []
 
 
 def test_hushed_it_has_said_what_was_heard() -> None:

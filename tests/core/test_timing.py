@@ -7,8 +7,9 @@ from pipeline.core import events as ev
 from pipeline.core.effects import TurnTimed
 from pipeline.core.events import Audible, AudioQueued
 from pipeline.core.money import Millis
+from pipeline.core.terms import Limits
 from pipeline.core.timing import Timing
-from tests.core.story import ANSWERED, Story, started
+from tests.core.story import ANSWERED, PHRASES, Story, minutes_paid, started
 
 LONG = "Once upon a time there was a very small house at the end of a very long road."
 
@@ -202,6 +203,33 @@ def test_an_answer_to_something_said_into_the_agents_speech_waits_for_that() -> 
     ends = story.when_said(LONG) + 60 * len(LONG)
     assert second.audible_ms == ends + 45 - (second.speech_end - ANSWERED)
     assert first.audible_ms < 1_000 < second.audible_ms
+
+
+@pytest.mark.parametrize(
+    ("at", "ms", "first_ms"),
+    [
+        (58_400, 1_000, 6_000),  # the model is slow, and the warning due for five seconds
+        (57_000, 2_700, 1_500),  # the turn was not over
+        (55_000, 9_000, 1_500),  # it had waited for the caller
+        (55_000, 10_200, 300),  # it is spoken into the caller's speech, and lasts longer
+    ],
+)
+def test_an_answer_behind_the_warning_is_not_timed(at: int, ms: int, first_ms: int) -> None:
+    """The caller hears the warning at once; that the answer comes after it makes nobody slow."""
+    story = Story(started(minutes_paid(2), limits=Limits(idle_prompt_ms=60_000))).answer().hear_out()
+    story.reply("I am well. ", first_ms=first_ms).say("How are you?", at=at, ms=ms).run(16_000)
+    assert story.said()[-2:] == [PHRASES.warning, "I am well."]
+    assert story.all(fx.TurnTimed) == []
+    story.reply("So it is.", first_ms=300).say("It is raining.", ms=1_000).run(6_000)
+    (timed,) = story.all(fx.TurnTimed)
+    assert timed.audible_ms < 1_000
+
+
+def test_a_warning_behind_the_answer_takes_nothing_from_its_time() -> None:
+    timing = answering()
+    timing.warned(9, Millis(10_950))
+    timing.queued(queued(10_960, 9, 13))
+    assert timing.reached(11, Millis(11_305)) is not None
 
 
 def test_marks_that_never_come_leave_it_untimed() -> None:

@@ -80,7 +80,7 @@ def paid(drops_s: float, quiet_ms: int = 0) -> Paid:
                 listening.cancel()
             assert flux.violations == nova.violations == []
             counted = Counter({FLUX: flux.seconds_billed, NOVA: nova.seconds_billed})
-            return Paid(told, counted, transcriber.lost_seconds, noted, flux.records[0].bytes)
+            return Paid(told, counted, transcriber.heard_again, noted, flux.records[0].bytes)
 
     return run_virtual(main(), grace=0.001)
 
@@ -138,7 +138,7 @@ def bill(*openings: tuple[str, Opening], says: str, later: str = "") -> tuple[li
                 ear.feed(sound(later))
             await asyncio.sleep(5)
             following.cancel()
-        return [each for each in told if isinstance(each, Used)], transcriber.lost_seconds
+        return [each for each in told if isinstance(each, Used)], transcriber.heard_again
 
     return run_virtual(main())
 
@@ -173,3 +173,34 @@ def test_one_that_could_not_be_opened_has_heard_nothing() -> None:
     )
     assert used == [Used("b", 2)]
     assert not lost
+
+
+# -- what nobody hears any more ------------------------------------------------------------
+
+
+def lost_of(*openings: tuple[str, Opening], says: str) -> list[tuple[str, float]]:
+    async def main() -> list[tuple[str, float]]:
+        told: list[tuple[str, float]] = []
+        transcriber = FailoverTranscriber(
+            [(Echo(model, [opening]), Breaker(model, Clock())) for model, opening in openings],
+            1.0,
+            on_sound_lost=lambda model, seconds: told.append((model, seconds)),
+        )
+        async with transcriber.open() as ear:
+            say(ear, says)
+            await asyncio.sleep(5)
+        return told
+
+    return run_virtual(main())
+
+
+def test_of_a_turn_longer_than_what_is_kept_the_beginning_is_lost_once() -> None:
+    fails, hears = Opening(answers=0), Opening()
+    assert lost_of(("a", fails), ("b", hears), says="[" + "x" * 120 + "]") == [("a", 4.0)]
+    assert lost_of(("a", fails), ("b", fails), ("c", hears), says="[" + "x" * 120 + "]") == [("a", 4.0)]
+
+
+def test_of_a_shorter_one_and_of_silence_nothing_is_lost() -> None:
+    fails, hears = Opening(answers=0), Opening()
+    assert lost_of(("a", fails), ("b", hears), says="_" * 100 + "[" + "x" * 70 + "]") == []
+    assert lost_of(("a", hears), ("b", hears), says="[" + "x" * 120 + "]") == []

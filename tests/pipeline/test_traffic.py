@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,20 @@ from structlog.testing import capture_logs
 from pipeline import traffic
 from pipeline.clock import Clock, run_virtual
 from pipeline.core.errors import EngineError
-from pipeline.traffic import BEHIND, FRAMES, Failed, Sound, Tape, Windows, Wrote, read
+from pipeline.traffic import (
+    BEHIND,
+    FRAMES,
+    VERSION,
+    Begun,
+    Closed,
+    Failed,
+    Sound,
+    Tape,
+    Windows,
+    Wrote,
+    complete,
+    read,
+)
 
 
 class Slow(Clock):
@@ -62,12 +77,14 @@ def test_a_second_is_written_while_the_call_goes_on(tmp_path: Path) -> None:
     tape.window(0.5)
     clock.now = 1_000
     tape.note(Wrote(1, "two"))
-    assert read_when_written(tape.path, 4) == [
-        Wrote(1, "one"), Wrote(1, "two"), Sound([999], b"\xff" * 160), Windows([0.5], []),
+    assert read_when_written(tape.path, 5) == [
+        Begun(VERSION), Wrote(1, "one"), Wrote(1, "two"), Sound([999], b"\xff" * 160), Windows([0.5], []),
     ]  # fmt: skip
+    assert not complete(read(tape.path)), "the process may be killed now"
     tape.note(Wrote(1, "three"))
     tape.close()
-    assert read(tape.path)[4:] == [Wrote(1, "three")]
+    assert read(tape.path)[5:] == [Wrote(1, "three"), Closed()]
+    assert complete(read(tape.path))
 
 
 def read_when_written(path: Path, count: int) -> list[traffic.AnyFact]:
@@ -92,7 +109,7 @@ def test_half_an_emoji_is_kept(tmp_path: Path) -> None:
     tape.note(facts[2])
     tape.failed("mind", 2, clock_error)
     tape.close()
-    assert read(tape.path) == [*facts, Failed("mind", 2, True, False, 0)]
+    assert read(tape.path)[1:-1] == [*facts, Failed("mind", 2, True, False, 0)]
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no full disk to be had")
@@ -135,6 +152,50 @@ def test_a_disk_that_hangs_holds_up_neither_call_nor_memory(tmp_path: Path) -> N
         for thread in threading.enumerate():
             if thread.name == "traffic":
                 thread.join(5)
+
+
+def test_a_tape_given_up_over_a_slow_disk_does_not_pass_for_whole(tmp_path: Path) -> None:
+    """Also when the disk comes round, and in the last flush of a call as well as in its middle."""
+    for seconds in (BEHIND + 100, BEHIND + 2):
+        path = tmp_path / f"{seconds}.pipe"
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        clock = Slow()
+        with capture_logs() as told:
+            tape = Tape(path, clock)
+            for second in range(1, seconds):
+                clock.now = second * 1_000
+                tape.note(Wrote(1, "x" * 100_000 if second == 1 else "x"))
+                if second == 1:
+                    select.select([reader], [], [], 5)  # its writer waits by now
+            tape.finish()
+        assert [entry["event"] for entry in told] == ["traffic_lost"]
+        [writing] = [thread for thread in threading.enumerate() if thread.name == "traffic"]
+        written = b""
+        while writing.is_alive():
+            with suppress(BlockingIOError):
+                written += os.read(reader, 1_000_000)
+        while piece := os.read(reader, 1_000_000):
+            written += piece
+        os.close(reader)
+        (kept := tmp_path / f"{seconds}.traffic").write_bytes(written)
+        facts = read(kept)
+        assert facts[:2] == [Begun(VERSION), Wrote(1, "x" * 100_000)]
+        assert not complete(facts)
+
+
+def test_a_tape_of_a_call_that_was_given_up_does_not_pass_for_whole(tmp_path: Path) -> None:
+    tape = Tape(tmp_path / "1.traffic", Slow())
+    tape.note(Wrote(1, "one"))
+    tape.finish(whole=False)
+    tape.close()
+    assert read(tape.path) == [Begun(VERSION), Wrote(1, "one")]
+    assert not complete(read(tape.path))
+
+
+def test_a_tape_of_an_older_version_does_not_say_and_is_taken_for_whole() -> None:
+    assert complete([Wrote(1, "one")])
+    assert not complete([])
 
 
 def test_a_call_that_is_never_taped_starts_no_thread(tmp_path: Path) -> None:

@@ -190,6 +190,28 @@ def test_a46_a_secret_file_that_others_can_read_stops_serve(tmp_path: Path) -> N
     assert "Traceback" not in done.stderr
 
 
+def test_a_misspelt_setting_is_told_to_people_and_to_the_log(run: Run, tmp_path: Path) -> None:
+    told = "callmeback: warning: MAX_CALL_MINTUES is no setting; did you mean MAX_CALL_MINUTES?\n"
+    assert run("migrate", MAX_CALL_MINTUES="canary").stderr == told
+    assert run("migrate", MAX_CALL_MINUTES="5").stderr == ""
+    (tmp_path / "jwt_secret").write_text("x")
+    (tmp_path / "jwt_secret").chmod(0o644)
+    done = subprocess.run(  # it does not come to serving
+        [sys.executable, "-m", "server.cli", "serve"],
+        env={"DATA_DIR": str(tmp_path), "MAX_CALL_MINTUES": "canary"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    first, logged, *_ = done.stderr.splitlines(keepends=True)
+    assert first == told
+    entry = json.loads(logged)
+    assert (entry["event"], entry["name"], entry["meant"]) == (
+        *("unknown_setting", "MAX_CALL_MINTUES", "MAX_CALL_MINUTES"),
+    )
+    assert "canary" not in done.stderr
+
+
 def test_openapi_is_json(run: Run) -> None:
     assert json.loads(run("openapi").stdout)["openapi"] == "3.1.0"
 

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 
 from pipeline.core.effects import EagerSettled, OptedOut, TurnTimed
 from pipeline.core.money import Millis, Nanos, parse_usd
@@ -98,6 +99,20 @@ async def test_a_model_of_ones_own_is_billed_at_the_price_that_is_set(tmp_path: 
             assert len([row for row in rows if row.price.model == "llama-of-mine"]) == 3
 
 
+async def test_an_engine_that_was_never_down_is_told_to_be_up(tmp_path: Path) -> None:
+    """An alert on a gauge without a sample never rings, and nobody sees that it cannot."""
+    own = {
+        **SCRIPTED,
+        "llm_engine": "openai,scripted",
+        "llm_model": "up-from-the-start",
+        "llm_base_url": "http://127.0.0.1:9/v1",
+        "llm_price_usd": "1/1/1",
+    }
+    async with running(settings(tmp_path, **own), open_desk):
+        told = generate_latest().decode()
+    assert 'callmeback_engine_down{engine="llm:up-from-the-start"} 0.0' in told
+
+
 async def test_a_model_without_a_price_stops_the_start_and_says_what_to_set(tmp_path: Path) -> None:
     own = {
         **SCRIPTED,
@@ -109,3 +124,17 @@ async def test_a_model_without_a_price_stops_the_start_and_says_what_to_set(tmp_
         async with asyncio.TaskGroup(), running(settings(tmp_path, **own), open_desk):
             pass
     assert caught.group_contains(Exception, match="unheard-of.*LLM_PRICE_USD")
+
+
+async def test_a_hosted_model_without_a_price_is_said_with_its_setting_and_those_that_have_one(
+    tmp_path: Path,
+) -> None:
+    for change, match in (
+        ({"stt_engine": "deepgram", "deepgram_stt_model": "nova-99"}, "nova-99.*DEEPGRAM_STT_MODEL.*nova-3"),
+        ({"tts_engine": "deepgram", "deepgram_tts_model": "aura-9"}, "aura-9.*DEEPGRAM_TTS_MODEL.*aura-2"),
+    ):
+        own = {**SCRIPTED, "deepgram_api_key": "k", **change}
+        with pytest.raises(BaseExceptionGroup) as caught:
+            async with asyncio.TaskGroup(), running(settings(tmp_path, **own), open_desk):
+                pass
+        assert caught.group_contains(Exception, match=match)

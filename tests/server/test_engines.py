@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -15,12 +16,17 @@ from pipeline.engines.deepgram.aura import AuraSettings
 from pipeline.engines.deepgram.flux import FluxSettings
 from pipeline.engines.deepgram.nova import NovaSettings
 from pipeline.engines.elevenlabs import ElevenLabsSettings
-from pipeline.engines.loading import ALONE_S, HEARING_S
+from pipeline.engines.loading import ALONE_S, HEARING_S, Chosen, EngineLoader
 from pipeline.engines.openai_chat import END_CALL_BYTES, ChatServer
 from server.engines import chosen, models
+from server.live import WATCHING
 from server.metrics import ENGINE_BREAKERS
 from server.prices import models as preferred
 from server.settings import BadSettings, load
+from tests.emulators.caller import loud
+from tests.emulators.deepgram import KEY, Act, Moment, Outcome, fault
+from tests.emulators.flux import FluxEmulator
+from tests.emulators.nova import NovaEmulator
 
 HOSTED = {
     "STT_ENGINE": "deepgram,deepgram,local",
@@ -141,6 +147,31 @@ def test_what_breakers_count_is_told_on_metrics() -> None:
     assert 'callmeback_engine_openings_total{engine="llm:m"} 1.0' in told
 
 
+def test_sound_heard_again_and_sound_lost_are_told_on_metrics() -> None:
+    """Ten seconds into a turn the first transcriber is gone; eight of them were kept for the next."""
+
+    async def main() -> None:
+        plan = fault(Moment.AUDIO, Act.DROP, Outcome.FAILED, seconds=10.0)
+        async with FluxEmulator(["One."], [plan]) as flux, NovaEmulator(["One."]) as nova:
+            ears = FluxSettings(KEY, flux.url), NovaSettings(KEY, nova.url)
+            loader = EngineLoader(Chosen((*ears,), ("scripted",), ("scripted",)), watching=WATCHING)
+            async with loader.open() as engines, engines.transcriber.open() as ear:
+                ear.voice(True)
+                for _ in range(150):
+                    ear.feed(loud(80))
+                    await asyncio.sleep(0.08)
+                ear.voice(False)
+                await asyncio.sleep(2)
+
+    run_virtual(main(), grace=0.001)
+    told = generate_latest().decode()
+    assert 'callmeback_seconds_heard_again_total{engine="stt:nova-3"} 8.0' in told
+    [lost] = [line for line in told.splitlines() if line.startswith("callmeback_seconds_lost_total{")]
+    name, seconds = lost.split()
+    assert name.endswith('{engine="stt:flux-general-en"}')
+    assert 1.5 <= float(seconds) <= 3
+
+
 def test_the_price_lines_are_those_of_the_engines_in_their_order() -> None:
     settings = load(HOSTED)
     assert models(settings) == {
@@ -195,6 +226,53 @@ def test_what_an_engine_lacks_is_said_by_name(change: dict[str, Any], names: str
     assert not any(
         "key" in problem.partition(":")[2] and "dg-key" in problem for problem in caught.value.problems
     )
+
+
+def problems(**environ: str) -> tuple[str, ...]:
+    with pytest.raises(BadSettings) as refused:
+        load(environ)
+    return refused.value.problems
+
+
+def test_a_model_that_is_none_of_deepgrams_is_said_with_what_is() -> None:
+    [said] = problems(DEEPGRAM_STT_MODEL="flux-general-en,whisper")
+    assert (
+        said
+        == "DEEPGRAM_STT_MODEL: has 'whisper', but must be flux-… or nova-…, such as flux-general-en or nova-3"
+    )
+
+
+def test_what_might_be_a_key_in_the_place_of_a_model_is_not_repeated() -> None:
+    [said] = problems(DEEPGRAM_STT_MODEL="0123456789abcdef" * 2)
+    assert said == "DEEPGRAM_STT_MODEL: must be flux-… or nova-…, such as flux-general-en or nova-3"
+
+
+@pytest.mark.parametrize(
+    "voice", ["ID", "<id>", "...", "YOUR_VOICE_ID", "xxxx", "voice-id", "your-elevenlabs-voice"]
+)
+def test_a_placeholder_is_no_voice(voice: str) -> None:
+    for name in ("ELEVENLABS_VOICES", "DEEPGRAM_VOICES"):
+        [said] = problems(**{name: f"brad=aura-2-arcas-en,sarah={voice}"})
+        assert said.startswith(f"{name}: has a placeholder")
+
+
+@pytest.mark.parametrize("voice", ["EXAVITQu4vr4xnSDxMaL", "abc", "aura-2-thalia-en"])
+def test_what_may_be_a_voice_is_one(voice: str) -> None:
+    """What ids vendors give is theirs to change."""
+    assert load({"ELEVENLABS_VOICES": f"sarah={voice}"}).elevenlabs_voices == (("sarah", voice),)
+
+
+def test_the_dots_of_an_example_are_no_key() -> None:
+    [said] = problems(DEEPGRAM_API_KEY="...")
+    assert said == "DEEPGRAM_API_KEY: is the dots of an example; give your own"
+
+
+def test_keys_of_engines_that_are_not_chosen_are_known() -> None:
+    keys = {"DEEPGRAM_API_KEY": "k", "ELEVENLABS_API_KEY": "k"}
+    assert load({}).unused_keys == ()
+    assert load(keys).unused_keys == ("DEEPGRAM_API_KEY", "ELEVENLABS_API_KEY")
+    assert load({**keys, "TTS_ENGINE": "deepgram,local"}).unused_keys == ("ELEVENLABS_API_KEY",)
+    assert load({**keys, "STT_ENGINE": "deepgram", "TTS_ENGINE": "elevenlabs"}).unused_keys == ()
 
 
 def test_keys_are_not_shown() -> None:

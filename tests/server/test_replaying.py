@@ -185,6 +185,29 @@ def test_sound_that_differs_is_1_and_names_the_line(
     assert "Oh, " in told
 
 
+@pytest.mark.parametrize("kept", [0, 1, 20, -1])
+def test_traffic_that_was_given_up_ends_the_replay_at_level_1(
+    kept: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full or slow disk, or a killed process: nothing differs, there is only less to go by."""
+    Recorded(tmp_path, TALK, engines())
+    traffic = tmp_path / "call.traffic"
+    traffic.write_bytes(b"".join(map(frame, read_lines(traffic)[:kept])))
+    assert run(tmp_path / f"call{SUFFIX}") == 0
+    told = capsys.readouterr().out.splitlines()[-2:]
+    assert told[0].startswith("exact: ")
+    assert told[1:] == ["the engines' traffic is incomplete: replay ends at level 1"]
+
+
+def test_traffic_of_an_older_version_replays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a first line and a last one."""
+    Recorded(tmp_path, TALK, engines())
+    traffic = tmp_path / "call.traffic"
+    traffic.write_bytes(b"".join(map(frame, read_lines(traffic)[1:-1])))
+    assert run(tmp_path / f"call{SUFFIX}") == 0
+    assert "exact with sound, offline: " in capsys.readouterr().out
+
+
 def test_damaged_traffic_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Recorded(tmp_path, TALK, engines())
     (tmp_path / "call.traffic").write_bytes(b"12345678 {}\n")

@@ -221,7 +221,7 @@ async def company(cast: Cast, at: Addresses, parrot: Parrot | None = None) -> As
             parrot,
             failures,
             lost,
-            hearing.lost_seconds,
+            hearing.heard_again,
             voice_behind,
         )
 

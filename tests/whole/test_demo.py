@@ -8,6 +8,7 @@ import wave
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
 from pipeline.audio import mulaw
 from pipeline.clock import ScaledLoop
@@ -57,6 +58,11 @@ def test_the_demo_holds_and_its_recording_says_the_answer_the_warning_and_the_go
     assert outcome.problems == ()
     assert outcome.call["end_reason"] == "budget"
     assert 108 <= outcome.call["duration_seconds"] <= 120
+
+    console = Console(record=True, width=200)
+    Show(console).outcome(outcome)
+    assert f"replay: level 2 exact, {outcome.again.replay.steps:,} steps" in console.export_text()
+    assert outcome.again.frames > 50
 
     said = asyncio.run(transcribed(agent_side(outcome.wav)))
     for words in ("automated", "interview on tuesday", "about a minute left", "goodbye"):

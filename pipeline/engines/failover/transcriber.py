@@ -34,6 +34,8 @@ UNREAD = 100
 
 OnHeardAgain = Callable[[str, int], None]
 """Told the model and the seconds that it counts for what another had heard before."""
+OnSoundLost = Callable[[str, float], None]
+"""Told the model that failed, and the seconds of unanswered speech that its successor cannot hear any more."""
 
 
 class FailoverTranscriber:
@@ -44,7 +46,7 @@ class FailoverTranscriber:
     later, `Switched` says so before anything of it. Of the turn going on at most `keep_ms` are
     heard again. Raises `AllDown` when no engine is left.
 
-    `lost_seconds` and `on_heard_again` have what the engines count for that, over all calls.
+    `heard_again` and `on_heard_again` have what the engines count for that, over all calls.
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class FailoverTranscriber:
         patience_s: float,
         keep_ms: int = 8000,
         on_heard_again: OnHeardAgain = lambda model, seconds: None,
+        on_sound_lost: OnSoundLost = lambda model, seconds: None,
     ) -> None:
         self._engines = tuple(engines)
         self._patience_s = patience_s
         self._keep_ms = keep_ms
         self._on_heard_again = on_heard_again
-        self.lost_seconds: Counter[str] = Counter()
+        self._on_sound_lost = on_sound_lost
+        self.heard_again: Counter[str] = Counter()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -72,7 +76,9 @@ class FailoverTranscriber:
     async def open(self) -> AsyncIterator[FailoverEar]:
         async with openings() as opener:
             keep_bytes = self._keep_ms * RATE // 1000
-            ear = FailoverEar(self._engines, opener, self._patience_s, keep_bytes, self._lost)
+            ear = FailoverEar(
+                self._engines, opener, self._patience_s, keep_bytes, self._again, self._on_sound_lost
+            )
             async with beside(ear.listen()):
                 try:
                     await ear.settled()
@@ -80,8 +86,8 @@ class FailoverTranscriber:
                 finally:
                     ear.close()
 
-    def _lost(self, model: str, seconds: int) -> None:
-        self.lost_seconds[model] += seconds
+    def _again(self, model: str, seconds: int) -> None:
+        self.heard_again[model] += seconds
         self._on_heard_again(model, seconds)
 
 
@@ -94,7 +100,8 @@ class FailoverEar:
         opener: Openings,
         patience_s: float,
         keep_bytes: int,
-        lost: OnHeardAgain,
+        on_heard_again: OnHeardAgain,
+        on_sound_lost: OnSoundLost,
     ) -> None:
         self._preferred = engines[0][0]
         self._choice = _Choice(engines)
@@ -102,7 +109,12 @@ class FailoverEar:
         self._patience_s = patience_s
         self._keep_bytes = keep_bytes
         self._clock = Clock()
-        self._bill = _Bill(lost)
+        self._bill = _Bill(on_heard_again)
+        self._on_sound_lost = on_sound_lost
+        self._failed = self._preferred.models[0]
+        """Who failed last."""
+        self._missed = 0
+        """Until where sound that is lost was told of."""
         self._unfinished = Unfinished()
         self._heard = 0
         """Until where somebody has listened."""
@@ -163,6 +175,7 @@ class FailoverEar:
                     log.exception("hearing_failed", engine=engine.models[0])
                     last = EngineError(type(error).__name__)
                 attempt.failed(last)
+                self._failed = engine.models[0]
         down = AllDown(last)
         if not self._settled.done():
             self._settled.set_result(down)
@@ -191,11 +204,17 @@ class FailoverEar:
         self._ends_turns = engine.ends_turns
         # Nothing is awaited from here on, so no sound can come between what is kept and what follows it.
         self._bill.opened(again=self._unfinished.before(self._heard))
+        self._tell_lost()
         self._unfinished.again(listening.ear)
         self._listening = listening
         self._be_patient(listening)
         if not self._settled.done():
             self._settled.set_result(None)
+
+    def _tell_lost(self) -> None:
+        if lost := self._unfinished.lost(self._missed):
+            self._on_sound_lost(self._failed, lost / RATE)
+            self._missed = self._unfinished.begins
 
     async def _take(self, hearing: Hearing) -> None:
         if isinstance(hearing, Used):
@@ -259,25 +278,25 @@ class _Choice:
 class _Bill:
     """Running totals of the whole call, from running totals of each opening; what was heard again is in none."""
 
-    def __init__(self, lost: OnHeardAgain) -> None:
+    def __init__(self, on_heard_again: OnHeardAgain) -> None:
         self._totals: Counter[str] = Counter()
         self._before: Counter[str] = Counter()
         self._again = 0
         """Seconds of the present opening that were heard before."""
-        self._lost = 0
+        self._counted_again = 0
         """Of these, how many have been counted once more."""
-        self._tell_lost = lost
+        self._on_heard_again = on_heard_again
 
     def opened(self, again: int) -> None:
         """So many bytes are heard again. A second begun is the operator's, so that nobody pays a part of it twice."""
         self._before = self._totals.copy()
         self._again = -(-again // RATE)
-        self._lost = 0
+        self._counted_again = 0
 
     def continued(self, used: Used) -> Used:
-        lost = min(used.seconds, self._again)
-        if lost > self._lost:
-            self._tell_lost(used.model, lost - self._lost)
-            self._lost = lost
-        self._totals[used.model] = self._before[used.model] + used.seconds - lost
+        again = min(used.seconds, self._again)
+        if again > self._counted_again:
+            self._on_heard_again(used.model, again - self._counted_again)
+            self._counted_again = again
+        self._totals[used.model] = self._before[used.model] + used.seconds - again
         return Used(used.model, self._totals[used.model])

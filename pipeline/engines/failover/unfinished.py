@@ -31,6 +31,10 @@ class Unfinished:
         """Where the latest turn ended; a stretch marked there is what its last one goes on with."""
 
     @property
+    def begins(self) -> int:
+        return self._begins
+
+    @property
     def ends(self) -> int:
         return self._begins + len(self._sound)
 
@@ -94,6 +98,11 @@ class Unfinished:
     def before(self, position: int) -> int:
         """How many of the bytes kept came before that position."""
         return max(0, position - self._begins)
+
+    def lost(self, since: int) -> int:
+        """How many bytes from that position on were said, are unanswered, and are not kept any more."""
+        spoken = self._marks[0][0] if self._marks and self._marks[0][1] else self._begins
+        return max(0, self._begins - max(spoken, since))
 
     def again(self, ear: Ear) -> None:
         """Tell another ear everything, in order."""

@@ -1,0 +1,30 @@
+"""What a call is told before it begins."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.core.notice import words
+from server import casting
+from server.settings import Settings
+from storage.records import Persona
+
+PERSONA = Persona("nora", "Nora", "a friend", "You are Nora.", "Hi {name}.", "nora", 70, 160, 15)
+
+
+@pytest.mark.parametrize(
+    ("left_s", "told"),
+    [
+        (600, "a good part of what this call may cost"),
+        (90, "a minute or two"),
+        (60, "about a minute"),
+        (55, "about a minute"),
+        (40, "about forty seconds"),
+        (31, "about half a minute"),
+        (0, "about half a minute"),
+    ],
+)
+def test_the_warning_fits_the_time_that_is_left(left_s: int, told: str) -> None:
+    phrases = casting.phrases(casting.Part(PERSONA, "Jordan"), Settings())
+    assert told in words(phrases, left_s * 1_000)
+    assert words(phrases, left_s * 1_000) in phrases.all
