@@ -15,6 +15,7 @@ from server.auth import Tokens
 from server.limits import Limiter
 from server.news import News
 from server.passwords import Passwords
+from server.payments.cashier import Cashier
 from server.settings import Settings
 from storage.db import Database
 from storage.records import CallRow, Channel, User
@@ -89,3 +90,5 @@ class Parts:
     limiters: Limiters
     desk: Placing
     state: State = State.STARTING
+    cashier: Cashier | None = None
+    """None where Stripe is not set up: nothing is sold then."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.routes import auth, calls, events, me, money, ops, personas, scenarios
+from server.routes import auth, calls, events, me, money, ops, payments, personas, scenarios
 from server.routing import AnyOp
 
 OPS: tuple[AnyOp, ...] = (
@@ -13,5 +13,6 @@ OPS: tuple[AnyOp, ...] = (
     *calls.OPS,
     *events.OPS,
     *money.OPS,
+    *payments.OPS,
     *ops.OPS,
 )
