@@ -73,8 +73,8 @@ W = TypeVar("W", bound=Wire)
 class Gateway:
     """One account at Stripe. To be closed."""
 
-    def __init__(self, key: str, api_url: str) -> None:
-        self._http = stripe.HTTPXClient(timeout=ONE_TRY_S)
+    def __init__(self, key: str, api_url: str, *, one_try_s: float = ONE_TRY_S) -> None:
+        self._http = stripe.HTTPXClient(timeout=one_try_s)
         self._client = stripe.StripeClient(
             key,
             base_addresses={"api": api_url},
