@@ -37,7 +37,7 @@ from server.metrics import READY
 from server.news import News
 from server.parts import Account, Limiters, Parts, PlaceCall, Placing, State
 from server.passwords import Passwords
-from server.payments.cashier import open_cashier
+from server.payments.cashier import Cashier, open_cashier
 from server.routes import OPS
 from server.routes.twilio import twilio_routes
 from server.routing import routes
@@ -121,9 +121,7 @@ def build(
             hashes = passwords or _open_passwords(stack, settings)
             parts = _parts(settings, the_clock, db, line, hashes)
             app.state.parts = parts
-            parts.cashier = open_cashier(settings, db, the_clock)
-            if parts.cashier is not None:
-                stack.push_async_callback(parts.cashier.aclose)
+            parts.cashier = _open_cashier(stack, settings, db, the_clock)
             parts.desk = await stack.enter_async_context(open_desk(parts, engines))
             parts.state = State.READY
             READY.set(1)
@@ -194,6 +192,15 @@ async def _open_carrier(stack: AsyncExitStack, settings: Settings, clock: Clock,
     )
     stack.push_async_callback(carrier.aclose)
     return carrier
+
+
+def _open_cashier(
+    stack: AsyncExitStack, settings: Settings, database: Database, clock: Clock
+) -> Cashier | None:
+    cashier = open_cashier(settings, database, clock)
+    if cashier is not None:
+        stack.push_async_callback(cashier.aclose)
+    return cashier
 
 
 def _show(message: Sms) -> None:

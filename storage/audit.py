@@ -225,7 +225,7 @@ async def purchases_are_their_postings(tx: Tx) -> list[Breach]:
     taken = """
         SELECT p.id AS subject, p.taken_nano AS taken, COALESCE(SUM(t.amount_nano), 0) AS postings
         FROM purchases p LEFT JOIN credit_transactions t
-            ON t.kind = 'refund' AND t.user_id = p.user_id AND t.idem_key LIKE 'refund:' || p.id || ':%'
+            ON t.kind = 'refund' AND t.user_id = p.user_id AND SUBSTR(t.idem_key, 8, 32) = p.id
         GROUP BY p.id, p.taken_nano HAVING p.taken_nano <> -COALESCE(SUM(t.amount_nano), 0)"""
     reversed_ = """
         SELECT * FROM (

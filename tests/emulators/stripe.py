@@ -146,6 +146,7 @@ class StripeEmulator:
     charges: dict[str, Json] = field(default_factory=dict)
     refunds: dict[str, Json] = field(default_factory=dict)
     _kept: dict[str, Kept] = field(default_factory=dict)
+    _under_way: set[str] = field(default_factory=set)
     _server: uvicorn.Server | None = None
     _serving: asyncio.Task[None] | None = None
 
@@ -309,10 +310,17 @@ class StripeEmulator:
                 message = "Keys for idempotent requests can only be used with the same parameters."
                 return 400, Refusal(400, "idempotency_error", message).body
             return kept.answer
+        if key in self._under_way:
+            message = "There is currently another in-progress request using this Idempotency-Key."
+            return 409, Refusal(409, "idempotency_error", message, code="idempotency_key_in_use").body
+        if key:
+            self._under_way.add(key)
         try:
             answer: tuple[int, Json] = (200, dict(await work(form)))
         except Refusal as refusal:
             answer = (refusal.status, refusal.body)
+        finally:
+            self._under_way.discard(key or "")
         if key:
             self._kept[key] = Kept(request.method, request.url.path, body, answer)
         return answer

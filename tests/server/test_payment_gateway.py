@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,6 +14,8 @@ import pytest
 from server.payments.events import Disputed, Paid, Refunded, Unpaid, event, fact, is_proven
 from server.payments.gateway import Checkout, Gateway, PaymentError
 from tests.emulators.stripe import KEY, StripeEmulator, sign
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -153,6 +158,22 @@ async def test_the_page_to_pay_on(gateway: Gateway, stripe: StripeEmulator) -> N
         assert (await browser.post(checkout.url or "")).status_code == 303
         assert (await browser.get(f"{stripe.url}/c/pay/nobody")).status_code == 404
     assert [event["type"] for event in stripe.events] == ["checkout.session.completed"]
+
+
+async def test_the_emulator_runs_by_itself() -> None:
+    """For a server in another process, such as one that a browser is pointed at."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.emulators.stripe", "--port", "0", cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        said = dict(pair.split("=") for pair in (await process.stdout.readline()).decode().split())
+        gateway = Gateway(said["STRIPE_SECRET_KEY"], said["STRIPE_API_URL"])
+        assert (await opened(gateway)).url
+        await gateway.aclose()
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 # -- events ----------------------------------------------------------------------------

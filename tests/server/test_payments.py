@@ -20,7 +20,7 @@ from server.payments.cashier import ORDERS_AN_HOUR, Cashier
 from storage import ledger
 from storage.audit import audit
 from tests.emulators.stripe import KEY, SECRET, StripeEmulator, sign
-from tests.server.rig import Person, Rig, running, settings
+from tests.server.rig import PASSWORD, Person, Rig, running, settings
 
 DOLLAR = 1_000_000_000
 WEBHOOK = "/stripe/webhook"
@@ -391,6 +391,8 @@ async def test_the_poll_settles_what_has_been_open_for_a_while(
     assert await balance(ann) == "10.00"
     shop.clock.move(24 * 3_600)
     await cashier(shop).poll()
+    login = await shop.login(ann.email, PASSWORD)
+    ann = Person(shop, login.json()["token"], ann.id, ann.email)
     found = {
         item["pack"]: item["status"] for item in (await ann.get("/api/credits/purchases")).json()["items"]
     }
@@ -416,6 +418,22 @@ async def test_a_refund_in_the_dashboard_takes_the_credit_back(ann: Person, stri
     kinds = [item["kind"] for item in (await ann.get("/api/credits/transactions")).json()["items"]]
     assert kinds == ["refund", "refund", "purchase"]
     assert await breaches(ann.rig) == []
+
+
+async def test_a44_everything_at_last_and_backwards_comes_to_the_same_books(
+    ann: Person, shop: Rig, stripe: StripeEmulator
+) -> None:
+    stripe.delivers = "never"
+    made = await order(ann)
+    paid = await stripe.pay(session(stripe, made))
+    await stripe.refund(paid["payment_intent"], 300)
+    await stripe.refund(paid["payment_intent"], 100)
+    await stripe.close_dispute(await stripe.dispute(paid["payment_intent"]), "won")
+    for event in reversed(stripe.events):
+        assert await stripe.deliver(event, times=2) == [200, 200]
+    assert await status(ann, made) == ("paid", "4.00")
+    assert await balance(ann) == "6.00"
+    assert await breaches(shop) == []
 
 
 async def test_a_dispute_takes_what_is_there_and_never_more(
