@@ -276,28 +276,37 @@ async def test_a_dispute_that_is_won_gives_back_what_was_taken(database: Databas
     assert (await audited(database)).breaches == []
 
 
-async def test_a_refund_and_the_payment_at_once_are_both_applied(two: tuple[Database, Database]) -> None:
-    """Neither sees the other's uncommitted rows: without a lock on the payment, the refund would be lost."""
-    for number in range(20):
-        intent, session = f"pi_at_once_{number}", f"cs_at_once_{number}"
-        async with two[0].write() as tx:
-            user = await person(tx)
-            order = await ordered(tx, user)
+@pytest.mark.parametrize("first", ["refund", "payment"])
+async def test_a_refund_and_the_payment_at_once_are_both_applied(
+    postgres_pair: tuple[Database, Database], first: str
+) -> None:
+    """Neither sees the other's uncommitted rows: the second has to wait for the first, or the refund is lost."""
+    one, other = postgres_pair
+    async with one.write() as tx:
+        user = await person(tx)
+        order = await ordered(tx, user)
 
-        async def pay(order: Purchase = order, intent: str = intent, session: str = session) -> None:
-            async with two[0].write() as tx:
-                await paid(tx, order.id, session_id=session, payment_intent=intent)
+    async def pay(tx: Tx) -> None:
+        assert await paid(tx, order.id) == "granted"
 
-        async def give_back(intent: str = intent) -> None:
-            async with two[1].write() as tx:
-                await purchases.refunded(
-                    tx, charge=f"ch_{intent}", payment_intent=intent, cents=400, now=NOON
-                )
+    async def give_back(tx: Tx) -> None:
+        await refunded(tx, 400)
 
-        await asyncio.gather(pay(), give_back())
-        async with two[0].read() as tx:
-            assert (await ledger.balance(tx, user.id)).balance == 6 * DOLLAR
-    assert (await audited(two[0])).breaches == []
+    now, then = (give_back, pay) if first == "refund" else (pay, give_back)
+
+    async def second() -> None:
+        async with other.write() as tx:
+            await then(tx)
+
+    async with asyncio.TaskGroup() as tasks, one.write() as tx:
+        await now(tx)
+        task = tasks.create_task(second())
+        waiting: list[tuple[object, ...]] = [(0,)]
+        while not task.done() and waiting == [(0,)]:
+            waiting = await rows(one, "SELECT count(*) FROM pg_locks WHERE NOT granted")
+    async with one.read() as tx:
+        assert (await ledger.balance(tx, user.id)).balance == 6 * DOLLAR
+    assert (await audited(one)).breaches == []
 
 
 # -- any order -------------------------------------------------------------------------
@@ -317,6 +326,7 @@ REPORTS = [
     Report("failed", lambda tx, order: purchases.unpaid(tx, order, "failed", NOON)),
     Report("refunded 3", lambda tx, _: refunded(tx, 300)),
     Report("refunded 8", lambda tx, _: refunded(tx, 800)),
+    Report("refunded 10", lambda tx, _: refunded(tx, 1_000)),
     Report("disputed", lambda tx, _: disputed(tx, 500)),
     Report("won", lambda tx, _: disputed(tx, 500, won=True)),
 ]
