@@ -48,16 +48,16 @@ async def order(
 ) -> Purchase:
     """The order of a pack, made before anything is asked of the payment provider.
 
-    The same `idem_key` answers with the same order, whatever its pack; without one, so does an order of this
+    The same `idem_key` answers with the same order, whatever its pack and mode; without one, so does an order of this
     pack that is still open and not older than `twin_since`: two clicks are one purchase.
     """
     await alone(tx, f"checkout:{user_id}")
-    mine = (purchases.c.user_id == user_id, purchases.c.livemode == livemode)
-    same = select(*columns(purchases, Purchase)).where(*mine)
+    same = select(*columns(purchases, Purchase)).where(purchases.c.user_id == user_id)
     if idem_key is not None:
         known = await first(tx, Purchase, same.where(purchases.c.idem_key == idem_key))
     else:
         alike = (
+            purchases.c.livemode == livemode,
             purchases.c.pack == pack,
             purchases.c.amount_cents == amount_cents,
             purchases.c.status == "open",
@@ -99,11 +99,11 @@ async def open_before(tx: Tx, before: datetime, limit: int) -> list[Purchase]:
 async def opened(tx: Tx, purchase_id: str, *, session_id: str, url: str, now: datetime) -> Purchase | None:
     """Notes the checkout that was opened for an order. None when it has another one, or is gone.
 
-    An order whose first try failed is open again; one that is paid meanwhile stays so.
+    An order that had none is open again, whatever became of its first try; one that is paid meanwhile stays so.
     """
     its_own = purchases.c.session_id.is_(None) | (purchases.c.session_id == session_id)
     change = update(purchases).where(purchases.c.id == purchase_id, its_own)
-    tried = purchases.c.session_id.is_(None) & (purchases.c.status == "failed")
+    tried = purchases.c.session_id.is_(None) & purchases.c.status.in_(_UNPAID)
     status = case((tried, "open"), else_=purchases.c.status)
     change = change.values(session_id=session_id, checkout_url=url, status=status, updated_at=now)
     row = (await tx.execute(change.returning(*columns(purchases, Purchase)))).first()

@@ -112,8 +112,8 @@ class Cashier:
                 tx, user_id=user_id, pack=pack, amount_cents=self._packs[pack], livemode=self._live,
                 idem_key=idem_key, twin_since=now - TWIN, now=now,
             )  # fmt: skip
-        if made.pack != pack:
-            raise Refused("idempotency_conflict", "This key was used for another pack.", status=409)
+        if (made.pack, made.livemode) != (pack, self._live):
+            raise Refused("idempotency_conflict", "This key was used for another order.", status=409)
         return made if made.checkout_url is not None else await self._open(made)
 
     async def _open(self, made: Purchase) -> Purchase:

@@ -127,6 +127,21 @@ async def test_a_double_click_is_one_session(ann: Person, stripe: StripeEmulator
     assert (other.status_code, other.json()["code"]) == (409, "idempotency_conflict")
 
 
+async def test_a_key_of_test_mode_is_no_order_of_live_mode(tmp_path: Path, stripe: StripeEmulator) -> None:
+    async with running(settings(**configured(tmp_path, stripe))) as rig:  # type: ignore[arg-type]
+        ann = await rig.register()
+        await order(ann, **{"Idempotency-Key": "monday"})
+    stripe.key, stripe.livemode = "sk_live_x", True
+    given = configured(tmp_path, stripe, stripe_secret_key="sk_live_x")
+    async with running(settings(**given)) as rig:  # type: ignore[arg-type]
+        ann = Person(rig, ann.token, ann.id, ann.email)
+        again = await ann.post("/api/credits/checkout", {"pack": "10"}, {"Idempotency-Key": "monday"})
+        assert (again.status_code, again.json()["code"]) == (409, "idempotency_conflict")
+        stripe.webhook, stripe.client = WEBHOOK, rig.http
+        await stripe.pay(session(stripe, await order(ann)))
+        assert (stripe.answers, await balance(ann)) == ([200], "10.00")
+
+
 async def test_after_a_purchase_the_next_click_is_another(ann: Person, stripe: StripeEmulator) -> None:
     first = await order(ann)
     await stripe.pay(session(stripe, first))
