@@ -42,6 +42,7 @@ from server.news import News
 from server.openapi import describe
 from server.parts import Account, Limiters, Parts, PlaceCall, Placing, State
 from server.passwords import Passwords
+from server.payments.cashier import Cashier, open_cashier
 from server.routes import OPS
 from server.routes.browser import browser_routes
 from server.routes.twilio import twilio_routes
@@ -137,6 +138,7 @@ def build(
             hashes = passwords or _open_passwords(stack, settings)
             parts = _parts(settings, the_clock, db, line, hashes, texts)
             app.state.parts = parts
+            parts.cashier = _open_cashier(stack, settings, db, the_clock)
             parts.desk = await stack.enter_async_context(open_desk(parts, engines))
             parts.state = State.READY
             READY.set(1)
@@ -208,6 +210,15 @@ async def _open_carrier(
     )
     stack.push_async_callback(carrier.aclose)
     return carrier
+
+
+def _open_cashier(
+    stack: AsyncExitStack, settings: Settings, database: Database, clock: Clock
+) -> Cashier | None:
+    cashier = open_cashier(settings, database, clock)
+    if cashier is not None:
+        stack.push_async_callback(cashier.aclose)
+    return cashier
 
 
 def _show(texts: Texts, message: Sms) -> None:

@@ -210,6 +210,44 @@ def credit(
 
 
 @app.command()
+def refund(
+    purchase: Annotated[str, typer.Argument(metavar="PURCHASE_ID", help="The credit pack that was bought.")],
+    amount: Annotated[
+        str | None,
+        typer.Argument(metavar="[USD]", help="Dollars, such as 2.50; all that is left unless said."),
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Refund at most once under this key.")] = None,
+) -> None:
+    """Give a purchase back to the customer's card, and take its credit off the balance."""
+    from pipeline.clock import Clock
+    from pipeline.core.money import usd
+    from server.payments.cashier import cents, open_cashier, unavailable
+    from storage.purchases import NANOS_PER_CENT
+
+    try:
+        wanted = None if amount is None else cents(amount)
+    except ValueError as error:
+        _fail(str(error), code=2)
+
+    async def work() -> None:
+        async with _database() as database:
+            cashier = open_cashier(_settings(), database, Clock())
+            if cashier is None:
+                raise unavailable()
+            try:
+                done = await cashier.refund(purchase, wanted, key)
+            except LookupError:
+                _fail("there is no purchase with this id")
+            finally:
+                await cashier.aclose()
+        back, whole = (usd(part * NANOS_PER_CENT) for part in (done.reversed_cents, done.amount_cents))
+        lost = f", {usd(done.lost_nano)} were spent already" if done.lost_nano else ""
+        typer.echo(f"{back} of {whole} USD refunded: {usd(done.taken_nano)} taken off the balance{lost}")
+
+    _run(work())
+
+
+@app.command()
 def audit() -> None:
     """Check the books against every invariant of the ledger. Exits 1 on any breach."""
     from rich.console import Console

@@ -45,6 +45,7 @@ Code = Literal[
     "rate_limited",
     "call_in_progress",
     "idempotency_conflict",
+    "payments_unavailable",
     "overloaded",
     "internal",
 ]

@@ -54,6 +54,10 @@ FLUSH_SECONDS = Histogram(
     "Time of one flush transaction, all calls of the process together",
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2),
 )
+PAYMENT_EVENTS = Counter("callmeback_payment_events", "Events of the payment provider", ("type", "outcome"))
+PAYMENTS_REFUSED = Counter(
+    "callmeback_payments_not_granted", "Payments that were made and not granted, by why", ("why",)
+)
 FLUSHES_FAILED = Counter("callmeback_flushes_failed", "Flushes the database did not take; their charges wait")
 
 

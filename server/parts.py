@@ -16,6 +16,7 @@ from server.browser import BrowserCalls
 from server.limits import Limiter
 from server.news import News
 from server.passwords import Passwords
+from server.payments.cashier import Cashier
 from server.samples import Samples
 from server.settings import Settings
 from server.simulation import Texts
@@ -100,3 +101,5 @@ class Parts:
     texts: Texts | None = None
     """What simulated phones were sent; None where the phones are real."""
     state: State = State.STARTING
+    cashier: Cashier | None = None
+    """None where Stripe is not set up: nothing is sold then."""

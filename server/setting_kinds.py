@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 MIN_SECRET_BYTES = 32
+LEAST_PACK = Decimal("0.50")
+"""What a card can be charged at least, in US dollars."""
+
 MIN_DISTINCT_BYTES = 8
 """A secret with fewer different bytes is a placeholder such as "changeme" repeated, and refused."""
 
@@ -24,6 +28,8 @@ _PLACEHOLDER = re.compile(
     r"(your|my|the|some|eleven|labs|aura|deepgram|voice|id|name|here|todo|changeme|placeholder|x)*"
 )
 """A voice made of nothing but such words is what stood in an example."""
+_PACK = re.compile(r"(?!0\d)\d{1,5}(\.\d{2})?")
+_STRIPE_KEY = re.compile(r"(sk|rk)_(test|live)_\w+")
 _ACCOUNT = re.compile(r"AC[0-9a-fA-F]{32}")
 
 
@@ -76,6 +82,26 @@ def _account(text: str) -> str:
     if not _ACCOUNT.fullmatch(text):
         raise ValueError("must be AC followed by 32 hexadecimal digits")
     return text
+
+
+def _stripe_key(secret: SecretStr) -> SecretStr:
+    if not _STRIPE_KEY.fullmatch(secret.get_secret_value()):
+        raise ValueError("must be a secret or restricted key: sk_test_…, sk_live_…, rk_test_… or rk_live_…")
+    return secret
+
+
+def _webhook_secret(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"whsec_\S+", secret.get_secret_value()):
+        raise ValueError("must be the signing secret of a webhook endpoint: whsec_…")
+    return secret
+
+
+def _packs(packs: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(_PACK.fullmatch(pack) and Decimal(pack) >= LEAST_PACK for pack in packs):
+        raise ValueError("must be dollars from 0.50 to 99999.99, separated by commas, such as 5,10,25.50")
+    if len({Decimal(pack) for pack in packs}) < len(packs):
+        raise ValueError("names one amount twice")
+    return packs
 
 
 def _number(text: str) -> str:
@@ -153,6 +179,15 @@ Voices = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_named), AfterVa
 DeepgramEars = Annotated[tuple[Annotated[str, AfterValidator(_deepgram_ear)], ...], BeforeValidator(_split)]
 TokenPrices = Annotated[tuple[Annotated[str, AfterValidator(_token_price)], ...], BeforeValidator(_split)]
 Keys = Annotated[tuple[Secret, ...], BeforeValidator(_split)]
+StripeKey = Annotated[SecretStr, AfterValidator(_stripe_key)]
+WebhookSecrets = Annotated[
+    tuple[Annotated[SecretStr, AfterValidator(_webhook_secret)], ...],
+    BeforeValidator(_split),
+    Field(max_length=3),
+]
+Packs = Annotated[
+    tuple[str, ...], BeforeValidator(_split), AfterValidator(_packs), Field(min_length=1, max_length=20)
+]
 
 SpeechToText = Literal["local", "deepgram", "scripted"]
 LanguageModel = Literal["local", "smollm2", "openai", "scripted"]

@@ -27,6 +27,7 @@ from server.setting_kinds import (
     LanguageModels,
     Names,
     Origin,
+    Packs,
     Regions,
     Secret,
     ServerUrls,
@@ -34,9 +35,11 @@ from server.setting_kinds import (
     SigningSecrets,
     SocketUrl,
     SpeechToTexts,
+    StripeKey,
     TextToSpeeches,
     TokenPrices,
     Voices,
+    WebhookSecrets,
 )
 
 
@@ -183,6 +186,18 @@ class Settings(BaseModel):
         description="What local engines cost; default list with the simulated carrier, free with a real one.",
     )
 
+    # buying credit
+    stripe_secret_key: StripeKey | None = Field(
+        None, description="Stripe's key; without it no credit can be bought."
+    )
+    stripe_webhook_secret: WebhookSecrets = Field(
+        (), description="Signing secrets of the webhook endpoint, comma-separated while one is replaced."
+    )
+    stripe_api_url: Origin = Field("https://api.stripe.com", description="Replaces Stripe's address.")
+    credit_packs: Packs = Field(
+        ("5", "10", "25", "50"), description="Credit packs for sale, US dollars each, comma-separated."
+    )
+
     # calls
     record_calls: bool = Field(
         False,
@@ -248,6 +263,9 @@ class Settings(BaseModel):
             problems.append(
                 "TWILIO_ACCOUNT_SID: is missing; the simulated carrier runs only where PUBLIC_URL is a loopback address"
             )
+        if (self.stripe_secret_key is None) != (not self.stripe_webhook_secret):
+            name = "STRIPE_SECRET_KEY" if self.stripe_secret_key is None else "STRIPE_WEBHOOK_SECRET"
+            problems.append(f"{name}: is missing; the Stripe settings are given together or not at all")
         if public and not self.public_url.startswith("https://"):
             problems.append("PUBLIC_URL: must be https:// unless it is a loopback address")
         if public and self.jwt_secret is None:
@@ -334,7 +352,13 @@ _OPTIONAL_TEXT = frozenset(
     if name
     not in {
         *("jwt_secret", "jwt_secret_previous", "metrics_token", "twilio_auth_token"),
-        *("deepgram_api_key", "llm_api_key", "elevenlabs_api_key"),
+        *(
+            "deepgram_api_key",
+            "llm_api_key",
+            "elevenlabs_api_key",
+            "stripe_secret_key",
+            "stripe_webhook_secret",
+        ),
     }
 )
 

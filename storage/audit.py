@@ -1,4 +1,4 @@
-"""The books, checked: invariants I1 to I6 of the ledger, on the live database, in one read snapshot.
+"""The books, checked: invariants I1 to I6 and I12 of the ledger, on the live database, in one read snapshot.
 
 Only looks; it never repairs. Each query answers the rows that break one promise, so a clean ledger answers nothing.
 """
@@ -17,7 +17,7 @@ from storage.pricing import by_ids
 from storage.records import OVER
 from storage.tables import call_cost_breakdowns, calls
 
-Invariant = Literal["I1", "I2", "I3", "I4", "I5", "I6"]
+Invariant = Literal["I1", "I2", "I3", "I4", "I5", "I6", "I12"]
 
 CHUNK = 1_000
 """Price lines re-rated at a time."""
@@ -210,6 +210,39 @@ async def final_is_final(tx: Tx) -> list[Breach]:
     return await _rows(tx, "I6", query, over=OVER)
 
 
+async def purchases_are_their_postings(tx: Tx) -> list[Breach]:
+    """I12: a pack is credited when it is paid and only then; what was reversed of it is taken back or a loss."""
+    credited = """
+        SELECT p.id AS subject, p.status AS status, p.amount_cents AS cents, COALESCE(t.amount_nano, 0) AS credited
+        FROM purchases p LEFT JOIN credit_transactions t
+            ON t.idem_key = 'stripe:' || p.session_id AND t.user_id = p.user_id AND t.kind = 'purchase'
+        WHERE COALESCE(t.amount_nano, 0)
+            <> CASE WHEN p.status IN ('paid', 'refunded') THEN p.amount_cents * 10000000 ELSE 0 END"""
+    unordered = """
+        SELECT t.user_id AS subject, t.id AS posting_without_purchase FROM credit_transactions t
+        WHERE t.kind = 'purchase' AND t.idem_key LIKE 'stripe:%' AND NOT EXISTS (
+            SELECT 1 FROM purchases p WHERE t.idem_key = 'stripe:' || p.session_id AND p.user_id = t.user_id)"""
+    taken = """
+        SELECT p.id AS subject, p.taken_nano AS taken, COALESCE(SUM(t.amount_nano), 0) AS postings
+        FROM purchases p LEFT JOIN credit_transactions t
+            ON t.kind = 'refund' AND t.user_id = p.user_id AND SUBSTR(t.idem_key, 8, 32) = p.id
+        GROUP BY p.id, p.taken_nano HAVING p.taken_nano <> -COALESCE(SUM(t.amount_nano), 0)"""
+    reversed_ = """
+        SELECT * FROM (
+            SELECT p.id AS subject, p.status AS status, p.amount_cents AS cents, p.reversed_cents AS reversed,
+                (SELECT COALESCE(SUM(r.cents), 0) FROM payment_reversals r
+                    WHERE r.payment_intent = p.payment_intent AND r.status = 'standing') AS known
+            FROM purchases p) AS facts
+        WHERE reversed <> CASE WHEN known < cents THEN known ELSE cents END
+            OR (status = 'refunded') <> (reversed = cents)"""
+    return [
+        *await _rows(tx, "I12", credited),
+        *await _rows(tx, "I12", unordered),
+        *await _rows(tx, "I12", taken),
+        *await _rows(tx, "I12", reversed_),
+    ]
+
+
 CHECKS: tuple[Callable[[Tx], Awaitable[list[Breach]]], ...] = (
     balances_are_their_postings,
     held_is_the_open_holds,
@@ -217,4 +250,5 @@ CHECKS: tuple[Callable[[Tx], Awaitable[list[Breach]]], ...] = (
     totals_are_their_tiles,
     somebody_paid,
     final_is_final,
+    purchases_are_their_postings,
 )

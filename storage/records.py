@@ -329,3 +329,31 @@ class StreamToken:
     spent_at: datetime | None
     session_jti: str | None = None
     session_version: int | None = None
+
+
+PurchaseStatus = Literal["open", "expired", "failed", "paid", "refunded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """A credit pack somebody ordered. `reversed_cents` of it were refunded or are disputed.
+
+    Of those, `taken_nano` came off the user's balance and `lost_nano` is the operator's: it was spent already.
+    """
+
+    id: str
+    user_id: str
+    pack: str
+    amount_cents: int
+    currency: str
+    livemode: bool
+    status: PurchaseStatus
+    session_id: str | None
+    checkout_url: str | None
+    payment_intent: str | None
+    reversed_cents: int
+    taken_nano: Nanos
+    lost_nano: Nanos
+    takebacks: int
+    created_at: datetime
+    paid_at: datetime | None

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from server.routes import auth, browser, calls, events, me, money, ops, personas, scenarios, simulation
+from server.routes import (
+    auth,
+    browser,
+    calls,
+    events,
+    me,
+    money,
+    ops,
+    payments,
+    personas,
+    scenarios,
+    simulation,
+)
 from server.routing import AnyOp
 
 OPS: tuple[AnyOp, ...] = (
@@ -14,6 +26,7 @@ OPS: tuple[AnyOp, ...] = (
     *events.OPS,
     *browser.OPS,
     *money.OPS,
+    *payments.OPS,
     *simulation.OPS,
     *ops.OPS,
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from storage.db import Database
+from tests.emulators.stripe import StripeEmulator
 from tests.postgres import Server
 from tests.server.rig import Rig, running, settings
 from tests.storage.world import migrated
@@ -18,6 +19,13 @@ from tests.storage.world import migrated
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     async with running(settings(tmp_path)) as started:
         yield started
+
+
+@pytest.fixture
+async def stripe() -> AsyncIterator[StripeEmulator]:
+    """An emulated Stripe that listens; its events go nowhere until it is told where."""
+    async with StripeEmulator() as emulator:
+        yield emulator
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -52,6 +52,7 @@ async def test_every_answer_has_a_status_and_a_body_that_are_described(rig: Rig)
         ("PATCH", "/api/scenarios/{id}"): {"title": "t2"},
         ("POST", "/api/calls"): {"persona_id": "brad"},
         ("PUT", "/api/budget"): {},
+        ("POST", "/api/credits/checkout"): {"pack": "5"},
     }
     # Logging out comes last: it ends the token.
     for (method, path), operation in sorted(

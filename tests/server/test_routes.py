@@ -96,6 +96,7 @@ async def test_a22_fields_that_are_not_the_clients_are_refused_everywhere(rig: R
         ("PATCH", "/api/scenarios/{id}"): {"title": "t"},
         ("POST", "/api/calls"): {"persona_id": "brad"},
         ("PUT", "/api/budget"): {},
+        ("POST", "/api/credits/checkout"): {"pack": "5"},
     }
     assert good.keys() == {(op.method, op.path) for op in OPS if op.body is not None}
     before = [
@@ -455,7 +456,7 @@ async def test_private_routes_need_a_token_and_public_ones_do_not(rig: Rig) -> N
     assert public == {
         ("POST", "/api/auth/register"), ("POST", "/api/auth/login"),
         ("GET", "/"), ("GET", "/healthz"), ("HEAD", "/healthz"), ("GET", "/readyz"), ("HEAD", "/readyz"),
-        ("GET", "/metrics"), ("GET", "/openapi.json"),
+        ("GET", "/metrics"), ("GET", "/openapi.json"), ("POST", "/stripe/webhook"),
     }  # fmt: skip
     for op in OPS:
         if not op.public:

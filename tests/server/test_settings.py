@@ -52,6 +52,23 @@ def test_lists_are_split_at_commas() -> None:
     assert [secret.get_secret_value() for secret in ring] == [f"{GOOD_SECRET}x", f"{GOOD_SECRET}y"]
 
 
+STRIPE = {"STRIPE_SECRET_KEY": "sk_test_x", "STRIPE_WEBHOOK_SECRET": "whsec_x"}
+BAD_PACKS = (",", "0", "-5", "0.49", "5,5.00", "5.5", "05", "1e3", "100000", "canary", "9" * 30)
+
+
+def test_packs_and_secrets_of_payments() -> None:
+    settings = load(
+        {**STRIPE, "STRIPE_WEBHOOK_SECRET": "whsec_new, whsec_old", "CREDIT_PACKS": "0.50, 12.99,99999"}
+    )
+    assert settings.credit_packs == ("0.50", "12.99", "99999")
+    assert [secret.get_secret_value() for secret in settings.stripe_webhook_secret] == [
+        "whsec_new",
+        "whsec_old",
+    ]
+    assert "whsec_old" not in repr(settings)
+    assert "sk_test_x" not in repr(settings)
+
+
 @pytest.mark.parametrize(
     ("environ", "named"),
     [
@@ -85,6 +102,14 @@ def test_lists_are_split_at_commas() -> None:
         ({"STT_ENGINE": "canary"}, "STT_ENGINE"),
         ({"OPERATOR_COUNTRY": "canary"}, "OPERATOR_COUNTRY"),
         ({"RECORD_CALLS": "canary"}, "RECORD_CALLS"),
+        ({"STRIPE_SECRET_KEY": ""}, "STRIPE_SECRET_KEY"),
+        ({**STRIPE, "STRIPE_SECRET_KEY": "pk_test_canary"}, "STRIPE_SECRET_KEY"),
+        ({**STRIPE, "STRIPE_WEBHOOK_SECRET": "sk_test_canary"}, "STRIPE_WEBHOOK_SECRET"),
+        ({**STRIPE, "STRIPE_WEBHOOK_SECRET": "whsec_canary, whsec_,"}, "STRIPE_WEBHOOK_SECRET"),
+        ({**STRIPE, "STRIPE_WEBHOOK_SECRET": ""}, "STRIPE_WEBHOOK_SECRET"),
+        ({"STRIPE_SECRET_KEY": "sk_test_canary"}, "STRIPE_WEBHOOK_SECRET"),
+        ({"STRIPE_WEBHOOK_SECRET": "whsec_canary"}, "STRIPE_SECRET_KEY"),
+        *(({"CREDIT_PACKS": packs}, "CREDIT_PACKS") for packs in BAD_PACKS),
     ],
 )
 def test_a46_a_bad_setting_stops_the_start_and_is_named_without_its_value(

@@ -64,3 +64,13 @@ async def postgres_pair(postgres: Server) -> AsyncIterator[tuple[Database, Datab
         yield pair
         for database in pair:
             await database.aclose()
+
+
+@pytest.fixture
+async def two(url: str) -> AsyncIterator[tuple[Database, Database]]:
+    """One database as two processes see it; SQLite has but one that writes."""
+    one = Database.open(url)
+    other = one if one.dialect == "sqlite" else Database.open(url)
+    yield one, other
+    for database in {one, other}:
+        await database.aclose()
