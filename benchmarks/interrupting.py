@@ -130,13 +130,18 @@ class _Line:
                     self.stops.append(Stop(now - first))
                     self.stopped_ms = now
                     self._change(speaks=False)
-                case Faded(quiet_ms) if now - quiet_ms - self.began_ms < brief_ms:
+                case Faded(quiet_ms) if now - quiet_ms - self._sure_from < brief_ms:
                     self.stops[-1] = Stop(self.stops[-1].after_ms, now - self.stopped_ms)
                     self.resumed.append(now)
                     self._change(speaks=True)
                 case Stopped():
                     self._change(speaks=True)
         self.at += 1
+
+    @property
+    def _sure_from(self) -> int:
+        """As the core has it: a voice that is held late, or comes back, was a doubtful one until then."""
+        return max(self.began_ms, self.stopped_ms - Limits().barge_in_ms)
 
     def _change(self, *, speaks: bool) -> None:
         self.changes.append((self.at + ORDER_WINDOWS, speaks))

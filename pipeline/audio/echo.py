@@ -53,8 +53,16 @@ class Echo:
     @property
     def suspected(self) -> bool:
         """The agent is heard on the line, or too little was heard to tell."""
-        known = len(self._known)
-        return known < ENOUGH or sum(soft for _, soft in self._known) > SHARE * known
+        return len(self._known) < ENOUGH or self._returns
+
+    @property
+    def found(self) -> bool:
+        """The agent is heard on the line, for all that is known of it."""
+        return len(self._known) >= ENOUGH and self._returns
+
+    @property
+    def _returns(self) -> bool:
+        return sum(soft for _, soft in self._known) > SHARE * len(self._known)
 
     @property
     def limit(self) -> float:

@@ -83,12 +83,12 @@ class Hearing:
                 self.turn.voice_on(_ago(event.onset_ms, now))
                 return Verdict.NOTHING if self.ends_turns else Verdict.WENT_ON
             case ev.SpeechHeld():
-                self.turn.hold()
+                self.turn.hold(now)
                 return Verdict.SPEAKS
             case ev.SpeechFaded():
                 self.turn.fade(_ago(event.quiet_ms, now))
             case ev.SpeechReturned():
-                self.turn.hold()
+                self.turn.hold(now)
             case _:
                 ended, quiet = _ago(event.silence_ms, now), _ago(event.quiet_ms, now)
                 self.turn.voice_off(ended, quiet, text_follows=not self.ends_turns)
@@ -123,6 +123,11 @@ class Hearing:
         if (early or phase is Phase.MACHINE) and greetings.mailbox_full(text):
             return Verdict.FULL_MAILBOX
         return Verdict.MACHINE if early and greetings.machine(text) else Verdict.NOTHING
+
+    @property
+    def heard_out(self) -> bool:
+        """Whether all words are known that a silence lets come; an engine that ends turns may have more."""
+        return not self.ends_turns and self.turn.heard_out
 
     def _takes_floor(self, text: str) -> bool:
         """Whether these words, said into the agent's voice, are an interruption."""
