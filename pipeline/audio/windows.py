@@ -78,7 +78,7 @@ class Windows:
             return b""
         muted = echo and window.beside and window.agent > 0
         released = (_SILENCE if muted else window.sound)[WINDOW_BYTES - window.kept :]
-        if not self._beside and not self._keeps:
+        if not self._beside and not self._queued:
             released += self._rest[len(self._rest) - self._kept :]
             self._kept = 0
         return released
@@ -86,7 +86,11 @@ class Windows:
     @property
     def _keeps(self) -> bool:
         """Whether sound waits that would be overtaken."""
-        return self._kept > 0 or (len(self._waiting) > 0 and self._waiting[-1].kept > 0)
+        return self._kept > 0 or self._queued
+
+    @property
+    def _queued(self) -> bool:
+        return len(self._waiting) > 0 and self._waiting[-1].kept > 0
 
     def _complete(self, agent: int) -> None:
         self._waiting.append(_Window(self._rest, agent, self._kept, self._beside))

@@ -88,7 +88,7 @@ class Hearing:
             case ev.SpeechFaded():
                 self.turn.fade(_ago(event.quiet_ms, now))
             case ev.SpeechReturned():
-                self.turn.hold(now)
+                self.turn.come_back(now)
             case _:
                 ended, quiet = _ago(event.silence_ms, now), _ago(event.quiet_ms, now)
                 self.turn.voice_off(ended, quiet, text_follows=not self.ends_turns)
@@ -158,6 +158,8 @@ class Hearing:
         """Where a silence ends the turn; beside a conversation only one thing counts."""
         if phase not in TALKING and cues.opt_out(text):
             return Verdict.OPTS_OUT
+        if phase in ANSWERING and self.heard_out and not self.turn.texts:
+            self.turn.take()  # a noise beside the agent's voice does not make the next one longer
         if not self.turn.settled:
             return Verdict.NOTHING
         return Verdict.PAUSES if cues.unfinished(self.turn.text) else Verdict.PROBABLY_DONE

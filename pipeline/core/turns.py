@@ -34,8 +34,8 @@ class CallerTurn:
 
     `voiced_since` is set while the caller's voice is on; `held` once that voice is long enough to be
     a barge-in, `barged` if any voice of the turn was; `lull` is how long the voice had been on when it
-    last went quiet, `sure` how long of that it was speech beyond doubt; `awaited` counts stretches of
-    speech whose text has not come yet.
+    last went quiet, `fleeting` whether that was too soon after it stopped the agent to be more than a
+    noise; `awaited` counts stretches of speech whose text has not come yet.
     """
 
     limits: Limits
@@ -43,8 +43,9 @@ class CallerTurn:
     held: bool = False
     barged: bool = False
     lull: int | None = None
-    sure: int | None = None
+    fleeting: bool = False
     held_since: Millis | None = None
+    back_since: Millis | None = None
     voiced_ms: int = 0
     started: Millis | None = None
     stopped: Millis = START
@@ -55,17 +56,25 @@ class CallerTurn:
 
     def voice_on(self, onset: Millis) -> None:
         self.voiced_since = onset
-        self.held = False
-        self.lull = self.sure = self.held_since = None
+        self.held = self.fleeting = False
+        self.lull = self.held_since = self.back_since = None
         if self.started is None:
             self.started = onset
 
     def hold(self, now: Millis) -> None:
-        """The voice is long enough to be speech and no click, or goes on after it faded."""
+        """The voice is long enough to be speech and no click."""
+        self._stop_agent()
+        self.held_since = now
+
+    def come_back(self, now: Millis) -> None:
+        """The voice goes on after it faded."""
+        self._stop_agent()
+        self.back_since = now
+
+    def _stop_agent(self) -> None:
         if self.voiced_since is not None:
             self.held = self.barged = True
-            self.lull = self.sure = None
-            self.held_since = now
+            self.lull, self.fleeting = None, False
 
     def fade(self, quiet_since: Millis) -> None:
         """A held voice went quiet, perhaps between two words."""
@@ -74,10 +83,14 @@ class CallerTurn:
             self._lull(quiet_since, self.voiced_since)
 
     def _lull(self, quiet_since: Millis, voiced_since: Millis) -> None:
-        """A voice that is held late was a doubtful one until then, and so was one that comes back."""
-        self.lull = self.sure = quiet_since - voiced_since
-        if self.held_since is not None:
-            self.sure = min(self.lull, quiet_since - self.held_since + self.limits.barge_in_ms)
+        """A voice that is held late was doubtful until then; one that comes back has to do so for a while."""
+        self.lull = quiet_since - voiced_since
+        barge_in_ms = self.limits.barge_in_ms
+        held_since = voiced_since if self.held_since is None else self.held_since
+        doubtful = max(0, held_since - voiced_since - barge_in_ms)
+        self.fleeting = self.lull - doubtful < self.limits.brief_ms
+        if self.back_since is not None:
+            self.fleeting |= quiet_since - self.back_since < barge_in_ms
 
     def voice_off(self, ended: Millis, quiet_since: Millis, *, text_follows: bool) -> None:
         if self.voiced_since is not None:
@@ -133,11 +146,6 @@ class CallerTurn:
         return self.lasted is not None and self.lasted < self.limits.brief_ms
 
     @property
-    def fleeting(self) -> bool:
-        """The voice went quiet too soon after it stopped the agent to be more than a noise."""
-        return self.sure is not None and self.sure < self.limits.brief_ms
-
-    @property
     def heard_out(self) -> bool:
         """The voice is off, and the words of all that was said are there, if there are any."""
         return self.voiced_since is None and self.lull is not None and not self.awaited
@@ -166,8 +174,9 @@ class CallerTurn:
         started = self.stopped if self.started is None else self.started
         said = Said(self.text, started, self.stopped, self.fell_silent)
         self.started = None
-        self.lull = self.sure = self.held_since = None
+        self.lull = self.held_since = self.back_since = None
         self.voiced_ms = 0
+        self.fleeting = False
         self.held = self.barged = self.unfinished = False
         self.awaited = 0
         self.texts = []
