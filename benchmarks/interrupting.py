@@ -87,6 +87,7 @@ class _Line:
     began_ms: int = 0
     stops: list[Stop] = field(default_factory=list)
     stopped_ms: int = 0
+    held_ms: int = 0
     resumed: list[int] = field(default_factory=list)
 
     @property
@@ -126,17 +127,26 @@ class _Line:
                 case Started(onset_ms):
                     self.began_ms = now - onset_ms
                 case Held() | Returned():
+                    if isinstance(fact, Held):
+                        self.held_ms = now
                     first = (self.clip.first + 1) * FRAME * 1000 // mulaw.RATE
                     self.stops.append(Stop(now - first))
                     self.stopped_ms = now
                     self._change(speaks=False)
-                case Faded(quiet_ms) if now - quiet_ms - self.began_ms < brief_ms:
+                case Faded(quiet_ms) if self._fleeting(now - quiet_ms, brief_ms):
                     self.stops[-1] = Stop(self.stops[-1].after_ms, now - self.stopped_ms)
                     self.resumed.append(now)
                     self._change(speaks=True)
                 case Stopped():
                     self._change(speaks=True)
         self.at += 1
+
+    def _fleeting(self, quiet_since: int, brief_ms: int) -> bool:
+        """As the core has it (`CallerTurn.fleeting`)."""
+        barge_in_ms = Limits().barge_in_ms
+        doubtful = max(0, self.held_ms - self.began_ms - barge_in_ms)
+        returned = self.stopped_ms > self.held_ms and quiet_since - self.stopped_ms < barge_in_ms
+        return returned or quiet_since - self.began_ms - doubtful < brief_ms
 
     def _change(self, *, speaks: bool) -> None:
         self.changes.append((self.at + ORDER_WINDOWS, speaks))

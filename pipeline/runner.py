@@ -139,14 +139,11 @@ class LiveCall:
             self._tape.caller(mulaw)
         if is_loud(mulaw):
             self._loud_at = self._clock.seconds()
-        if self._track is not None:
-            self._windows.feed(mulaw, self._loudness)
-            self._track.feed(mulaw)
-        if (hands := self._hands) is not None:
-            if hands.ear is not None:
-                hands.ear.feed(mulaw)
-            if hands.beeps is not None and hands.beeps.feed(mulaw):
-                self._post(ev.BeepHeard)
+        if (track := self._track) is not None:
+            self._transcribe(self._windows.feed(mulaw, self._loudness))
+            track.feed(mulaw)
+        if (hands := self._hands) is not None and hands.beeps is not None and hands.beeps.feed(mulaw):
+            self._post(ev.BeepHeard)
 
     def played(self, chunk: int) -> None:
         self._post(partial(ev.MarkReached, chunk=chunk))
@@ -261,7 +258,9 @@ class LiveCall:
     def _window(self, probability: float) -> None:
         """Voice activity's opinion of the latest 32 ms; facts go to the core, boundaries to the ear."""
         sound, agent = self._windows.take()
-        for fact in self._detector.window(probability, sound, agent):
+        facts = self._detector.window(probability, sound, agent)
+        self._transcribe(self._windows.judged(echo=self._detector.echo))
+        for fact in facts:
             match fact:
                 case Started(onset_ms):
                     self._bound(speaking=True)
@@ -275,6 +274,10 @@ class LiveCall:
                 case Stopped(silence_ms):
                     self._bound(speaking=False)
                     self._post(partial(ev.SpeechStopped, silence_ms=silence_ms, quiet_ms=self._quiet_ms()))
+
+    def _transcribe(self, mulaw: bytes) -> None:
+        if mulaw and self._hands is not None and self._hands.ear is not None:
+            self._hands.ear.feed(mulaw)
 
     def _loudness(self) -> int:
         return self._agent() if self._tape is None else self._tape.level(self._agent())

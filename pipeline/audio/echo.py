@@ -49,12 +49,21 @@ class Echo:
         self._loudest = loudest
         self._recent: deque[tuple[float, bool]] = deque(maxlen=LATE)
         self._known: deque[tuple[float, bool]] = deque(maxlen=WINDOWS)
+        self._soft = 0  # how many of the known windows are
 
     @property
     def suspected(self) -> bool:
         """The agent is heard on the line, or too little was heard to tell."""
-        known = len(self._known)
-        return known < ENOUGH or sum(soft for _, soft in self._known) > SHARE * known
+        return len(self._known) < ENOUGH or self._returns
+
+    @property
+    def found(self) -> bool:
+        """The agent is heard on the line, for all that is known of it."""
+        return len(self._known) >= ENOUGH and self._returns
+
+    @property
+    def _returns(self) -> bool:
+        return self._soft > SHARE * len(self._known)
 
     @property
     def limit(self) -> float:
@@ -69,11 +78,17 @@ class Echo:
         share = level / agent
         limit = self.limit
         if len(self._recent) == LATE:
-            self._known.append(self._recent[0])
+            self._learn(*self._recent[0])
         self._recent.append((share, voiced and share <= self._loudest))
         if share > limit:
             return Origin.CALLER
         return Origin.EITHER if share > NEARLY * limit else Origin.ECHO
+
+    def _learn(self, share: float, soft: bool) -> None:
+        if len(self._known) == WINDOWS:
+            self._soft -= self._known[0][1]
+        self._soft += soft
+        self._known.append((share, soft))
 
 
 class Playing:

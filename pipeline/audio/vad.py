@@ -102,6 +102,8 @@ class _Window:
     quiet: bool = False
     words: bool = False
     level: int = 0
+    hidden: bool = False
+    """No louder than the agent's echo, which is known to be there: it may be that."""
 
 
 @dataclass(slots=True)
@@ -127,7 +129,7 @@ class _Voice:
         else:
             self.unvoiced += 1
             self.quiet += window.quiet or self.quiet > 0
-        soft = 0 < window.level < SOFT * self.loudest
+        soft = window.hidden or 0 < window.level < SOFT * self.loudest
         self.soft = self.soft + 1 if soft else 0
 
     @property
@@ -164,6 +166,8 @@ class Detector:
         self._before: Character | None = None
         self._latest: deque[_Window] = deque(maxlen=ONSET_WINDOWS + START_WITHIN_BESIDE)
         self._voice: _Voice | None = None
+        self.echo = False
+        """Whether the latest window was nothing but the agent, heard back."""
 
     def window(self, probability: float, sound: bytes = b"", agent: int = 0) -> list[Fact]:
         """Take the next window; the facts it settles, in order.
@@ -190,24 +194,28 @@ class Detector:
         level = loudness(sound)
         voiced = words = probability >= VOICED
         quiet = probability < QUIET
+        self.echo = False
         if not sound or not agent:
             return _Window(voiced, quiet, words, level)
-        suspected = self._echo.suspected
-        if not self._passes(self._echo.judge(level, agent, voiced=voiced), suspected=suspected):
+        suspected, found = self._echo.suspected, self._echo.found
+        origin = self._echo.judge(level, agent, voiced=voiced)
+        hidden = found and origin is not Origin.CALLER
+        if not self._passes(origin, suspected=suspected):
             self._before = None
-            return _Window(quiet=True, level=level)
+            self.echo = found
+            return _Window(quiet=True, level=level, hidden=hidden)
         held = self._voice is not None and self._voice.since_held is not None
         unclear = suspected == voiced and probability >= DOUBTFUL
         if held or not unclear:
             self._before = None
-            return _Window(voiced, quiet, words, level)
+            return _Window(voiced, quiet, words, level, hidden)
         now, before = character(sound), self._before
         self._before = now
         if not suspected and now.pitched >= PITCHED:
             voiced, quiet = True, False
         moves = before is not None and change(now, before) >= STEADY_DB
         words = voiced and moves and (not suspected or now.pitched >= PITCHED_IN_ECHO)
-        return _Window(voiced, quiet, words, level)
+        return _Window(voiced, quiet, words, level, hidden)
 
     def _passes(self, origin: Origin, *, suspected: bool) -> bool:
         """Whether a window beside the agent's voice is the caller's.

@@ -544,10 +544,10 @@ class Call:
         return at is not None and self._now >= at
 
     def _sort_out(self) -> None:
-        """Interrupted: a voice that was brief, or of which no words came in time, took no floor."""
-        if self.turn.lull is not None and self.turn.lull < self.limits.brief_ms:
+        """Interrupted: a voice that was brief, or whose words are none that take the floor, took none."""
+        if self.turn.fleeting:
             self._speak_on()
-        elif self._due(self._dues.noise(self._since)):
+        elif self._hearing.heard_out or self._due(self._dues.noise(self._since)):
             self._turn_over()
 
     def _idle(self) -> None:

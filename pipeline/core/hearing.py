@@ -83,12 +83,12 @@ class Hearing:
                 self.turn.voice_on(_ago(event.onset_ms, now))
                 return Verdict.NOTHING if self.ends_turns else Verdict.WENT_ON
             case ev.SpeechHeld():
-                self.turn.hold()
+                self.turn.hold(now)
                 return Verdict.SPEAKS
             case ev.SpeechFaded():
                 self.turn.fade(_ago(event.quiet_ms, now))
             case ev.SpeechReturned():
-                self.turn.hold()
+                self.turn.come_back(now)
             case _:
                 ended, quiet = _ago(event.silence_ms, now), _ago(event.quiet_ms, now)
                 self.turn.voice_off(ended, quiet, text_follows=not self.ends_turns)
@@ -124,6 +124,11 @@ class Hearing:
             return Verdict.FULL_MAILBOX
         return Verdict.MACHINE if early and greetings.machine(text) else Verdict.NOTHING
 
+    @property
+    def heard_out(self) -> bool:
+        """Whether all words are known that a silence lets come; an engine that ends turns may have more."""
+        return not self.ends_turns and self.turn.heard_out
+
     def _takes_floor(self, text: str) -> bool:
         """Whether these words, said into the agent's voice, are an interruption."""
         if len(text.split()) < self._barge_in_words:
@@ -153,6 +158,8 @@ class Hearing:
         """Where a silence ends the turn; beside a conversation only one thing counts."""
         if phase not in TALKING and cues.opt_out(text):
             return Verdict.OPTS_OUT
+        if phase in ANSWERING and self.heard_out and not self.turn.texts:
+            self.turn.take()  # a noise beside the agent's voice does not make the next one longer
         if not self.turn.settled:
             return Verdict.NOTHING
         return Verdict.PAUSES if cues.unfinished(self.turn.text) else Verdict.PROBABLY_DONE

@@ -34,7 +34,8 @@ class CallerTurn:
 
     `voiced_since` is set while the caller's voice is on; `held` once that voice is long enough to be
     a barge-in, `barged` if any voice of the turn was; `lull` is how long the voice had been on when it
-    last went quiet; `awaited` counts stretches of speech whose text has not come yet.
+    last went quiet, `fleeting` whether that was too soon after it stopped the agent to be more than a
+    noise; `awaited` counts stretches of speech whose text has not come yet.
     """
 
     limits: Limits
@@ -42,6 +43,9 @@ class CallerTurn:
     held: bool = False
     barged: bool = False
     lull: int | None = None
+    fleeting: bool = False
+    held_since: Millis | None = None
+    back_since: Millis | None = None
     voiced_ms: int = 0
     started: Millis | None = None
     stopped: Millis = START
@@ -52,27 +56,47 @@ class CallerTurn:
 
     def voice_on(self, onset: Millis) -> None:
         self.voiced_since = onset
-        self.held = False
-        self.lull = None
+        self.held = self.fleeting = False
+        self.lull = self.held_since = self.back_since = None
         if self.started is None:
             self.started = onset
 
-    def hold(self) -> None:
-        """The voice is long enough to be speech and no click, or goes on after it faded."""
+    def hold(self, now: Millis) -> None:
+        """The voice is long enough to be speech and no click."""
+        self._stop_agent()
+        self.held_since = now
+
+    def come_back(self, now: Millis) -> None:
+        """The voice goes on after it faded."""
+        self._stop_agent()
+        self.back_since = now
+
+    def _stop_agent(self) -> None:
         if self.voiced_since is not None:
             self.held = self.barged = True
-            self.lull = None
+            self.lull, self.fleeting = None, False
 
     def fade(self, quiet_since: Millis) -> None:
         """A held voice went quiet, perhaps between two words."""
         if self.voiced_since is not None:
             self.held = False
-            self.lull = quiet_since - self.voiced_since
+            self._lull(quiet_since, self.voiced_since)
+
+    def _lull(self, quiet_since: Millis, voiced_since: Millis) -> None:
+        """A voice that is held late was doubtful until then; one that comes back has to do so for a while."""
+        self.lull = quiet_since - voiced_since
+        barge_in_ms = self.limits.barge_in_ms
+        held_since = voiced_since if self.held_since is None else self.held_since
+        doubtful = max(0, held_since - voiced_since - barge_in_ms)
+        self.fleeting = self.lull - doubtful < self.limits.brief_ms
+        if self.back_since is not None:
+            self.fleeting |= quiet_since - self.back_since < barge_in_ms
 
     def voice_off(self, ended: Millis, quiet_since: Millis, *, text_follows: bool) -> None:
         if self.voiced_since is not None:
-            self.lull = ended - self.voiced_since if self.lull is None else self.lull
-            self.voiced_ms += self.lull
+            if self.lull is None:
+                self._lull(ended, self.voiced_since)
+            self.voiced_ms += self.lull or 0
         self.stopped = max(ended, self.voiced_since or START)
         # What is heard longer than that after the voice is a noise.
         self.fell_silent = min(quiet_since, Millis(self.stopped + MARGIN_MS))
@@ -121,6 +145,11 @@ class CallerTurn:
         """All that was heard of the turn was over too soon to be more than a noise."""
         return self.lasted is not None and self.lasted < self.limits.brief_ms
 
+    @property
+    def heard_out(self) -> bool:
+        """The voice is off, and the words of all that was said are there, if there are any."""
+        return self.voiced_since is None and self.lull is not None and not self.awaited
+
     def holds(self, text: str) -> bool:
         """Whether the voice had the time for so many words; if not, something else was heard with it."""
         return self.lasted is None or len(text.split()) <= 1 + self.lasted // WORD_MS
@@ -145,7 +174,9 @@ class CallerTurn:
         started = self.stopped if self.started is None else self.started
         said = Said(self.text, started, self.stopped, self.fell_silent)
         self.started = None
-        self.lull, self.voiced_ms = None, 0
+        self.lull = self.held_since = self.back_since = None
+        self.voiced_ms = 0
+        self.fleeting = False
         self.held = self.barged = self.unfinished = False
         self.awaited = 0
         self.texts = []

@@ -25,6 +25,12 @@ def test_a_line_is_suspected_until_it_was_heard_for_a_while() -> None:
     assert not told(50, 32, voiced=False).suspected
 
 
+def test_an_echo_is_found_only_where_the_line_was_heard_for_a_while() -> None:
+    assert not told(1_000, 31, voiced=True).found
+    assert told(1_000, 32, voiced=True).found
+    assert not told(50, 60, voiced=False).found
+
+
 def test_a_line_that_speaks_softly_under_the_agent_has_an_echo() -> None:
     echo = told(1_000, 60, voiced=True)
     assert echo.suspected

@@ -319,3 +319,36 @@ def test_a_voice_that_sinks_is_over_though_the_model_still_hears_it() -> None:
     assert call.hear(SPEECH, tone(3_000, 5), agent=0) == []
     assert call.hear(SPEECH, noise(60, 3), agent=0) == [Faded(96)]
     assert call.hear(SPEECH, tone(3_000, 2), agent=0) == [Returned()]
+
+
+def test_what_is_but_the_agent_heard_back_is_told() -> None:
+    call = on_a_line_with_an_echo()
+
+    def is_echo(level: int, windows: int = 1, agent: int = AGENT) -> bool:
+        call.hear(SPEECH, tone(level, windows), agent)
+        return call.detector.echo
+
+    assert is_echo(AGENT // 10)
+    assert not is_echo(AGENT // 3), "a caller"
+    assert not is_echo(AGENT // 10), "perhaps the caller's, more softly"
+    assert is_echo(AGENT // 10, windows=12)
+    assert not is_echo(AGENT // 10, agent=0), "the agent is silent"
+
+
+def test_on_a_line_without_an_echo_nothing_is_told_for_one() -> None:
+    call = on_a_clean_line()
+    call.hear(0.01, noise(30, 5))
+    assert not call.detector.echo
+    new = Call()
+    new.hear(SPEECH, tone(AGENT // 10, 20))
+    assert not new.detector.echo, "too little was heard of it"
+
+
+def test_a_voice_that_sinks_into_the_echo_is_on_its_way_out() -> None:
+    """The echo goes on for a moment after the agent was stopped, and is no softer than a quiet caller's end."""
+    call = on_a_line_with_an_echo()
+    assert call.stops(SPEECH, tone(AGENT // 5, 7))
+    held = next(at for at, fact in call.facts if isinstance(fact, Held))
+    call.hear(SPEECH, tone(AGENT // 5, held + 6 - call.windows))
+    found = call.hear(SPEECH, tone(AGENT // 10, 2))
+    assert found == [Faded(64)]

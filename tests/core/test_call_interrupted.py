@@ -77,12 +77,42 @@ def test_how_brief_a_noise_is(ms: int, at_once: bool) -> None:
     assert len(story.all(fx.Resume)) == (1 if at_once else 0)  # its text has not come
 
 
-def test_a_longer_noise_of_which_no_words_come_is_forgiven_when_a_turn_would_end() -> None:
-    story = talking().say("", ms=900)
+@pytest.mark.parametrize("words", ["", "Mm-hm."])
+def test_a_longer_noise_is_forgiven_when_it_is_known_to_hold_no_words_for_the_agent(words: str) -> None:
+    story = talking().say(words, ms=900)
     begun = story.now - ANSWERED
     story.run(3_000)
-    assert story.times(fx.Resume) == [begun + 900 + 500]
-    assert story.run(9_000).heard()[1:] == ["c: Tell me a story, please.", f"a: {LONG}"]
+    assert story.times(fx.Resume) == [begun + 900 + 300]
+    said = [f"c: {words}"] if words else []
+    assert story.run(9_000).heard()[1:] == ["c: Tell me a story, please.", *said, f"a: {LONG}"]
+
+
+def test_a_long_sound_that_is_taken_for_a_voice_only_at_its_end_is_a_brief_one() -> None:
+    """A murmur, a hiss, a cough: what may be speech is no more than its end."""
+    story = talking()
+    begun = story.now - ANSWERED
+    story.post(lambda at: ev.SpeechStarted(at, 96), 96).post(ev.SpeechHeld, 900)
+    story.post(lambda at: ev.SpeechFaded(at, 96), 1_200).run(2_000)
+    assert story.times(fx.Pause) == [begun + 900]
+    assert story.times(fx.Resume) == [begun + 1_200]
+
+
+def test_a_sound_that_returns_but_briefly_is_none() -> None:
+    """Two coughs in a row, longer together than any noise."""
+    story = talking()
+    begun = story.now - ANSWERED
+    story.post(lambda at: ev.SpeechStarted(at, 96), 96).post(ev.SpeechHeld, 200)
+    story.post(lambda at: ev.SpeechFaded(at, 96), 500).post(ev.SpeechReturned, 800)
+    story.post(lambda at: ev.SpeechFaded(at, 96), 1_000).run(2_000)
+    assert story.times(fx.Resume) == [begun + 500, begun + 1_000]
+
+
+def test_noises_without_words_do_not_add_up_to_a_voice() -> None:
+    """Of a brief sound a single word is not believed, whatever came before it in the same answer."""
+    story = talking(brief_ms=600).say("", ms=500).run(1_200).say("Uh.", ms=300).run(12_000)
+    assert story.all(fx.Hush) == []
+    assert len(story.all(fx.Resume)) == 2
+    assert f"a: {LONG}" in story.heard()
 
 
 def test_the_same_from_a_transcriber_that_ends_turns_and_says_nothing() -> None:

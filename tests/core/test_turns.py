@@ -1,5 +1,7 @@
 """When the caller is done."""
 
+import pytest
+
 from pipeline.core.money import Millis
 from pipeline.core.terms import Limits
 from pipeline.core.turns import CallerTurn, Said
@@ -122,15 +124,15 @@ def test_a_turn_is_settled_when_the_voice_is_off_and_all_its_words_are_there() -
 
 def test_a_barge_in_is_a_voice_that_held_and_a_lull_says_how_long_it_had_been_on() -> None:
     caller = turn()
-    caller.hold()
+    caller.hold(Millis(800))
     caller.fade(Millis(900))
     assert (caller.held, caller.barged, caller.lull) == (False, False, None)
     caller.voice_on(Millis(1_000))
-    caller.hold()
+    caller.hold(Millis(1_200))
     assert (caller.held, caller.barged, caller.lull) == (True, True, None)
     caller.fade(Millis(1_400))
     assert (caller.held, caller.barged, caller.lull) == (False, True, 400)
-    caller.hold()
+    caller.come_back(Millis(1_600))
     assert (caller.held, caller.lull) == (True, None)
     caller.voice_off(Millis(2_500), Millis(2_500), text_follows=False)
     assert (caller.held, caller.barged, caller.lull) == (False, True, 1_500)
@@ -141,9 +143,65 @@ def test_a_barge_in_is_a_voice_that_held_and_a_lull_says_how_long_it_had_been_on
 def test_a_voice_that_faded_and_never_came_back_was_as_long_as_it_was_when_it_faded() -> None:
     caller = turn()
     caller.voice_on(Millis(1_000))
-    caller.hold()
+    caller.hold(Millis(1_200))
     caller.fade(Millis(1_400))
     caller.voice_off(Millis(1_405), Millis(1_405), text_follows=True)
     assert caller.lull == 400
     caller.voice_on(Millis(2_000))
     assert caller.lull is None
+
+
+@pytest.mark.parametrize(("quiet_at", "fleeting"), [(1_599, True), (1_600, False)])
+def test_a_voice_that_stopped_the_agent_at_once_is_fleeting_by_its_length(
+    quiet_at: int, fleeting: bool
+) -> None:
+    caller = turn()
+    caller.voice_on(Millis(1_000))
+    caller.hold(Millis(1_200))
+    caller.fade(Millis(quiet_at))
+    assert caller.fleeting is fleeting
+    assert caller.heard_out is False
+
+
+@pytest.mark.parametrize(("quiet_at", "fleeting"), [(2_099, True), (2_100, False)])
+def test_one_that_was_doubtful_before_it_stopped_the_agent_is_measured_from_there(
+    quiet_at: int, fleeting: bool
+) -> None:
+    caller = turn()
+    caller.voice_on(Millis(1_000))
+    caller.hold(Millis(1_700))
+    caller.fade(Millis(quiet_at))
+    assert (caller.fleeting, caller.lull) == (fleeting, quiet_at - 1_000)
+
+
+@pytest.mark.parametrize(("quiet_at", "fleeting"), [(2_199, True), (2_200, False)])
+def test_one_that_came_back_has_to_last_as_long_as_what_stops_the_agent(
+    quiet_at: int, fleeting: bool
+) -> None:
+    caller = turn()
+    caller.voice_on(Millis(1_000))
+    caller.hold(Millis(1_200))
+    caller.fade(Millis(1_800))
+    caller.come_back(Millis(2_000))
+    assert not caller.fleeting
+    caller.fade(Millis(quiet_at))
+    assert caller.fleeting is fleeting
+
+
+def test_nobody_stops_the_agent_without_a_voice() -> None:
+    caller = turn()
+    caller.hold(Millis(900))
+    caller.come_back(Millis(900))
+    assert (caller.held, caller.barged, caller.fleeting) == (False, False, False)
+
+
+def test_all_is_heard_when_the_voice_is_off_and_no_words_are_awaited() -> None:
+    caller = turn()
+    heard_out = [caller.heard_out]
+    caller.voice_on(Millis(1_000))
+    heard_out.append(caller.heard_out)
+    caller.voice_off(Millis(2_000), Millis(2_000), text_follows=True)
+    heard_out.append(caller.heard_out)
+    caller.segment("", Millis(2_100))
+    heard_out.append(caller.heard_out)
+    assert heard_out == [False, False, False, True]
