@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from server.console import PAGES, REFERENCE
 from server.errors import MEDIA_TYPE, Problem
 from server.metrics import REQUESTS
 from server.parts import State
@@ -446,8 +447,8 @@ async def test_probes_may_ask_for_the_head_only(rig: Rig) -> None:
 
 async def test_the_front_page_says_what_this_is_and_where_to_read_on(rig: Rig) -> None:
     answer = await rig.http.get("/")
-    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
-    for words in ("Call Me Back 0.", f"{rig.parts.settings.public_url}/openapi.json", "README.md"):
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    for words in ("Call Me Back", 'href="/docs"', "/static/js/pages/start.js"):
         assert words in answer.text
 
 
@@ -455,7 +456,7 @@ async def test_private_routes_need_a_token_and_public_ones_do_not(rig: Rig) -> N
     public = {(op.method, op.path) for op in OPS if op.public}
     assert public == {
         ("POST", "/api/auth/register"), ("POST", "/api/auth/login"),
-        ("GET", "/"), ("GET", "/healthz"), ("HEAD", "/healthz"), ("GET", "/readyz"), ("HEAD", "/readyz"),
+        ("GET", "/healthz"), ("HEAD", "/healthz"), ("GET", "/readyz"), ("HEAD", "/readyz"),
         ("GET", "/metrics"), ("GET", "/openapi.json"), ("POST", "/stripe/webhook"),
     }  # fmt: skip
     for op in OPS:
@@ -481,7 +482,8 @@ async def test_requests_are_counted_by_route_and_never_by_path(rig: Rig, ann: Pe
     await ann.get("/wp-login.php")
     routes = {sample.labels["route"] for metric in REQUESTS.collect() for sample in metric.samples}
     assert "/api/scenarios/{id}" in routes
-    assert routes <= {op.path for op in OPS} | {"other"}
+    pages = {page.path for page in (*PAGES, REFERENCE)} | {"/static"}
+    assert routes <= {op.path for op in OPS} | pages | {"other"}
 
 
 async def test_a_surprise_is_a_500_that_says_nothing(

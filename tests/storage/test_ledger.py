@@ -49,13 +49,11 @@ async def test_a_grant_counts_once_a_key(database: Database) -> None:
     async def grant(key: str, amount: int) -> bool:
         async with database.write() as tx:
             return await ledger.grant(
-                tx, user_id=user.id, amount=Nanos(amount), kind="purchase", idem_key=key, note=NASTY, now=NOON
+                tx, user_id=user.id, amount=Nanos(amount), kind="grant", idem_key=key, note=NASTY, now=NOON
             )
 
-    assert sorted(await asyncio.gather(*(grant("stripe:1", DOLLAR) for _ in range(5)))) == [False] * 4 + [
-        True
-    ]
-    assert await grant("stripe:2", 2 * DOLLAR)
+    assert sorted(await asyncio.gather(*(grant("gift:1", DOLLAR) for _ in range(5)))) == [False] * 4 + [True]
+    assert await grant("gift:2", 2 * DOLLAR)
     assert await grant("refund:2", -DOLLAR)
     assert await account(database, user) == amounts(2 * DOLLAR, 0)
     with pytest.raises(Overdrawn):
@@ -73,7 +71,7 @@ async def test_a_grant_counts_once_a_key(database: Database) -> None:
         (DOLLAR, DOLLAR),
     ]
     assert {(item.kind, item.note, item.created_at, item.call_id) for item in posted} == {
-        ("purchase", NASTY, NOON, None)
+        ("grant", NASTY, NOON, None)
     }
     assert rest.next_cursor is None
     assert (await audited(database)).breaches == []
