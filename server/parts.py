@@ -17,7 +17,7 @@ from server.news import News
 from server.passwords import Passwords
 from server.settings import Settings
 from storage.db import Database
-from storage.records import CallRow, Channel, User
+from storage.records import CallRow, Channel, Claim, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,17 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlaceCall:
-    """A call somebody asks for. `max_minutes` None leaves it to the scenario, the persona and the server."""
+    """A call somebody asks for. `max_minutes` None leaves it to the scenario, the persona and the server.
+
+    `scheduled` is set when a schedule asks: the call is placed only while that claim holds.
+    """
 
     persona_id: str
     scenario_id: str | None
     context: str
     max_minutes: int | None
     channel: Channel
+    scheduled: Claim | None = None
 
 
 class Placing(Protocol):
