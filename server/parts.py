@@ -17,7 +17,8 @@ from server.news import News
 from server.passwords import Passwords
 from server.settings import Settings
 from storage.db import Database
-from storage.records import CallRow, Channel, Claim, User
+from storage.records import CallRow, Channel, User
+from storage.schedule_records import Claim
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ word on it counts no more.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,9 +18,19 @@ from sqlalchemy import update as change
 
 from storage.db import Tx, insert
 from storage.leases import database_now, lease
-from storage.records import Job
 from storage.rows import columns, every
 from storage.tables import jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work to be done in the background. `attempts` counts this one; `payload` is JSON."""
+
+    id: str
+    kind: str
+    payload: str
+    due_at: datetime
+    attempts: int
 
 
 async def add(tx: Tx, job_id: str, kind: str, payload: str, due_at: datetime) -> bool:

@@ -19,18 +19,9 @@ from sqlalchemy import update as change
 from storage.db import Tx, insert
 from storage.ids import new_id
 from storage.leases import database_now, lease
-from storage.records import (
-    OVER,
-    CallStatus,
-    Claim,
-    ClaimLost,
-    DialStatus,
-    Page,
-    Schedule,
-    ScheduledDial,
-    ScheduleStatus,
-)
+from storage.records import OVER, CallStatus, Page
 from storage.rows import columns, every, first, newest_page, record
+from storage.schedule_records import Claim, ClaimLost, DialStatus, Schedule, ScheduledDial, ScheduleStatus
 from storage.tables import calls
 from storage.tables import scheduled_calls as schedules
 from storage.tables import scheduled_dials as dials
@@ -46,7 +37,7 @@ _PACE_LOCK = 0x5C4ED01E
 class EndedDial:
     """A dial whose call is over."""
 
-    dial: ScheduledDial
+    tried: ScheduledDial
     call_status: CallStatus
     answered: bool
     reached_carrier: bool
@@ -85,15 +76,13 @@ async def count_active(tx: Tx, user_id: str) -> int:
 
 
 async def put(tx: Tx, schedule_id: str, values: Mapping[str, Any]) -> Schedule:
-    """Changes a schedule that is locked. A claim on it is lost: its dial, unless it was made, never will be."""
+    """Changes a schedule that is locked. A claim on it is lost with its record, undialled."""
     await tx.execute(
-        change(dials)
-        .where(dials.c.schedule_id == schedule_id, dials.c.status == "claimed")
-        .values(status="canceled", concluded_at=await database_now(tx))
+        delete_from(dials).where(dials.c.schedule_id == schedule_id, dials.c.status == "claimed")
     )
     changed = change(schedules).where(schedules.c.id == schedule_id)
-    changed = changed.values(**values, claim_epoch=schedules.c.claim_epoch + 1)
-    row = (await tx.execute(changed.returning(*columns(schedules, Schedule)))).one()
+    fresh = {"claim_epoch": schedules.c.claim_epoch + 1, "claimed_by": None, "lease_until": None}
+    row = (await tx.execute(changed.values(**fresh, **values).returning(*columns(schedules, Schedule)))).one()
     return record(Schedule, row)
 
 
@@ -220,7 +209,7 @@ async def claimed(tx: Tx, node: str, *, lock: bool) -> list[Schedule]:
     return await every(tx, Schedule, query.with_for_update(skip_locked=True) if lock else query)
 
 
-async def dial(tx: Tx, dial_id: str) -> ScheduledDial | None:
+async def tried(tx: Tx, dial_id: str) -> ScheduledDial | None:
     return await first(tx, ScheduledDial, select(*columns(dials, ScheduledDial)).where(dials.c.id == dial_id))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.routes import auth, calls, events, me, money, ops, personas, scenarios
+from server.routes import auth, calls, events, me, money, ops, personas, scenarios, scheduled
 from server.routing import AnyOp
 
 OPS: tuple[AnyOp, ...] = (
@@ -11,6 +11,7 @@ OPS: tuple[AnyOp, ...] = (
     *personas.OPS,
     *scenarios.OPS,
     *calls.OPS,
+    *scheduled.OPS,
     *events.OPS,
     *money.OPS,
     *ops.OPS,
