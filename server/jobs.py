@@ -64,12 +64,16 @@ class Jobs:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 try:
-                    for job in await self._claim():
-                        self._running += 1
-                        tasks.create_task(self._one(job))
+                    await self.look(tasks)
                 except DatabaseDown as error:
                     log.warning("jobs_not_looked_at", retryable=error.retryable)
                 await asyncio.sleep(POLL_S)
+
+    async def look(self, tasks: asyncio.TaskGroup) -> None:
+        """Takes what is due, as far as there is room for it, and runs it in `tasks`."""
+        for job in await self._claim():
+            self._running += 1
+            tasks.create_task(self._one(job))
 
     async def _claim(self) -> list[Job]:
         async with self._database.read() as tx:
@@ -100,7 +104,7 @@ class Jobs:
             async with asyncio.timeout(PATIENCE_S):
                 return await self._handlers[job.kind](json.loads(job.payload))
         except Exception as error:  # edge: of one job
-            log.error("job_failed", job=job.id, kind=job.kind, attempt=job.attempts, **whereabouts(error))
+            log.error("job_failed", job=job.id, attempt=job.attempts, **whereabouts(error))
             return type(error).__name__
 
     async def _settle(self, job: Job, outcome: datetime | str | None) -> None:

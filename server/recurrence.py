@@ -210,10 +210,13 @@ def _until(text: str, zone: str) -> datetime:
 
 
 def skip_of(text: str) -> str:
-    """A skip as `Plan` holds it. Raises `ValueError` for what is neither a date nor a local time."""
-    if len(text) == len("2026-12-25"):
-        return date.fromisoformat(text).isoformat()
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is not None:
-        raise ValueError("is a local date or time, without offset")
+    """A skip as `Plan` holds it. Raises `ValueError`, which never repeats the text, for anything else."""
+    try:
+        if len(text) == len("2026-12-25"):
+            return date.fromisoformat(text).isoformat()
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is not None:
+        raise ValueError("is no local date or time without offset, such as 2026-12-25 or 2026-12-25T07:00")
     return moment.isoformat("T", "minutes")

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from pipeline.core.errors import Refused
 from server.parts import PlaceCall
 from server.schedule import Scheduler
 from server.zones import tzdata_version
@@ -36,7 +35,7 @@ class ToyDesk:
     clock: ManualClock
     rung: list[tuple[str, datetime]] = field(default_factory=list)
     dies: Callable[[str], bool] = lambda _point: False
-    refuses: list[Refused] = field(default_factory=list)
+    refuses: list[Exception] = field(default_factory=list)
     """One for each call to come, in order."""
 
     async def place(self, user: User, order: PlaceCall, idem: tuple[str, str] | None) -> CallRow:

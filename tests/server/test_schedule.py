@@ -233,22 +233,6 @@ async def test_a_call_that_never_reached_the_carrier_has_failed(world: World) ->
     assert (await world.seen(once)).status == "failed"
 
 
-async def test_canceled_between_claim_and_dial_it_does_not_ring(world: World) -> None:
-    once = await world.add(NOON)
-    assert world.user is not None
-    async with world.databases[0].write() as tx:
-        due = await schedules.next_due(tx, NOON)
-        assert due is not None
-        claim = await schedules.claim(tx, due, "a", NOON)
-    assert claim is not None
-    async with world.databases[0].write() as tx:
-        await schedules.put(tx, once.id, {"status": "canceled"})
-    await world.node()._dial(due, claim)
-    assert world.desk.rung == []
-    assert await rows(world.databases[0], "SELECT count(*) FROM calls") == [(0,)]
-    assert (await world.seen(once)).status == "canceled"
-
-
 @dataclass
 class StalledDesk(ToyDesk):
     """Frozen between claim and dial, as SIGSTOP would, until it is let go."""
@@ -276,6 +260,36 @@ async def test_a_node_that_wakes_up_after_its_lease_does_not_dial(world: World) 
     assert world.desk.rung == []
     assert await world.dials(once) == [(0, "missed", "")]
     assert await rows(world.databases[0], "SELECT count(*) FROM calls") == [(0,)]
+
+
+async def test_canceled_between_claim_and_dial_it_does_not_ring(world: World) -> None:
+    stalled = StalledDesk(world.databases[0], world.clock, world.desk.rung)
+    once = await world.add(NOON)
+    async with asyncio.TaskGroup() as tasks:
+        working = tasks.create_task(world.node("a", desk=stalled).step())
+        await stalled.reached.wait()
+        async with world.databases[0].write() as tx:
+            await schedules.put(tx, once.id, {"status": "canceled"})
+        stalled.go.set()
+        await working
+    assert world.desk.rung == []
+    assert await rows(world.databases[0], "SELECT count(*) FROM calls") == [(0,)]
+    assert (await world.seen(once)).status == "canceled"
+
+
+async def test_changed_between_claim_and_dial_it_rings_by_the_new_words(world: World) -> None:
+    stalled = StalledDesk(world.databases[0], world.clock, world.desk.rung)
+    once = await world.add(NOON)
+    async with asyncio.TaskGroup() as tasks:
+        working = tasks.create_task(world.node("a", desk=stalled).step())
+        await stalled.reached.wait()
+        async with world.databases[0].write() as tx:
+            await schedules.put(tx, once.id, {"status": "pending", "persona_id": "alex"})
+        stalled.go.set()
+        await working
+    await world.pass_time(1, world.node("a"))
+    assert len(world.desk.rung) == 1
+    assert await rows(world.databases[0], "SELECT persona_id FROM calls") == [("alex",)]
 
 
 async def test_a_claim_within_its_lease_is_left_alone(world: World) -> None:
@@ -441,19 +455,23 @@ async def test_the_same_try_is_never_made_twice_though_the_row_is_set_back(world
     assert (await world.seen(once)).status == "dialed"
 
 
-async def test_it_goes_on_when_the_database_was_away_or_a_step_failed(world: World) -> None:
-    once = await world.add(NOON)
-    node = world.node()
-    failures = iter([RuntimeError("surprise")])
-    step = node.step
+async def test_it_goes_on_after_a_step_that_failed(world: World) -> None:
+    """`run` itself, for a second of real time."""
+    await world.add(NOON)
+    await world.add(NOON)
+    rung = asyncio.Event()
 
-    async def stumbling() -> float:
-        if error := next(failures, None):
-            raise error
-        await step()
-        raise asyncio.CancelledError
+    def tells(point: str) -> bool:
+        world.clock.move(1)
+        if point == "rung":
+            rung.set()
+        return False
 
-    node.step = stumbling  # type: ignore[method-assign]
-    with pytest.raises(asyncio.CancelledError):
-        await node.run()
-    assert (await world.seen(once)).status == "dialed"
+    world.desk.dies = tells
+    world.desk.refuses.append(RuntimeError("surprise"))
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(world.node(pace=1_000_000).run())
+        async with asyncio.timeout(20):
+            await rung.wait()
+        running.cancel()
+    assert len(world.desk.rung) == 1
