@@ -26,9 +26,19 @@ class Planned:
 
 
 def planned(
-    at: datetime | None, rrule: str | None, zone: str, skip: Sequence[str], *, now: datetime, least: timedelta
+    at: datetime | None,
+    rrule: str | None,
+    zone: str,
+    skip: Sequence[str],
+    *,
+    now: datetime,
+    least: timedelta,
+    began: bool = False,
 ) -> Planned:
-    """Raises `Refused` for a plan that will not do: past, too far away, too dense, or never due."""
+    """Raises `Refused` for a plan that will not do: past, too far away, too dense, or never due.
+
+    `began` says that the start is one the schedule has had: then it may be long ago.
+    """
     start, moment = _start(at, rrule, zone, now)
     plan = Plan(start, zone, rrule, tuple(dict.fromkeys(skip)))
     shown = local_of(now, zone)
@@ -39,7 +49,7 @@ def planned(
         if due <= now:
             raise invalid("at", "is past")
         return Planned("" if moment else start.isoformat(), plan, due)
-    if start < shown - OLDEST_START:
+    if start < shown - OLDEST_START and not began:
         raise invalid("at", "is more than a year ago")
     try:
         check(plan, now, least)

@@ -15,7 +15,7 @@ from pipeline.core.errors import Refused
 from server.errors import not_found
 from server.parts import Parts
 from server.planned import Planned, planned, skip_of_run
-from server.recurrence import Plan, next_run, runs, skip_of
+from server.recurrence import Plan, local_of, next_run, runs, skip_of
 from server.routes.auth import Zone
 from server.routes.calls import Ident
 from server.routes.scheduled_views import PREVIEWED, Preview, ScheduleList, ScheduleView, dials_of, shown
@@ -102,11 +102,19 @@ class ScheduleChange(Timing):
 
 
 async def _planned(
-    parts: Parts, at: datetime | None, rrule: str | None, zone: str, skip: Sequence[str]
+    parts: Parts,
+    at: datetime | None,
+    rrule: str | None,
+    zone: str,
+    skip: Sequence[str],
+    *,
+    began: bool = False,
 ) -> Planned:
     """Aside, since a dense rule takes a while to look through."""
     least = timedelta(minutes=parts.settings.schedule_min_interval)
-    return await asyncio.to_thread(planned, at, rrule, zone, skip, now=parts.clock.utc(), least=least)
+    return await asyncio.to_thread(
+        planned, at, rrule, zone, skip, now=parts.clock.utc(), least=least, began=began
+    )
 
 
 async def preview(ask: Ask[Timing, None]) -> Preview:
@@ -212,8 +220,8 @@ async def _moved(tx: Tx, ask: Ask[ScheduleChange, None], schedule: Schedule) -> 
     zone = body.timezone if "timezone" in given and body.timezone else schedule.timezone
     rrule = body.rrule if "rrule" in given else schedule.rrule
     skip = body.skip if "skip" in given else list(plan_of(schedule).skips)
-    at = body.at if "at" in given and body.at else _was_at(schedule)
-    found = await _planned(ask.parts, at, rrule, zone, skip)
+    at = body.at if "at" in given else None
+    found = await _planned(ask.parts, at or _was_at(schedule), rrule, zone, skip, began=at is None)
     status = schedule.status if schedule.status == "paused" else "pending"
     return {**FRESH, **_timing(found), "rrule": rrule, "status": status}
 
@@ -241,10 +249,13 @@ async def skip_next(ask: Ask[None, None]) -> ScheduleView:
         plan = plan_of(schedule)
         # While a retry is due, the next run is that retry: it is left out by going on to the run after.
         skipped = () if schedule.attempt else (skip_of_run(plan, schedule.run_at),)
-        if len(plan.skips) >= MOST_SKIPS:
+        now = ask.parts.clock.utc()
+        today = local_of(now, plan.zone).date().isoformat()
+        # Those of days that are over have done their work.
+        skips = (*(skip for skip in plan.skips if skip >= today), *skipped)
+        if len(skips) > MOST_SKIPS:
             raise Refused("invalid_request", f"At most {MOST_SKIPS} runs can be skipped.")
-        skips = (*plan.skips, *skipped)
-        after = max(ask.parts.clock.utc(), schedule.run_at)
+        after = max(now, schedule.run_at)
         due = next_run(Plan(plan.start, plan.zone, plan.rule, skips), after)
         values = {**FRESH, "skips": ",".join(skips), "due_at": due or schedule.run_at}
         values["status"] = "pending" if due is not None else "canceled"

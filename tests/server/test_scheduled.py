@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from pipeline.carriers.base import DialOrder, Leg
 from server.live import open_desk
-from tests.server.rig import NOON, LoopClock, Person, RecordingCarrier, Rig, running, settings
+from tests.server.rig import NOON, PASSWORD, LoopClock, Person, RecordingCarrier, Rig, running, settings
 from tests.server.test_placing import SCRIPTED, ready
 from tests.storage.world import rows
 
@@ -160,9 +160,7 @@ async def test_pausing_and_resuming_misses_what_was_meanwhile(rig: Rig, ann: Per
     still = await changed(ann, rule, rrule="FREQ=DAILY;BYHOUR=8;BYMINUTE=0")
     assert still["status"] == "paused"
     rig.clock.move(3 * 86_400)
-    ann = Person(
-        rig, (await rig.login(ann.email, "correct horse battery")).json()["token"], ann.id, ann.email
-    )
+    ann = Person(rig, (await rig.login(ann.email, PASSWORD)).json()["token"], ann.id, ann.email)
     resumed = await changed(ann, rule, paused=False)
     assert (resumed["status"], resumed["due_at"]) == ("pending", "2026-11-27T08:00:00+01:00")
     once = await made(ann, at="2026-11-26T14:00:00")
@@ -188,6 +186,22 @@ async def test_skipping_the_next_run_again_and_again_to_the_end(ann: Person) -> 
     assert (skipped["skip"], skipped["due_at"]) == (["2027-03-28T02:30"], "2027-03-29T02:30:00+02:00")
     once = await made(ann, at="2026-11-24T09:00:00")
     assert (await ann.post(f"{PATH}/{once['id']}/skip")).status_code == 422
+
+
+async def test_a_rule_that_began_long_ago_is_still_changed_and_skipped(rig: Rig, ann: Person) -> None:
+    rule = await made(
+        ann, rrule="FREQ=DAILY;BYHOUR=7;BYMINUTE=0", at="2026-11-01T07:00:00", skip=["2026-12-24"]
+    )
+    rig.clock.move(500 * 86_400)
+    ann = Person(rig, (await rig.login(ann.email, PASSWORD)).json()["token"], ann.id, ann.email)
+    later = await changed(ann, rule, skip=["2026-12-24", "2028-04-09"])
+    assert later["next_runs"][:3] == [
+        "2028-04-07T07:00:00+02:00", "2028-04-08T07:00:00+02:00", "2028-04-10T07:00:00+02:00",
+    ]  # fmt: skip
+    skipped = (await ann.post(f"{PATH}/{rule['id']}/skip")).json()
+    assert skipped["skip"] == ["2028-04-09", "2028-04-07T07:00"], "what is past is forgotten"
+    anew = await ann.ask("PATCH", f"{PATH}/{rule['id']}", {"at": "2026-11-01T07:00:00"})
+    assert anew.json()["errors"][0]["message"] == "is more than a year ago"
 
 
 async def test_canceled_it_stays_to_be_seen_and_is_changed_no_more(ann: Person) -> None:
