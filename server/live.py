@@ -100,10 +100,12 @@ async def open_desk(
                 sender=parts.settings.twilio_phone_number or SIMULATED_SENDER,
             )
             looking = tasks.create_task(orphans.run(desk.conducts))
-            beside = [tasks.create_task(work) for work in await _beside(parts, desk, node)]
+            scheduler, works = await _beside(parts, desk, node)
+            beside = [tasks.create_task(work) for work in works]
             try:
                 yield desk
             finally:
+                await scheduler.at_rest()
                 for task in beside:
                     task.cancel()
                 desk.abandon()
@@ -112,7 +114,7 @@ async def open_desk(
                 await flush.once()
 
 
-async def _beside(parts: Parts, desk: Desk, node: str) -> list[Coroutine[Any, Any, None]]:
+async def _beside(parts: Parts, desk: Desk, node: str) -> tuple[Scheduler, list[Coroutine[Any, Any, None]]]:
     """What runs beside the calls: schedules, background jobs, retention. None of it begins while the server drains."""
 
     def taking() -> bool:
@@ -131,4 +133,4 @@ async def _beside(parts: Parts, desk: Desk, node: str) -> list[Coroutine[Any, An
     )
     handlers = {RETENTION: retention.clear}
     jobs = Jobs(database=database, clock=clock, node=node, handlers=handlers, taking=taking)
-    return [scheduler.run(), jobs.run(), retention.tidy_files()]
+    return scheduler, [scheduler.run(), jobs.run(), retention.tidy_files()]

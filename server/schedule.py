@@ -106,12 +106,14 @@ class Scheduler:
         self._pace = timedelta(seconds=1 / calls_per_second)
         self._taking = taking
         self._zones_seen = False
+        self._stepping = asyncio.Lock()
 
     async def run(self) -> None:
         """Until cancelled. A database that is away is waited for."""
         while True:
             try:
-                wait = await self.step()
+                async with self._stepping:
+                    wait = await self.step()
             except DatabaseDown as error:
                 log.warning("schedules_not_looked_at", retryable=error.retryable)
                 wait = POLL_S
@@ -120,6 +122,11 @@ class Scheduler:
                 log.error("schedule_step_failed", **whereabouts(error))
                 wait = POLL_S
             await asyncio.sleep(wait)
+
+    async def at_rest(self) -> None:
+        """Returns between two steps, once no calls are taken: cancelled then, `run` leaves no claim behind."""
+        async with self._stepping:
+            pass
 
     async def step(self) -> float:
         """Does what there is to do, at most one dial, and answers after how many seconds there may be more."""

@@ -475,3 +475,18 @@ async def test_it_goes_on_after_a_step_that_failed(world: World) -> None:
             await rung.wait()
         running.cancel()
     assert len(world.desk.rung) == 1
+
+
+async def test_a_stopping_node_lets_the_dial_under_way_be_made(world: World) -> None:
+    stalled = StalledDesk(world.databases[0], world.clock, world.desk.rung)
+    node = world.node("a", desk=stalled)
+    once = await world.add(NOON)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(node.run())
+        await stalled.reached.wait()
+        world.open = False
+        resting = tasks.create_task(node.at_rest())
+        stalled.go.set()
+        await resting
+        running.cancel()
+    assert (await world.seen(once)).status == "dialed"
