@@ -107,9 +107,14 @@ async def next_due_at(tx: Tx) -> datetime | None:
 
 
 async def next_due(tx: Tx, now: datetime) -> Schedule | None:
-    """The schedule that has been due longest, kept from every other node until the transaction ends."""
+    """The schedule that has been due longest, kept from every other node until the transaction ends.
+
+    None also while another node claims one.
+    """
     if tx.dialect.name == "postgresql":
-        await tx.execute(select(func.pg_advisory_xact_lock(_PACE_LOCK)))
+        free = await tx.execute(select(func.pg_try_advisory_xact_lock(_PACE_LOCK)))
+        if not free.scalar_one():
+            return None
     query = _schedules(schedules.c.status == "pending", schedules.c.due_at <= now)
     query = query.order_by(schedules.c.due_at, schedules.c.created_at, schedules.c.id).limit(1)
     return await first(tx, Schedule, query.with_for_update(skip_locked=True))
