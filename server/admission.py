@@ -18,7 +18,7 @@ from pipeline.ports import Engines
 from server import casting
 from server.parts import PlaceCall
 from server.settings import Settings
-from storage import calls, ids, ledger, opt_outs, personas, pricing, scenarios
+from storage import calls, ids, ledger, opt_outs, personas, pricing, scenarios, schedules
 from storage.db import Tx
 from storage.records import CallRow, IdemTaken, NewCall, User
 
@@ -42,7 +42,7 @@ class Admissions:
     async def admit(
         self, tx: Tx, user: User, order: PlaceCall, e164: str | None, idem: tuple[str, str] | None
     ) -> Admitted:
-        """Raises `Refused`, or `IdemTaken` where the same request came through meanwhile."""
+        """Raises `Refused`, `IdemTaken` where the same request came through meanwhile, `ClaimLost` of a schedule."""
         # First of all: orders of one user queue here, so that each sees the call and the key of the one before.
         await ledger.lock_account(tx, user.id)
         if idem is not None and (earlier := await calls.by_idem(tx, user.id, idem[0])) is not None:
@@ -77,8 +77,12 @@ class Admissions:
             max_minutes=minutes,
             idem_key=None if idem is None else idem[0],
             idem_hash=None if idem is None else idem[1],
+            scheduled_call_id=None if order.scheduled is None else order.scheduled.dial_id,
         )
         row = await calls.create(tx, new)
+        if order.scheduled is not None:
+            # In this transaction: either there is a call and its dial is on record, or neither.
+            await schedules.dialed(tx, order.scheduled, row.id)
         started = await self._fund(tx, row, part, book, bounds)
         if order.scenario_id is not None:
             await scenarios.used(tx, order.scenario_id)

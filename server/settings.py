@@ -230,6 +230,20 @@ class Settings(BaseModel):
         description="How long a stopping server lets calls go on before they say goodbye.",
     )
 
+    # schedules
+    carrier_calls_per_second: int = Field(
+        1, ge=1, le=100, description="Scheduled calls begun in a second, all nodes together."
+    )
+    schedule_min_interval: int = Field(
+        15, ge=1, le=1_440, description="Minutes that runs of one rule lie apart at least."
+    )
+    schedules_per_user: int = Field(
+        50, ge=0, le=10_000, description="Scheduled calls a user may have that are still to come."
+    )
+    retention_days: int = Field(
+        30, ge=1, le=3_650, description="Days after which a call's transcript, files and number are removed."
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, values: dict[str, Any]) -> dict[str, Any]:

@@ -166,6 +166,8 @@ class NewCall:
     max_minutes: int = 15
     idem_key: str | None = None
     idem_hash: str | None = None
+    scheduled_call_id: str | None = None
+    """The id of the scheduled dial it is, not of the schedule: a schedule makes many calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,7 @@ class CallRow:
     final_at: datetime | None
     idem_key: str | None
     idem_hash: str | None
+    scheduled_call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

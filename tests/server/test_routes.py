@@ -96,6 +96,9 @@ async def test_a22_fields_that_are_not_the_clients_are_refused_everywhere(rig: R
         ("POST", "/api/scenarios"): {"title": "t", "prompt": "p"},
         ("PATCH", "/api/scenarios/{id}"): {"title": "t"},
         ("POST", "/api/calls"): {"persona_id": "brad"},
+        ("POST", "/api/scheduled-calls"): {"persona_id": "brad", "at": "2026-12-24T18:00:00"},
+        ("POST", "/api/scheduled-calls/preview"): {"rrule": "FREQ=DAILY"},
+        ("PATCH", "/api/scheduled-calls/{id}"): {"context": "c"},
         ("PUT", "/api/budget"): {},
         ("POST", "/api/credits/checkout"): {"pack": "5"},
     }
