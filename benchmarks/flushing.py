@@ -18,7 +18,7 @@ from server.news import News
 from storage import calls, ids, ledger, pricing, users
 from storage.db import Database, Tx
 from storage.migrate import migrate
-from storage.records import NewCall
+from storage.records import Grant, NewCall
 from tests import postgres
 
 CALLS, CHARGES = 100, 3
@@ -30,6 +30,9 @@ class _Guardian:
 
     def fence(self) -> None:
         raise RuntimeError("the flush lost a call")
+
+    def granted(self, grant: Grant) -> None:
+        """Nothing is asked for here."""
 
     def disk_lost(self, error: OSError) -> None:
         raise error

@@ -165,9 +165,7 @@ class LiveCall:
 
     def allowed(self, held: Nanos, reach: Nanos, binds: EndReason, warn_used: Nanos | None) -> None:
         """The answer to `RenewHold`."""
-        self._post(
-            partial(ev.AllowanceChanged, held=held, reach=reach, binds=binds, warn_used=warn_used)
-        )
+        self._post(partial(ev.AllowanceChanged, held=held, reach=reach, binds=binds, warn_used=warn_used))
 
     def ask_hang_up(self, reason: EndReason) -> None:
         self._post(partial(ev.HangUpAsked, reason=reason))

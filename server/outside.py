@@ -6,7 +6,17 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from pipeline.carriers.base import OVER, Carrier
-from pipeline.core.effects import Charge, EagerSettled, Effect, Ended, OptedOut, TurnTaken, TurnTimed, Warned
+from pipeline.core.effects import (
+    Charge,
+    EagerSettled,
+    Effect,
+    Ended,
+    OptedOut,
+    RenewHold,
+    TurnTaken,
+    TurnTimed,
+    Warned,
+)
 from pipeline.core.errors import CarrierError
 from pipeline.core.events import Answered, CarrierDone, Event, StreamStarted
 from pipeline.core.money import Nanos, usd
@@ -75,6 +85,8 @@ class Outside:
                 case EagerSettled():
                     self._account.notes.append(effect)
                     EAGER_REPLIES.labels("used" if effect.committed else "dropped").inc()
+                case RenewHold():
+                    self._account.wanted = effect.wanted
                 case OptedOut():
                     self._account.notes.append(effect)
                 case Warned():

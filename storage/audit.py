@@ -121,7 +121,9 @@ async def held_is_the_open_holds(tx: Tx) -> list[Breach]:
 
 
 async def tiles_have_no_gap(tx: Tx) -> list[Breach]:
-    """I3: a line's tiles follow each other from 0, only refunds go back, and they end at the line's quantity."""
+    """I3: a line's tiles follow each other from 0 and end at the line's quantity; only corrections go back.
+
+    A correction goes up only where the carrier counted more after the call was settled."""
     gaps = """
         SELECT call_id AS subject, line, seq, from_qty AS begins, expected, to_qty AS ends FROM (
             SELECT call_id, line, seq, from_qty, to_qty, nano, status,
@@ -129,8 +131,8 @@ async def tiles_have_no_gap(tx: Tx) -> list[Breach]:
             FROM call_cost_events WHERE status <> 'unconfirmed') AS laid
         WHERE from_qty <> expected
             OR (status = 'confirmed' AND (to_qty <= from_qty OR nano < 0))
-            OR (status = 'adjust' AND (to_qty = from_qty OR (nano > 0 AND to_qty < from_qty)
-                OR (nano < 0 AND to_qty > from_qty)))"""
+            OR (status = 'adjust' AND (to_qty = from_qty OR (to_qty < from_qty AND nano > 0) OR (to_qty > from_qty
+                AND (nano < 0 OR (line NOT LIKE 'carrier:%' AND line NOT LIKE 'stream:%')))))"""
     ends = """
         SELECT b.call_id AS subject, b.line AS line, b.quantity AS quantity,
             COALESCE(SUM(e.to_qty - e.from_qty), 0) AS tiles

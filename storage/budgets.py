@@ -8,10 +8,10 @@ kind, and `hold_periods` knows how much of which call lies in which. All writers
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy import case, select, update
 
@@ -55,8 +55,12 @@ async def put_budget(tx: Tx, user_id: str, budget: Budget) -> Budget:
 
 
 def calendar(timezone: str, now: datetime) -> tuple[str, str]:
-    """The keys of the local day and month. `ZoneInfoNotFoundError` for a name that is no time zone."""
-    local = now.astimezone(ZoneInfo(timezone))
+    """The keys of the local day and month; of UTC's for a name that is no time zone, as only a row by hand has."""
+    try:
+        zone = ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        zone = ZoneInfo("UTC")
+    local = now.astimezone(zone)
     return f"day:{local:%Y-%m-%d}", f"month:{local:%Y-%m}"
 
 
@@ -74,6 +78,16 @@ async def limits(tx: Tx, user_id: str, budget: Budget, call_id: str, now: dateti
 async def timezone(tx: Tx, user_id: str) -> str:
     query = select(users.c.timezone).where(users.c.id == user_id)
     return str((await tx.execute(query)).scalar_one_or_none() or "UTC")
+
+
+async def periods_of(tx: Tx, user_id: str, now: datetime) -> tuple[BudgetPeriod, BudgetPeriod]:
+    """The user's present day and month, with the limits as the user set them last."""
+    wished = await budget(tx, user_id)
+    day, month = calendar(await timezone(tx, user_id), now)
+    return (
+        replace(await period(tx, user_id, day), limit_nano=wished.daily_nano),
+        replace(await period(tx, user_id, month), limit_nano=wished.monthly_nano),
+    )
 
 
 async def period(tx: Tx, user_id: str, key: str) -> BudgetPeriod:

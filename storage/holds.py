@@ -6,7 +6,7 @@ run, and no two of them see the same free cent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -101,6 +101,18 @@ async def standing(tx: Tx, *, user_id: str, call_id: str, epoch: int, now: datet
     return await renew(
         tx, user_id=user_id, call_id=call_id, epoch=epoch, known=Nanos(0), wanted=Nanos(0), now=now
     )
+
+
+async def budgets_left(tx: Tx, user_id: str, call_id: str, now: datetime) -> dict[str, Nanos]:
+    """What is left of each budget that limits this call, by its kind: call, day, month."""
+    wished = await budgets.budget(tx, user_id)
+    left = {}
+    for limit in await budgets.limits(tx, user_id, wished, call_id, now):
+        period = await budgets.period(tx, user_id, limit.key)
+        bound = room(replace(period, limit_nano=_hard(limit, wished, None).nano))
+        if bound is not None:
+            left[budgets.kind_of(limit.key)] = bound
+    return left
 
 
 async def hold_of(tx: Tx, call_id: str) -> Hold | None:

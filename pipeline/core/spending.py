@@ -248,7 +248,9 @@ class Spending:
 
     def lasts(self, price: Nanos, until: Millis) -> bool:
         """Whether the money lasts until then after a purchase, or the purchase takes no time off the call."""
-        return budget.lasts(self.purse, price, until if self.answered is None else Millis(until - self.answered))
+        return budget.lasts(
+            self.purse, price, until if self.answered is None else Millis(until - self.answered)
+        )
 
     def release(self, ref: str, price: Nanos | None = None) -> None:
         """Give back what was drawn for a purchase, or a part of it."""

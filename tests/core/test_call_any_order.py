@@ -120,7 +120,9 @@ class AnyOrder(RuleBasedStateMachine):
         limits = Limits(max_duration_ms=320_000, barge_in_words=barge_in_words)
         start = started(
             minutes_paid(minutes),
-            **({"reach": minutes_paid(minutes + 3), "part": MINUTE, "low": MINUTE} if in_parts else {}),
+            reach=minutes_paid(minutes + 3) if in_parts else None,
+            part=MINUTE if in_parts else ZERO,
+            low=MINUTE,
             limits=limits,
             transcriber_ends_turns=ends_turns,
             manners=manners,

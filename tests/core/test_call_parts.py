@@ -1,5 +1,7 @@
 """Money held in parts: more is asked for in time, and the conversation never hears of it while there is more."""
 
+import itertools
+
 from pipeline.core import effects as fx
 from pipeline.core.money import Millis, Nanos
 from pipeline.core.spending import Spending
@@ -87,7 +89,7 @@ def test_what_is_left_is_asked_for_again_every_five_seconds_and_not_oftener() ->
     story = parted(2).run(to=ANSWERED + 105_000)
     last = [at for at in story.times(fx.RenewHold) if at > 61_000]
     assert len(last) >= 5
-    assert {later - at for at, later in zip(last, last[1:], strict=False)} == {5_700}  # the answer takes 0.7 s
+    assert {later - at for at, later in itertools.pairwise(last)} == {5_700}  # the answer takes 0.7 s
 
 
 def test_without_an_answer_the_call_lives_on_what_it_holds_and_says_goodbye() -> None:

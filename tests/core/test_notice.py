@@ -1,6 +1,6 @@
 """When the one warning is spoken."""
 
-from pipeline.core.money import START, Millis, Nanos
+from pipeline.core.money import START, Millis
 from pipeline.core.notice import Notice
 from pipeline.core.spending import Spending
 from pipeline.core.terms import Allowance, EndReason, Limits

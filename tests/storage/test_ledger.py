@@ -142,7 +142,9 @@ async def test_a_hold_is_what_is_free_and_allowed_or_nothing(
         )
         assert stale == 0
     assert await account(database, user) == amounts(credit, granted)
-    periods = await rows(database, "SELECT limit_nano, held_nano, spent_nano FROM budget_periods ORDER BY key")
+    periods = await rows(
+        database, "SELECT limit_nano, held_nano, spent_nano FROM budget_periods ORDER BY key"
+    )
     assert periods == ([(limit, granted, 0), (None, granted, 0), (None, granted, 0)] if granted else [])
     assert (await audited(database)).breaches == []
 
