@@ -64,10 +64,9 @@ def calendar(timezone: str, now: datetime) -> tuple[str, str]:
     return f"day:{local:%Y-%m-%d}", f"month:{local:%Y-%m}"
 
 
-async def limits(tx: Tx, user_id: str, budget: Budget, call_id: str, now: datetime) -> tuple[Limit, ...]:
+def limits(budget: Budget, timezone: str, call_id: str, now: datetime) -> tuple[Limit, ...]:
     """The user's three limits for money that this call takes now."""
-    zone = await timezone(tx, user_id)
-    day, month = calendar(zone, now)
+    day, month = calendar(timezone, now)
     return (
         Limit(f"call:{call_id}", budget.per_call_nano),
         Limit(day, budget.daily_nano),

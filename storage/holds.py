@@ -6,7 +6,7 @@ run, and no two of them see the same free cent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +21,14 @@ from storage.columns import UtcNow
 from storage.db import Tx, insert
 from storage.records import Budget, BudgetPeriod, Fenced, Grant, Hold, Overdrawn
 from storage.rows import columns, first
-from storage.tables import budget_periods, calls, credit_holds, user_credits
+from storage.tables import (
+    budget_periods,
+    calls,
+    credit_holds,
+    user_budget_settings,
+    user_credits,
+    users,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +62,12 @@ async def hold(
     if at_least <= 0:
         raise ValueError("a hold is for more than nothing")
     account = await lock_account(tx, user_id)
-    state = (await tx.execute(select(calls.c.epoch, calls.c.final_at).where(calls.c.id == call_id))).first()
-    if state is not None and (state.final_at is not None or state.epoch != epoch):
+    state = await _state(tx, user_id, call_id)
+    if state.epoch is not None and (state.final_at is not None or state.epoch != epoch):
         return Nanos(0)
-    if (existing := await hold_of(tx, call_id)) is not None:
-        return existing.amount_nano if existing.status == "open" else Nanos(0)
-    free = await _free(tx, account, user_id, call_id, await _moment(tx, now), budget_limit)
+    if state.status is not None:
+        return Nanos(state.amount_nano if state.status == "open" else 0)
+    free = await _free(tx, account, state, user_id, call_id, await _moment(tx, now), budget_limit)
     granted = Nanos(min(wanted, free.all))
     if granted < at_least:
         await budgets.forget(tx, user_id, [limit.key for limit in free.limits])
@@ -82,17 +89,16 @@ async def renew(
     epoch, and nothing is changed then.
     """
     account = await lock_account(tx, user_id)
-    state = (await tx.execute(select(calls.c.epoch, calls.c.final_at).where(calls.c.id == call_id))).first()
-    held = await hold_of(tx, call_id)
-    if state is None or state.final_at is not None or state.epoch != epoch:
+    state = await _state(tx, user_id, call_id)
+    if state.final_at is not None or state.epoch != epoch:
         raise Fenced(call_id)
-    if held is None or held.status != "open":
+    if state.status != "open":
         return Grant(Nanos(0), Nanos(0), EndReason.CREDIT, None)
-    free = await _free(tx, account, user_id, call_id, now, None)
-    more = Nanos(min(wanted, free.share)) if held.amount_nano <= known else Nanos(0)
+    free = await _free(tx, account, state, user_id, call_id, now, None)
+    more = Nanos(min(wanted, free.share)) if state.amount_nano <= known else Nanos(0)
     if more > 0:
         await _take(tx, user_id, call_id, free.limits, more)
-    amount = Nanos(held.amount_nano + more)
+    amount = Nanos(state.amount_nano + more)
     return Grant(amount, Nanos(amount + free.share - more), free.binds, free.warn_used)
 
 
@@ -107,7 +113,7 @@ async def budgets_left(tx: Tx, user_id: str, call_id: str, now: datetime) -> dic
     """What is left of each budget that limits this call, by its kind: call, day, month."""
     wished = await budgets.budget(tx, user_id)
     left = {}
-    for limit in await budgets.limits(tx, user_id, wished, call_id, now):
+    for limit in budgets.limits(wished, await budgets.timezone(tx, user_id), call_id, now):
         period = await budgets.period(tx, user_id, limit.key)
         bound = room(replace(period, limit_nano=_hard(limit, wished, None).nano))
         if bound is not None:
@@ -140,15 +146,43 @@ async def _moment(tx: Tx, now: datetime | None) -> datetime:
     return told
 
 
+async def _state(tx: Tx, user_id: str, call_id: str) -> Any:
+    """What a decision about a call's money needs to know, in one query: the lock is held meanwhile.
+
+    `epoch` and `final_at` of the call, `amount_nano` and `status` of its hold, the user's `timezone` and limits, and
+    how many of their calls money is held for. None where there is no such row.
+    """
+    wishes, others = user_budget_settings, credit_holds.alias("others")
+    sharing = select(func.count()).where(others.c.user_id == user_id, others.c.status == "open")
+    found = users.outerjoin(wishes, wishes.c.user_id == users.c.id)
+    found = found.outerjoin(calls, calls.c.id == call_id)
+    found = found.outerjoin(credit_holds, credit_holds.c.call_id == call_id)
+    query = select(
+        calls.c.epoch, calls.c.final_at, credit_holds.c.amount_nano, credit_holds.c.status, users.c.timezone,
+        *(wishes.c[name] for name in _WISHES), sharing.scalar_subquery().label("sharing"),
+    )  # fmt: skip
+    return (await tx.execute(query.select_from(found).where(users.c.id == user_id))).one()
+
+
+_WISHES = tuple(field.name for field in fields(Budget))
+
+
 async def _free(
-    tx: Tx, account: Row[Any] | None, user_id: str, call_id: str, now: datetime, budget_limit: Nanos | None
+    tx: Tx,
+    account: Row[Any] | None,
+    state: Any,
+    user_id: str,
+    call_id: str,
+    now: datetime,
+    budget_limit: Nanos | None,
 ) -> _Free:
-    wished = await budgets.budget(tx, user_id)
-    limits = await budgets.limits(tx, user_id, wished, call_id, now)
+    has_wishes = state.warn_percent is not None
+    wished = Budget(*(getattr(state, name) for name in _WISHES)) if has_wishes else Budget()
+    limits = budgets.limits(wished, state.timezone, call_id, now)
     hard = tuple(_hard(limit, wished, budget_limit) for limit in limits)
     periods = await budgets.opened(tx, user_id, hard)
     credit = 0 if account is None else account.balance_nano - account.held_nano
-    sharing = max(1, await _open_holds(tx, user_id))
+    sharing = max(1, state.sharing)
     left = [(room(periods[limit.key]), budgets.kind_of(limit.key) == "call") for limit in hard]
     bounded = [(amount, own) for amount, own in left if amount is not None]
     budgeted = min((amount for amount, _ in bounded), default=None)
@@ -186,6 +220,8 @@ async def _warn_used(
     What a call took of an earlier day or month counts there. A percentage that was reached without this call, has
     been warned of.
     """
+    if all(limit.nano is None for limit in limits):
+        return None
     taken = await budgets.parts(tx, call_id)
     marks = []
     for limit in limits:
@@ -200,13 +236,6 @@ async def _warn_used(
         if mark > 0:
             marks.append(earlier + mark)
     return Nanos(min(marks)) if marks else None
-
-
-async def _open_holds(tx: Tx, user_id: str) -> int:
-    """The calls of a user that money is held for."""
-    query = select(func.count()).select_from(credit_holds)
-    query = query.where(credit_holds.c.user_id == user_id, credit_holds.c.status == "open")
-    return int((await tx.execute(query)).scalar_one())
 
 
 async def _take(tx: Tx, user_id: str, call_id: str, limits: tuple[Limit, ...], amount: Nanos) -> None:
