@@ -3,6 +3,7 @@
 import itertools
 
 from pipeline.core import effects as fx
+from pipeline.core import events as ev
 from pipeline.core.money import Millis, Nanos
 from pipeline.core.spending import Spending
 from pipeline.core.terms import Allowance, EndReason, Limits
@@ -164,3 +165,19 @@ def test_money_that_falls_away_meanwhile_is_the_end_of_the_call() -> None:
     assert len(story.all(fx.Warned)) == 1
     assert story.said()[-1] == PHRASES.out_of_time
     assert end.total <= story.call.spending.allowance.held
+
+
+def test_an_answer_that_comes_before_anybody_picked_up_or_after_the_end_buys_nothing() -> None:
+    story = Story(started(minutes_paid(1), reach=minutes_paid(9), part=PART, low=LOW, limits=QUIET))
+    for at in (1_000, ANSWERED + 40_000):
+        story.run(to=at)
+        if at > ANSWERED:
+            story.carrier_speaks = False
+            story.post(lambda at: ev.HangUpAsked(at, EndReason.USER_HUNG_UP)).run()
+        bought = story.call.spending.meter.nano
+        story.post(
+            lambda at: ev.AllowanceChanged(at, minutes_paid(5), minutes_paid(9), EndReason.CREDIT, None)
+        ).run()
+        assert story.call.spending.meter.nano == bought
+        if at < ANSWERED:
+            story.answer()
