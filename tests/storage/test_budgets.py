@@ -1,8 +1,10 @@
 """Budgets as accounts: which period holds what, and what of a call is spent in which."""
 
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 
 import pytest
+from sqlalchemy import text
 
 from pipeline.core.money import Nanos
 from pipeline.core.terms import EndReason
@@ -140,6 +142,24 @@ async def test_a_renewal_that_came_through_unseen_is_told_and_not_repeated(datab
             await ledger.renew(
                 tx, user_id=user.id, call_id=placed.id, epoch=2, known=Nanos(80), wanted=Nanos(1), now=NOON
             )
+
+
+async def test_a_hold_from_before_there_were_periods_is_settled_all_the_same(database: Database) -> None:
+    """The migration knows of such a call the period of its own only."""
+    earlier: str = import_module("migrations.versions.0006_budgets").EARLIER
+    async with database.write() as tx:
+        placed = await held_call(tx, await person(tx, credit=100), 20)
+        await tx.execute(text("DELETE FROM hold_periods"))
+        await tx.execute(text("DELETE FROM budget_periods WHERE key NOT LIKE 'call:%'"))
+        await tx.execute(text(earlier))
+        assert [(part.key, part.held_nano) for part in await budgets.parts(tx, placed.id)] == [
+            (f"call:{placed.id}", 20)
+        ]
+    assert (await audited(database)).breaches == []
+    async with database.write() as tx:
+        await completed(tx, placed.id)
+        await ledger.finalise(tx, call_id=placed.id, epoch=1, now=NOON)
+    assert (await audited(database)).breaches == []
 
 
 async def test_what_is_left_of_each_budget_is_told_by_its_kind(database: Database) -> None:

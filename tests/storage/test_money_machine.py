@@ -35,7 +35,7 @@ from storage import calls, ledger, pricing
 from storage.audit import audit
 from storage.db import Database, Tx
 from storage.ids import new_id
-from storage.records import Budget, Fenced, Grant, NewCall, Overdrawn, User
+from storage.records import Budget, Fenced, Final, Grant, NewCall, Overdrawn, User
 from tests.storage.money_model import AccountModel, CallModel
 from tests.storage.world import LINES, charges, completed, person, tile
 
@@ -329,6 +329,8 @@ class Money(RuleBasedStateMachine):
             self.write(close)  # whoever does not know, does it again
         call.model.total, call.written = call.spent, call.seq
         call.model.settle()
+        paid = Final(Nanos(call.model.total), Nanos(call.model.settled), Nanos(call.model.operator))
+        assert self.write(lambda tx: self._final(tx, call)) == paid
         call.seconds = seconds
         self.live.remove(call)
         self.over.append(call)
