@@ -207,6 +207,9 @@ class Settings(BaseModel):
     max_call_minutes: int = Field(
         15, ge=1, le=240, description="Longest call, and the most max_minutes may ask for."
     )
+    max_calls_per_user: int = Field(
+        2, ge=1, description="Calls a user may have at a time; one phone is rung by one of them."
+    )
     max_live_calls: int = Field(
         100, ge=1, le=10_000, description="Live calls of this process, beyond them 503."
     )

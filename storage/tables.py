@@ -392,6 +392,21 @@ credit_holds = Table(
     Index("ix_credit_holds_user", "user_id", "status"),
 )  # fmt: skip
 
+hold_periods = Table(
+    "hold_periods",
+    metadata,
+    Column(
+        "call_id", Text, ForeignKey("credit_holds.call_id", ondelete="CASCADE"), nullable=False
+    ),
+    _user(),
+    Column("key", Text, nullable=False),
+    nanos("held_nano"),
+    nanos("spent_nano"),
+    PrimaryKeyConstraint("call_id", "key"),
+    check("held_nano >= 0 AND spent_nano >= 0", "hold_periods_money"),
+    Index("ix_hold_periods_period", "user_id", "key"),
+)  # fmt: skip
+
 call_cost_breakdowns = Table(
     "call_cost_breakdowns",
     metadata,

@@ -306,14 +306,23 @@ async def test_a43_amounts_that_are_none(ann: Person, field: str) -> None:
 
 async def test_a_budget_is_replaced_as_a_whole(ann: Person) -> None:
     put = await ann.ask("PUT", "/api/budget", {"per_call_usd": "0.123456789", "warn_percent": 50})
+    unused = {"spent_usd": "0.00", "held_usd": "0.00", "limit_usd": None}
     assert put.json() == {
         "per_call_usd": "0.123456789", "daily_usd": None, "monthly_usd": None, "warn_percent": 50, "auto_cutoff": True,
+        "day": {"period": "2026-11-23", **unused}, "month": {"period": "2026-11", **unused},
     }  # fmt: skip
     assert (await ann.get("/api/budget")).json() == put.json()
     assert (await ann.ask("PUT", "/api/budget", {"auto_cutoff": False})).json()["per_call_usd"] is None
-    for body in ({"daily_usd": "5"}, {"monthly_usd": "5.00"}, {"warn_percent": 0}, {"warn_percent": 101}):
+    for body in ({"warn_percent": 0}, {"warn_percent": 101}, {"weekly_usd": "5.00"}):
         assert (await ann.ask("PUT", "/api/budget", body)).status_code == 422
-    assert "not enforced yet" in (await ann.ask("PUT", "/api/budget", {"daily_usd": "5"})).text
+    limited = await ann.ask("PUT", "/api/budget", {"daily_usd": "5", "monthly_usd": "50.00"})
+    assert (limited.json()["day"]["limit_usd"], limited.json()["month"]["limit_usd"]) == ("5.00", "50.00")
+
+
+async def test_the_day_of_a_budget_is_the_users_own(ann: Person) -> None:
+    """It is noon in London; in Auckland the next day has begun."""
+    assert (await ann.ask("PATCH", "/api/me", {"timezone": "Pacific/Auckland"})).status_code == 200
+    assert (await ann.get("/api/budget")).json()["day"]["period"] == "2026-11-24"
 
 
 async def test_credit_prices_and_estimates_are_decimal_strings(ann: Person) -> None:
