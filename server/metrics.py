@@ -46,6 +46,11 @@ FLUSH_SECONDS = Histogram(
 )
 FLUSHES_FAILED = Counter("callmeback_flushes_failed", "Flushes the database did not take; their charges wait")
 
+BUS_WORDS = Counter(
+    "callmeback_bus_words", "Words from node to node, by kind and direction", ("kind", "direction")
+)
+RELAYS = Gauge("callmeback_relays", "Media sockets here whose calls are conducted by another node")
+
 
 class EngineBreakers(Collector):
     """What the breakers of this process have counted, read off them when somebody asks."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from storage.db import Tx, insert
 from storage.records import StreamToken
-from storage.rows import columns, record
+from storage.rows import columns, first, record
 from storage.tables import stream_tokens
 
 
@@ -30,3 +30,9 @@ async def spend(tx: Tx, token_hash: str, now: datetime) -> StreamToken | None:
     spent = update(stream_tokens).where(*valid).values(spent_at=now)
     row = (await tx.execute(spent.returning(*columns(stream_tokens, StreamToken)))).first()
     return None if row is None else record(StreamToken, row)
+
+
+async def find(tx: Tx, token_hash: str) -> StreamToken | None:
+    """Whose token this is; whether it may still be spent is another question."""
+    query = select(*columns(stream_tokens, StreamToken)).where(stream_tokens.c.token_hash == token_hash)
+    return await first(tx, StreamToken, query)
