@@ -13,7 +13,14 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    closing,
+    nullcontext,
+)
 from typing import TypeAlias, cast
 
 import structlog
@@ -38,6 +45,7 @@ from server.news import News
 from server.parts import Account, Limiters, Parts, PlaceCall, Placing, State
 from server.passwords import Passwords
 from server.routes import OPS
+from server.routes.relay import relay_routes
 from server.routes.twilio import twilio_routes
 from server.routing import routes
 from server.settings import Settings
@@ -66,6 +74,12 @@ class NoDesk:
 
     async def hang_up(self, user_id: str, call_id: str) -> CallRow:
         raise overloaded()
+
+    async def opt_out(self, e164: str, how: str) -> None:
+        raise overloaded()
+
+    def follow(self, call: CallRow) -> AbstractContextManager[None]:
+        return nullcontext()
 
     @property
     def live_calls(self) -> int:
@@ -138,6 +152,7 @@ def build(
                 account_sid=the_account.sid,
                 auth_tokens=[the_account.auth_token],
             ),
+            *relay_routes(),
         ],
         middleware=[
             Middleware(AnswerHeaders, clock=the_clock),
@@ -269,6 +284,11 @@ async def _serve(app: Starlette, settings: Settings, listener: socket.socket) ->
         parts.state = State.DRAINING
         stopping.set()
 
+    def begin_drain() -> None:
+        if not stopping.is_set():
+            stop(signal.SIGTERM)
+
+    parts.begin_drain = begin_drain
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)

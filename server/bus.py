@@ -16,7 +16,8 @@ from typing import Any, Literal, Protocol
 import structlog
 
 from pipeline.clock import Clock
-from server.metrics import BUS_WORDS
+from server.errors import whereabouts
+from server.metrics import BUS_WORDS, SURPRISES
 from storage import notices
 from storage.db import Database, DatabaseDown
 from storage.notices import Notices
@@ -130,6 +131,9 @@ class PostgresBus:
                     await self._listen(hearer)
                 except DatabaseDown as error:
                     log.warning("bus_not_listening", retryable=error.retryable)
+                except Exception as error:  # edge: of one connection; the next one may do
+                    SURPRISES.labels("bus").inc()
+                    log.error("surprise", **whereabouts(error))
                 await asyncio.sleep(AGAIN_S)
 
     async def _listen(self, hearer: Hearer) -> None:

@@ -14,15 +14,24 @@ from pipeline.engines.base import Tokens
 from pipeline.engines.breaker import State
 from pipeline.engines.loading import EngineLoader, Watching
 from pipeline.ports import Engines
+from server.anywhere import Anywhere
 from server.app import SIMULATED_SENDER
+from server.auth import signing_ring
+from server.bus import Bus, LocalBus, PostgresBus
 from server.casting import TOKENS, pinned
 from server.desk import Desk
 from server.engines import chosen
 from server.flush import Flush
+from server.following import Following, Forwarding
 from server.metrics import ENGINE_BREAKERS, ENGINES_DOWN, TOKENS_LOST
+from server.openapi import VERSION
 from server.parts import Parts, Placing
+from server.passes import Passes
 from server.recovery import Orphans
-from storage import pricing
+from server.relay import Relays
+from server.switchboard import Switchboard
+from storage import addresses, pricing
+from storage.db import DatabaseDown
 from storage.nodes import hold_node
 
 log = structlog.get_logger()
@@ -95,9 +104,48 @@ async def open_desk(
             )
             looking = tasks.create_task(orphans.run(desk.conducts))
             try:
-                yield desk
+                async with _among_nodes(parts, desk, node) as anywhere:
+                    yield anywhere
             finally:
                 desk.abandon()
                 looking.cancel()
                 flushing.cancel()
                 await flush.once()
+
+
+@asynccontextmanager
+async def _among_nodes(parts: Parts, desk: Desk, node: str) -> AsyncIterator[Anywhere]:
+    """The desk of one node, joined to those of the others for as long as the block runs."""
+    database, clock, news = parts.database, parts.clock, parts.news
+    bus: Bus = LocalBus(node) if database.dialect == "sqlite" else PostgresBus(node, database, clock)
+    passes = Passes(signing_ring(parts.settings), node, clock)
+    async with AsyncExitStack() as stack:
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        following, forwarding = Following(database, bus, news, tasks), Forwarding(bus, news, clock)
+        switchboard = Switchboard(
+            node=node, desk=desk, database=database, clock=clock, news=news, following=following,
+            forwarding=forwarding, stop=lambda: parts.begin_drain(),  # noqa: PLW0108  # set once it serves
+        )  # fmt: skip
+        for running in (bus.run(switchboard), switchboard.run(), forwarding.run()):
+            stack.callback(tasks.create_task(running).cancel)
+        relays = Relays(passes, tasks)
+        async with database.write() as tx:
+            await addresses.announce(tx, node, parts.settings.node_url, VERSION, clock.utc())
+        try:
+            yield Anywhere(
+                desk=desk, bus=bus, database=database, clock=clock, passes=passes, relays=relays,
+                following=following,
+            )  # fmt: skip
+        finally:
+            following.abandon()
+            relays.abandon()
+            await forwarding.once()
+            await _withdraw(parts, node)
+
+
+async def _withdraw(parts: Parts, node: str) -> None:
+    try:
+        async with parts.database.write() as tx:
+            await addresses.withdraw(tx, node)
+    except DatabaseDown as error:  # the others find out: its sign of life is gone
+        log.warning("node_not_withdrawn", retryable=error.retryable)

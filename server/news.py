@@ -39,6 +39,7 @@ class Item:
 class _Topic:
     ring: deque[Item]
     last: int = 0
+    mirrored: bool = False
     closed: bool = False
     waiting: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -74,6 +75,23 @@ class Listening:
             finally:
                 self._topic.waiting -= 1
 
+    @property
+    def seen(self) -> int:
+        """The id of the last item that was read."""
+        return self._seen
+
+    @property
+    def ended(self) -> bool:
+        """The call is closed and everything was read."""
+        return self._topic.closed and self._seen >= self._topic.last
+
+    def ready(self, most: int) -> list[Item]:
+        """Up to so many items that wait to be read, without waiting."""
+        found: list[Item] = []
+        while len(found) < most and (item := self._next()) is not None:
+            found.append(item)
+        return found
+
     def _next(self) -> Item | None:
         ring = self._topic.ring
         if self._seen >= self._topic.last:
@@ -86,7 +104,8 @@ class Listening:
 
 
 class News:
-    """The calls of this process. Not thread-safe: used from the event loop only."""
+    """The calls of this process, and those of others that somebody here listens to. Not thread-safe: used from the
+    event loop only."""
 
     def __init__(self, *, ring: int = RING, closed: int = CLOSED, listened: int = LISTENED) -> None:
         self._ring = ring
@@ -100,13 +119,48 @@ class News:
         """Tell all listeners; `data` must be JSON and must not be changed afterwards."""
         if call_id in self._closed:
             return
-        topic = self._live.get(call_id)
-        if topic is None:
-            topic = self._silent.pop(call_id, None) or self._new()
-            self._live[call_id] = topic
+        topic = self._opened(call_id)
+        topic.mirrored = False
         topic.last += 1
         topic.ring.append(Item(topic.last, kind, data))
         topic.wake()
+
+    def mirror(self, call_id: str, item: Item) -> bool:
+        """Tell listeners here what happened in a call on another node, under the id that it has there.
+
+        One that is known already is passed over. False when items before it are missing: it is not kept then,
+        unless it says itself that they are gone.
+        """
+        if call_id in self._closed:
+            return True
+        topic = self._opened(call_id)
+        topic.mirrored = True
+        if item.id <= topic.last:
+            return True
+        if item.id > topic.last + 1:
+            if item.missed < item.id - topic.last - 1:
+                return False
+            topic.ring.clear()  # ids in a ring have no gaps
+        topic.last = item.id
+        topic.ring.append(Item(item.id, item.kind, item.data))
+        topic.wake()
+        return True
+
+    def last(self, call_id: str) -> int:
+        """The id of the latest item of this call; 0 before the first."""
+        topic = self._live.get(call_id) or self._closed.get(call_id)
+        return 0 if topic is None else topic.last
+
+    def has_own(self, call_id: str) -> bool:
+        """Whether what is kept of this call was published here, not on another node."""
+        topic = self._live.get(call_id) or self._closed.get(call_id)
+        return topic is not None and not topic.mirrored
+
+    def drop_mirror(self, call_id: str) -> None:
+        """Nobody here listens to this call of another node any more."""
+        topic = self._live.get(call_id)
+        if topic is not None and topic.mirrored:
+            del self._live[call_id]
 
     def close(self, call_id: str) -> None:
         """The call is over: listeners end once they have read what is left. Closing twice is no error."""
@@ -139,6 +193,13 @@ class News:
     def knows(self, call_id: str) -> bool:
         """Whether anything of this call is kept here."""
         return call_id in self._live or call_id in self._closed
+
+    def _opened(self, call_id: str) -> _Topic:
+        topic = self._live.get(call_id)
+        if topic is None:
+            topic = self._silent.pop(call_id, None) or self._new()
+            self._live[call_id] = topic
+        return topic
 
     def _new(self) -> _Topic:
         return _Topic(deque(maxlen=self._ring))
