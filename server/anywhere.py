@@ -71,13 +71,13 @@ class Anywhere:
         await self._bus.tell(Word("opt_out", ""))
 
     @contextmanager
-    def follow(self, call: CallRow) -> Iterator[None]:
-        """While the block runs, this node's news have what happens in the call, wherever it is conducted."""
+    def follow(self, call: CallRow) -> Iterator[bool]:
+        """While the block runs, this node's news have what happens in the call. Yields whether that is elsewhere."""
         if self._desk.conducts(call.id) or call.final_at is not None:
-            yield
+            yield False
         else:
             with self._following.follow(call):
-                yield
+                yield True
 
     # -- for the carrier -----------------------------------------------------------------
 

@@ -78,8 +78,8 @@ class NoDesk:
     async def opt_out(self, e164: str, how: str) -> None:
         raise overloaded()
 
-    def follow(self, call: CallRow) -> AbstractContextManager[None]:
-        return nullcontext()
+    def follow(self, call: CallRow) -> AbstractContextManager[bool]:
+        return nullcontext(False)
 
     @property
     def live_calls(self) -> int:

@@ -123,20 +123,21 @@ class Following:
         await self._bus.tell(Word("follow", call_id, {"after": after}), to=owner)
 
     def heard(self, word: Word) -> None:
-        """A batch: `items` are `[call, id, kind, data, missed]`, `closed` are `[call, last id]`."""
+        """A batch: `items` are `[call, id, kind, data, missed]`, `current` and `closed` are `[call, last id]`."""
         behind = {
             call_id
             for call_id, ident, kind, data, missed in word.data.get("items", ())
             if not self._mirror(word.sender, call_id, Item(ident, kind, data, missed))
         }
-        for call_id, last in word.data.get("closed", ()):
-            followed = self._from(word.sender, call_id)
-            if followed is None:
-                continue
-            if self._news.last(call_id) < followed.base + last:
-                behind.add(call_id)
-            else:
-                self._news.close(call_id)
+        for listed, act in (("current", self._news.completed), ("closed", self._news.close)):
+            for call_id, last in word.data.get(listed, ()):
+                followed = self._from(word.sender, call_id)
+                if followed is None:
+                    continue
+                if self._news.last(call_id) < followed.base + last:
+                    behind.add(call_id)
+                else:
+                    act(call_id)
         for call_id in behind:
             log.info("following_fell_behind", call=call_id)
             self._tasks.create_task(self._ask(call_id, word.sender))
@@ -159,6 +160,8 @@ class Following:
 class _Lease:
     listening: Listening
     until: float
+    current: bool = False
+    """All there was has been sent once."""
 
 
 class Forwarding:
@@ -197,22 +200,28 @@ class Forwarding:
         now = self._clock.seconds()
         for node, leases in list(self._leases.items()):
             items: list[list[object]] = []
+            current: list[list[object]] = []
             closed: list[list[object]] = []
             for call_id, lease in list(leases.items()):
                 found = lease.listening.ready(BATCH_ITEMS)
                 items += [[call_id, item.id, item.kind, item.data, item.missed] for item in found]
+                if not lease.current and len(found) < BATCH_ITEMS:
+                    lease.current = True
+                    current.append([call_id, lease.listening.seen])
                 if lease.listening.ended:
                     closed.append([call_id, lease.listening.seen])
                 if lease.listening.ended or lease.until < now:
                     del leases[call_id]
             if not leases:
                 del self._leases[node]
-            for data in _words(items, closed):
+            for data in _words(items, current, closed):
                 await self._bus.tell(Word("news", "", data), to=node)
 
 
-def _words(items: list[list[object]], closed: list[list[object]]) -> Iterator[Mapping[str, Any]]:
-    """Batches that fit in a notification each, as far as single items do. What ended is told with the last."""
+def _words(
+    items: list[list[object]], current: list[list[object]], closed: list[list[object]]
+) -> Iterator[Mapping[str, Any]]:
+    """Batches that fit in a notification each, as far as single items do. What is complete is told with the last."""
     batch: list[list[object]] = []
     size = 0
     for item in items:
@@ -222,5 +231,5 @@ def _words(items: list[list[object]], closed: list[list[object]]) -> Iterator[Ma
             batch, size = [], 0
         batch.append(item)
         size += length
-    if batch or closed:
-        yield {"items": batch, "closed": closed}
+    if batch or current or closed:
+        yield {"items": batch, "current": current, "closed": closed}

@@ -40,6 +40,8 @@ class _Topic:
     ring: deque[Item]
     last: int = 0
     mirrored: bool = False
+    complete: bool = False
+    """All that another node had of this call when it was asked is here."""
     closed: bool = False
     waiting: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -55,9 +57,9 @@ class Listening:
     `__anext__` may be cancelled (by a timeout) and called again: nothing is lost by it.
     """
 
-    def __init__(self, topic: _Topic, after: int) -> None:
+    def __init__(self, topic: _Topic, after: int, *, ahead: bool = False) -> None:
         self._topic = topic
-        self._seen = after if 0 <= after <= topic.last else 0
+        self._seen = after if 0 <= after <= topic.last or ahead else 0
 
     def __aiter__(self) -> Listening:
         return self
@@ -94,6 +96,8 @@ class Listening:
 
     def _next(self) -> Item | None:
         ring = self._topic.ring
+        if self._seen > self._topic.last and self._topic.complete:
+            self._seen = 0  # whoever counts now never came so far
         if self._seen >= self._topic.last:
             return None
         oldest = ring[0].id
@@ -146,6 +150,13 @@ class News:
         topic.wake()
         return True
 
+    def completed(self, call_id: str) -> None:
+        """All that another node has of this call is mirrored here by now."""
+        topic = self._live.get(call_id) or self._silent.get(call_id)
+        if topic is not None:
+            topic.complete = True
+            topic.wake()
+
     def last(self, call_id: str) -> int:
         """The id of the latest item of this call; 0 before the first."""
         topic = self._live.get(call_id) or self._closed.get(call_id)
@@ -173,8 +184,11 @@ class News:
         if len(self._closed) > self._keep_closed:
             self._closed.popitem(last=False)
 
-    def listen(self, call_id: str, after: int = 0) -> Listening:
-        """Items with an id above `after`, then whatever comes. An `after` not yet reached means from the start."""
+    def listen(self, call_id: str, after: int = 0, *, ahead: bool = False) -> Listening:
+        """Items with an id above `after`, then whatever comes. An `after` not yet reached means from the start.
+
+        With `ahead` the call is another node's, and only when all it has is here is it known what was reached.
+        """
         topic = self._live.get(call_id) or self._closed.get(call_id) or self._silent.get(call_id)
         if topic is None:
             topic = self._silent[call_id] = self._new()
@@ -183,7 +197,7 @@ class News:
                 _, oldest = self._silent.popitem(last=False)
                 oldest.closed = True
                 oldest.wake()
-        return Listening(topic, after)
+        return Listening(topic, after, ahead=ahead)
 
     def listeners(self, call_id: str) -> int:
         """How many have read everything of this call and wait for more."""

@@ -50,8 +50,9 @@ def _event(ident: int, kind: str, data: Mapping[str, object]) -> str:
 
 
 async def _followed(ask: Ask[None, None], call: CallRow, after: int) -> AsyncIterator[str]:
-    with ask.parts.desk.follow(call):
-        async for text in _live(ask, ask.parts.news.listen(call.id, after), call.id, after):
+    with ask.parts.desk.follow(call) as elsewhere:
+        listening = ask.parts.news.listen(call.id, after, ahead=elsewhere)
+        async for text in _live(ask, listening, call.id, after):
             yield text
 
 

@@ -232,8 +232,8 @@ class OneCallDesk:
 
     async def opt_out(self, e164: str, how: str) -> None: ...
 
-    def follow(self, call: CallRow) -> AbstractContextManager[None]:
-        return nullcontext()
+    def follow(self, call: CallRow) -> AbstractContextManager[bool]:
+        return nullcontext(False)
 
     @property
     def live_calls(self) -> int:
