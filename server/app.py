@@ -17,6 +17,7 @@ from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     AsyncExitStack,
+    ExitStack,
     asynccontextmanager,
     closing,
     nullcontext,
@@ -50,6 +51,7 @@ from server.routes.twilio import twilio_routes
 from server.routing import routes
 from server.settings import Settings
 from server.simulation import phones
+from server.workers import Inherited, sockets, when_orphaned
 from storage.db import Database
 from storage.lockfile import hold_data_dir, private_dir
 from storage.migrate import migrate
@@ -103,7 +105,13 @@ async def no_desk(_parts: Parts, _engines: Engines | None) -> AsyncIterator[Plac
 def _tell_ready(settings: Settings) -> None:
     rows = {"stt": settings.stt_engine, "llm": settings.llm_engine, "tts": settings.tts_engine}
     engines = {seam: ",".join(row) for seam, row in rows.items()}
-    log.info("ready", public_url=settings.public_url, simulated=settings.simulated, **engines)
+    log.info(
+        "ready",
+        public_url=settings.public_url,
+        node_url=settings.node_url,
+        simulated=settings.simulated,
+        **engines,
+    )
 
 
 def build(
@@ -256,20 +264,30 @@ async def serve(
     settings: Settings,
     open_desk: OpenDesk = no_desk,
     on_ready: Callable[[Settings], None] = lambda _settings: None,
+    inherited: Inherited | None = None,
 ) -> None:
     """Serve until told to stop. Raises before it listens when anything cannot be opened, the port first of all.
 
     The first signal drains: no new calls, the live ones go on for a while. The second makes them say goodbye now.
     """
-    app = build(settings, open_desk=open_desk)
-    with closing(bound(settings)) as listener:
+    with ExitStack() as stack:
+        if inherited is None:
+            listeners = [bound(settings)]
+        else:
+            settings, listeners = sockets(settings, inherited)
+        for listener in listeners:
+            stack.enter_context(closing(listener))
+        app = build(settings, open_desk=open_desk)
         async with app.router.lifespan_context(app):
-            listen(listener, settings)
+            for listener in listeners:
+                listen(listener, settings)
             on_ready(settings)
-            await _serve(app, settings, listener)
+            await _serve(app, settings, listeners, None if inherited is None else inherited.parent)
 
 
-async def _serve(app: Starlette, settings: Settings, listener: socket.socket) -> None:
+async def _serve(
+    app: Starlette, settings: Settings, listeners: list[socket.socket], parent: int | None
+) -> None:
     parts: Parts = app.state.parts
     server = _Server(server_config(app, settings))
     stopping = asyncio.Event()
@@ -289,12 +307,14 @@ async def _serve(app: Starlette, settings: Settings, listener: socket.socket) ->
             stop(signal.SIGTERM)
 
     parts.begin_drain = begin_drain
+    if parent is not None:
+        when_orphaned(parent, begin_drain)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
     async with asyncio.TaskGroup() as tasks:
         draining = tasks.create_task(_drain(stopping, parts, server))
-        await server.serve(sockets=[listener])
+        await server.serve(sockets=listeners)
         draining.cancel()
 
 

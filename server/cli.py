@@ -18,6 +18,7 @@ import typer
 
 if TYPE_CHECKING:
     from server.settings import Settings
+    from server.workers import Inherited
     from storage.db import Database
     from storage.shell import Parameter
 
@@ -33,21 +34,37 @@ app = typer.Typer(
 
 
 @app.command()
-def serve() -> None:
+def serve(
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes that share the port; more than one need PostgreSQL.")
+    ] = 1,
+    worker: Annotated[int, typer.Option(hidden=True)] = 0,
+    listener: Annotated[int, typer.Option(hidden=True)] = -1,
+    parent: Annotated[int, typer.Option(hidden=True)] = -1,
+) -> None:
     """Run the server, on the database and under the address the environment says."""
     from server.logs import configure
 
     settings = _settings()
     configure(settings.log_level, plain=sys.stderr.isatty())
-    _run(_serve(settings))
+    if workers > 1:
+        from server.workers import supervise
+
+        _run(supervise(settings, workers))
+    elif worker:
+        from server.workers import Inherited
+
+        _run(_serve(settings, Inherited(worker, listener, parent)))
+    else:
+        _run(_serve(settings))
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, inherited: Inherited | None = None) -> None:
     from server.app import serve as run_server
     from server.live import open_desk
 
-    if not sys.stderr.isatty():
-        await run_server(settings, open_desk)
+    if not sys.stderr.isatty() or inherited is not None:
+        await run_server(settings, open_desk, inherited=inherited)
         return
     from server.terminal import Terminal
 

@@ -31,12 +31,21 @@ from tests.whole.rig import SECRET, World, free_port, listen, scripted
 
 @dataclass
 class Balancer:
-    """A TCP load balancer: each connection to the next of its targets (ports) that takes it."""
+    """A TCP load balancer: each connection to the next of its targets (ports) that takes it.
+
+    With `probing` only those whose `/readyz` says so get any.
+    """
 
     port: int
     targets: list[int] = field(default_factory=list)
     taken: list[int] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     _turn: int = 0
+
+    async def has(self, targets: int) -> None:
+        while len(self.targets) < targets:
+            self.changed.clear()
+            await self.changed.wait()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -45,6 +54,20 @@ class Balancer:
             yield
         finally:
             server.close()
+
+    async def probing(self, ports: list[int]) -> None:
+        """Look again and again which of these ports are ready. `ports` may change meanwhile."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as http:
+            while True:
+                ready = []
+                for port in list(ports):
+                    with suppress(aiohttp.ClientError, TimeoutError):
+                        async with http.get(f"http://127.0.0.1:{port}/readyz") as answer:
+                            if answer.status == 200:
+                                ready.append(port)
+                self.targets = ready
+                self.changed.set()
+                await asyncio.sleep(0.2)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.CancelledError):
