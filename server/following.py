@@ -34,6 +34,8 @@ LEASE_S = 15.0
 """How long that holds."""
 BATCH_S = 0.25
 """Between two batches to the same node."""
+UNDER_WAY_S = 1.0
+"""How long a batch may take; a follower that does not have it by then never got it."""
 BATCH_CHARS = 6_000
 """Of one word: it fits in a notification."""
 BATCH_ITEMS = 100
@@ -162,6 +164,13 @@ class _Lease:
     until: float
     current: bool = False
     """All there was has been sent once."""
+    sent: float = 0.0
+    before: int = 0
+    """When the latest batch went out, and how far those before it came."""
+
+    def lost(self, after: int, now: float) -> bool:
+        """Whether a follower that has come so far misses something that is not merely under way."""
+        return after < (self.before if now - self.sent < UNDER_WAY_S else self.listening.seen)
 
 
 class Forwarding:
@@ -179,12 +188,12 @@ class Forwarding:
         after = word.data.get("after", 0)
         if not self._news.has_own(word.about) or not isinstance(after, int):
             return
-        until = self._clock.seconds() + LEASE_S
+        now = self._clock.seconds()
         of_node = self._leases.setdefault(word.sender, {})
         lease = of_node.get(word.about)
-        if lease is None or after < lease.listening.seen:  # what was sent after that has not arrived
-            lease = of_node[word.about] = _Lease(self._news.listen(word.about, after), until)
-        lease.until = until
+        if lease is None or lease.lost(after, now):
+            lease = of_node[word.about] = _Lease(self._news.listen(word.about, after), now, before=after)
+        lease.until = now + LEASE_S
         self._asked.set()
 
     async def run(self) -> None:
@@ -203,7 +212,9 @@ class Forwarding:
             current: list[list[object]] = []
             closed: list[list[object]] = []
             for call_id, lease in list(leases.items()):
-                found = lease.listening.ready(BATCH_ITEMS)
+                before, found = lease.listening.seen, lease.listening.ready(BATCH_ITEMS)
+                if found:
+                    lease.sent, lease.before = now, before
                 items += [[call_id, item.id, item.kind, item.data, item.missed] for item in found]
                 if not lease.current and len(found) < BATCH_ITEMS:
                     lease.current = True

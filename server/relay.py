@@ -129,6 +129,7 @@ class Relays:
         relayed = RelayedCall(socket, line, call_id)
         self._open[relayed] = self._tasks.create_task(self._run(relayed))
         RELAYS.set(len(self._open))
+        await asyncio.sleep(0)  # a task that is cancelled before it began would leave the socket open
         return relayed
 
     async def _run(self, relayed: RelayedCall) -> None:

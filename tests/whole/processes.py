@@ -30,7 +30,7 @@ from tests.twilio.emulator import Emulator
 from tests.whole.nodes import Balancer
 from tests.whole.rig import SECRET, World, free_port, listen
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 @dataclass
