@@ -242,6 +242,21 @@ def audit() -> None:
 
 
 @app.command()
+def drain(
+    node: Annotated[str, typer.Argument(metavar="NODE_URL", help="Where it is reached, as its log says.")],
+) -> None:
+    """Have one of several nodes take no new calls and stop when its live ones are over, as SIGTERM does."""
+    from storage import addresses
+
+    async def work() -> bool:
+        async with _database() as database, database.write() as tx:
+            return await addresses.drain_at(tx, node.rstrip("/")) > 0
+
+    if not _run(work()):
+        _fail("there is no such node")
+
+
+@app.command()
 def openapi() -> None:
     """Print the description of the REST interface, as /openapi.json has it."""
     from server.openapi import describe

@@ -20,8 +20,8 @@ def bound(settings: Settings) -> socket.socket:
     return bound_to(settings.host, settings.port)
 
 
-def bound_to(host: str, port: int) -> socket.socket:
-    """The same for an address that is no setting; port 0 is any that is free."""
+def bound_to(host: str, port: int, setting: str = "PORT") -> socket.socket:
+    """The same for any address; port 0 is one that is free. `setting` is what to change where it is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     found = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -29,7 +29,7 @@ def bound_to(host: str, port: int) -> socket.socket:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        with _named(host, port):
+        with _named(host, port, setting):
             found.bind((host, port))
     except CannotListen:
         found.close()
@@ -44,12 +44,11 @@ def listen(listener: socket.socket, settings: Settings) -> None:
 
 
 @contextmanager
-def _named(host: str, port: int) -> Iterator[None]:
+def _named(host: str, port: int, setting: str = "PORT") -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise CannotListen(f"port {port} is in use; set PORT") from None
-        raise CannotListen(
-            f"cannot listen on {host} port {port}: {error.strerror}; set HOST or PORT"
-        ) from None
+            raise CannotListen(f"port {port} is in use; set {setting}") from None
+        told = "HOST or PORT" if setting == "PORT" else setting
+        raise CannotListen(f"cannot listen on {host} port {port}: {error.strerror}; set {told}") from None

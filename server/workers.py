@@ -166,15 +166,14 @@ def sockets(settings: Settings, inherited: Inherited) -> tuple[Settings, list[so
 
     Where `NODE_URL` has a port other than `PORT`, the first worker has that one, the next the one above.
     """
-    public = socket.socket(fileno=inherited.listener)
-    public.setblocking(False)
     url = urlsplit(settings.node_url)
     if url.port in {None, settings.port}:
-        own = bound_to("127.0.0.1", 0)
-        host = "127.0.0.1"
+        host, own = "127.0.0.1", bound_to("127.0.0.1", 0)
     else:
         host = url.hostname or ""
-        own = bound_to(host, (url.port or 0) + inherited.number - 1)
+        own = bound_to(host, (url.port or 0) + inherited.number - 1, "NODE_URL")
+    public = socket.socket(fileno=inherited.listener)
+    public.setblocking(False)
     shown = f"[{host}]" if ":" in host else host
     origin = f"{url.scheme if host != '127.0.0.1' else 'http'}://{shown}:{own.getsockname()[1]}"
     return settings.model_copy(update={"node_url": origin}), [public, own]

@@ -35,6 +35,11 @@ async def drain(tx: Tx, node: str) -> bool:
     return done.rowcount == 1
 
 
+async def drain_at(tx: Tx, url: str) -> int:
+    """The same for the nodes that are reached there: the latest one, and what is left of dead ones."""
+    return (await tx.execute(update(nodes).where(nodes.c.url == url).values(draining=True))).rowcount
+
+
 async def is_draining(tx: Tx, node: str) -> bool:
     query = select(nodes.c.draining).where(nodes.c.boot_id == node)
     return bool((await tx.execute(query)).scalar_one_or_none())

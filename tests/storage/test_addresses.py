@@ -47,3 +47,12 @@ async def test_a_node_can_be_told_to_drain(database: Database) -> None:
         assert await addresses.is_draining(tx, "a")
         await addresses.announce(tx, "a", URL, "0.1", NOON)
         assert not await addresses.is_draining(tx, "a"), "a start is a new beginning"
+
+
+async def test_a_node_can_be_told_by_its_address(database: Database) -> None:
+    async with database.write() as tx:
+        await addresses.announce(tx, "a", URL, "0.1", NOON)
+        await addresses.announce(tx, "b", "http://10.0.0.6:8000", "0.1", NOON)
+        assert await addresses.drain_at(tx, URL) == 1
+        assert await addresses.drain_at(tx, "http://elsewhere") == 0
+        assert [await addresses.is_draining(tx, node) for node in ("a", "b")] == [True, False]

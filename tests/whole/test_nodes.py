@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.carriers.callee import Answer, HangUp, Machine, Press, Script, Silence, Speak
+from pipeline.carriers.callee import Answer, Busy, HangUp, Machine, Press, Script, Silence, Speak
 from pipeline.core import events as ev
-from pipeline.engines.scripted import ScriptedTranscriber
+from pipeline.engines.scripted import ScriptedThinker, ScriptedTranscriber
 from pipeline.journal_file import steps
 from server.anywhere import Anywhere
+from storage import addresses, mailbox, opt_outs
 from tests.postgres import Server
 from tests.storage.world import migrated
 from tests.whole.nodes import Nodes, two_nodes
@@ -135,14 +136,59 @@ def test_opting_out_on_one_node_ends_the_call_on_the_other_and_blocks_both(
     play(postgres, tmp_path, story)
 
 
+def test_what_matters_is_found_without_any_word_of_it(postgres: Server, tmp_path: Path) -> None:
+    """The words are lost; what they are about is in the database, and looked for once a second."""
+
+    async def story(nodes: Nodes) -> None:
+        database = nodes.b.parts.database
+        first = await nodes.a.person(Script(Answer(500)))
+        call_id = await first.call()
+        await first.follow(call_id, is_turn("agent"))
+        async with database.write() as tx:
+            await mailbox.put(tx, call_id, "hang_up", "{}", nodes.a.clock.utc())
+        assert (await first.follow(call_id))[-1][2]["end_reason"] == "user_hung_up"
+
+        second = await nodes.a.person(Script(Answer(500)))
+        call_id = await second.call()
+        await second.follow(call_id, is_turn("agent"))
+        async with database.write() as tx:
+            await opt_outs.add(tx, second.phone, "sms", nodes.a.clock.utc())
+        assert (await second.follow(call_id))[-1][2]["end_reason"] == "opted_out"
+
+        stopping = asyncio.Event()
+        nodes.a.parts.begin_drain = stopping.set
+        async with database.write() as tx:
+            assert await addresses.drain_at(tx, nodes.a.settings.node_url) == 1
+        async with asyncio.timeout(20):
+            await stopping.wait()
+
+    play(postgres, tmp_path, story)
+
+
+def test_a_message_that_cannot_be_read_ends_no_call(postgres: Server, tmp_path: Path) -> None:
+    async def story(nodes: Nodes) -> None:
+        here = await nodes.a.person(Script(Answer(500)))
+        call_id = await here.call()
+        await here.follow(call_id, is_turn("agent"))
+        async with nodes.b.parts.database.write() as tx:
+            for kind, payload in (
+                ("answered", "{}"), ("answered", '{"sid": "CAother", "moved": true}'), ("status", "[]"),
+                ("status", '{"sid": "CAother", "status": "completed", "seconds": 3, "sequence": 1}'),
+                ("machine", "{}"), ("unheard of", "{}"),
+            ):  # fmt: skip
+                await mailbox.put(tx, call_id, kind, payload, nodes.a.clock.utc())
+            await mailbox.put(tx, call_id, "hang_up", "{}", nodes.a.clock.utc())
+        assert (await here.follow(call_id))[-1][2]["end_reason"] == "user_hung_up"
+
+    play(postgres, tmp_path, story)
+
+
 def test_keys_and_a_number_nobody_answers_through_the_other_node(postgres: Server, tmp_path: Path) -> None:
     async def story(nodes: Nodes) -> None:
         nodes.carrier_reaches(nodes.b)
         pressing = await nodes.a.person(Script(Answer(500), (Speak(HELLO, 700), Press("9"), Silence(30_000))))
         events = await pressing.follow(await pressing.call())
         assert events[-1][2]["end_reason"] == "opted_out"
-
-        from pipeline.carriers.callee import Busy
 
         busy = await nodes.a.person(Script(Busy(500)))
         events = await at(busy, nodes.b).follow(await busy.call())
@@ -186,7 +232,5 @@ def test_what_the_caller_says_through_a_relay_is_heard_word_for_word(
     long = (
         "Let me tell you a very long story, which goes on and on, and then on for quite some time after that."
     )
-    from pipeline.engines.scripted import ScriptedThinker
-
     thinker = ScriptedThinker([long], first_ms=50, repeat=True)
     play(postgres, tmp_path, story, engines=scripted(transcriber=heard, thinker=thinker))
