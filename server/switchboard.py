@@ -98,7 +98,10 @@ class Switchboard:
             async with self._database.write() as tx:
                 messages = await mailbox.take(tx, ongoing)
             for message in messages:
-                await self._deliver(message)
+                try:
+                    await self._deliver(message)
+                except DatabaseDown as error:  # how far a call has come; its end is never noted this way
+                    log.warning("message_not_noted", kind=message.kind, retryable=error.retryable)
         if draining:
             self._stop()
         await self._purge()

@@ -7,6 +7,7 @@ call it is a line like any other.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Protocol, cast
 
 import structlog
@@ -20,7 +21,7 @@ from server.errors import whereabouts
 from server.metrics import SURPRISES
 from server.outbox import Outbox
 from server.passes import Passes
-from server.relay import CHUNK_BYTES, CLEAR, DROPPED, END, GOING, HEARD, PATH, PLAY, PLAYED, PRESSED
+from server.relay import CHUNK_BYTES, CLEAR, CLOSE_S, DROPPED, END, GOING, HEARD, PATH, PLAY, PLAYED, PRESSED
 from server.routes.twilio_media import Live
 
 log = structlog.get_logger(__name__)
@@ -101,7 +102,9 @@ async def _converse(websocket: WebSocket, live: Conducted, line: RelayLine, call
         live.dropped(reason)
         line.outbox.abandon()
     if WebSocketState.DISCONNECTED not in {websocket.client_state, websocket.application_state}:
-        await websocket.close()
+        with suppress(WebSocketDisconnect, TimeoutError):  # the other node may close it first, or be gone
+            async with asyncio.timeout(CLOSE_S):
+                await websocket.close()
 
 
 async def _listen(websocket: WebSocket, live: Conducted) -> EndReason | None:

@@ -242,6 +242,14 @@ def test_a_pass_is_good_for_half_a_minute() -> None:
         passes.redeem(late)
 
 
+def test_a_pass_is_used_up() -> None:
+    clock = ManualClock()
+    passes, given = Passes(RING, "a", clock), Passes(RING, "b", clock).issue("a", CALL, "s")
+    passes.redeem(given)
+    with pytest.raises(BadStream, match="used"):
+        passes.redeem(given)
+
+
 def test_a_rotated_key_still_opens() -> None:
     clock = ManualClock()
     old = Passes(RING[1:], "b", clock).issue("a", CALL, "s")
