@@ -115,7 +115,8 @@ class _Workers:
             if self._stopping.is_set():
                 break
             failed = failed + 1 if self._clock.seconds() - begun < SETTLED_S else 0
-            log.error("worker_died", worker=number, code=code, tries=failed)
+            tell = log.error if code else log.info  # one that was drained ends well, and is started again
+            tell("worker_ended", worker=number, code=code, tries=failed)
             if failed >= TRIES:
                 self._stopping.set()
                 self._terminate()
