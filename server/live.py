@@ -21,6 +21,7 @@ from server.bus import Bus, LocalBus, PostgresBus
 from server.casting import TOKENS, pinned
 from server.desk import Desk
 from server.engines import chosen
+from server.erasing import Erasing
 from server.flush import Flush
 from server.following import Following, Forwarding
 from server.metrics import ENGINE_BREAKERS, ENGINES_DOWN, TOKENS_LOST
@@ -128,6 +129,9 @@ async def _among_nodes(parts: Parts, desk: Desk, node: str) -> AsyncIterator[Any
         )  # fmt: skip
         for running in (bus.run(switchboard), switchboard.run(), forwarding.run()):
             stack.callback(tasks.create_task(running).cancel)
+        if database.dialect == "postgresql":
+            erasing = Erasing(database, clock, parts.settings.calls_dir)
+            stack.callback(tasks.create_task(erasing.run()).cancel)
         relays = Relays(passes, tasks)
         async with database.write() as tx:
             await addresses.announce(tx, node, parts.settings.node_url, VERSION, clock.utc())

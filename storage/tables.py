@@ -404,6 +404,8 @@ call_messages = Table(
     Index("ix_call_messages_call", "call_id", "id"),
 )  # fmt: skip
 
+erased_calls = Table("erased_calls", metadata, name("call_id"), written("erased_at"))
+
 bus_parcels = Table("bus_parcels", metadata, name(), words("body", default=None), written())
 
 jobs = Table(

@@ -24,3 +24,4 @@ def upgrade() -> None:
         Index("ix_call_messages_call", "call_id", "id"),
     )
     op.create_table("bus_parcels", name(), words("body", default=None), written())
+    op.create_table("erased_calls", name("call_id"), written("erased_at"))
