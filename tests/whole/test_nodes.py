@@ -14,6 +14,7 @@ from pipeline.engines.scripted import ScriptedThinker, ScriptedTranscriber
 from pipeline.journal_file import steps
 from server.anywhere import Anywhere
 from storage import addresses, mailbox, opt_outs
+from storage.records import STATUS_RANK
 from tests.postgres import Server
 from tests.storage.world import migrated
 from tests.whole.nodes import Nodes, two_nodes
@@ -64,7 +65,13 @@ def test_a_call_whose_every_request_lands_on_the_other_node(postgres: Server, tm
         assert numbers == sorted(set(numbers)), "ids rise"
         assert events == heard_here.result(), "and are those of the node that conducts the call"
         statuses = [data["status"] for _, kind, data in events if kind == "status"]
-        assert statuses == ["queued", "initiated", "ringing", "in-progress", "completed"]
+        # A callback that the answer overtakes is not told any more, here as on one node.
+        assert [one for one in statuses if one not in {"initiated", "ringing"}] == [
+            "queued",
+            "in-progress",
+            "completed",
+        ]
+        assert statuses == sorted(statuses, key=list(STATUS_RANK).index)
         spoken = [data["text"] for _, kind, data in events if kind == "turn" and data.get("role") == "caller"]
         assert spoken[0] == "Hello there."
 
