@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from typing import Any, Literal, NewType, Union, get_args, get_origin, get_type_hints
 
@@ -111,11 +111,13 @@ def _record(kind: type) -> _Reader:
     if kind not in _RECORDS:
         hints = get_type_hints(kind)
         readers = {name: _reader(hints[name]) for name in _names(kind)}
+        # A field that came later has a default, and journals from before it stay readable.
+        needed = {field.name for field in fields(kind) if field.default is MISSING}
 
         def read(data: dict[str, Any]) -> Any:
-            if data.keys() != readers.keys():
+            if not needed <= data.keys() <= readers.keys():
                 raise ValueError(f"fields {sorted(data.keys() ^ readers.keys())}")
-            return kind(**{name: reader(data[name]) for name, reader in readers.items()})
+            return kind(**{name: reader(data[name]) for name, reader in readers.items() if name in data})
 
         _RECORDS[kind] = read
     return _RECORDS[kind]

@@ -8,6 +8,7 @@ from enum import StrEnum
 class Phase(StrEnum):
     RINGING = "ringing"
     CONNECTING = "connecting"
+    BROKEN = "broken"
     LISTENING = "listening"
     THINKING = "thinking"
     SPEAKING = "speaking"
@@ -21,4 +22,4 @@ class Phase(StrEnum):
 ANSWERING = (Phase.THINKING, Phase.SPEAKING)
 """It is the agent's turn."""
 TALKING = (Phase.LISTENING, *ANSWERING, Phase.INTERRUPTED)
-PAID = (*TALKING, Phase.CONNECTING, Phase.MACHINE, Phase.CLOSING)
+PAID = (*TALKING, Phase.CONNECTING, Phase.BROKEN, Phase.MACHINE, Phase.CLOSING)

@@ -66,6 +66,10 @@ class Replies:
         self._guesses: dict[int, Guess] = {}
         self.unpaid: set[int] = set()
 
+    def resume(self, last: int) -> None:
+        """Go on numbering behind what another process told of."""
+        self._last = last
+
     # -- what it is about ------------------------------------------------------------------
 
     @property
