@@ -137,6 +137,7 @@ def build(
                 public_url=settings.public_url,
                 account_sid=the_account.sid,
                 auth_tokens=[the_account.auth_token],
+                resume_pause_s=settings.resume_pause_s,
             ),
         ],
         middleware=[
