@@ -6,7 +6,7 @@ may be rung at all is `numbers.py`'s business.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.clock import Clock
 from pipeline.core.errors import Refused
@@ -18,7 +18,7 @@ from pipeline.ports import Engines
 from server import casting
 from server.parts import PlaceCall
 from server.settings import Settings
-from storage import calls, ids, ledger, opt_outs, personas, pricing, scenarios
+from storage import calls, ids, ledger, opt_outs, personas, pricing, scenarios, users
 from storage.db import Tx
 from storage.records import CallRow, IdemTaken, NewCall, User
 
@@ -80,6 +80,33 @@ class Admissions:
         started = await self._fund(tx, row, part, book, bounds)
         if order.scenario_id is not None:
             await scenarios.used(tx, order.scenario_id)
+        return Admitted(row, started, part.persona.voice)
+
+    async def recast(self, tx: Tx, row: CallRow) -> Admitted:
+        """The first event of a call that was placed before, made anew from what is known of it today.
+
+        Raises `LookupError` for a call of nobody, or one without its hold.
+        """
+        user, held = await users.by_id(tx, row.user_id), await ledger.hold_of(tx, row.id)
+        if user is None or held is None:
+            raise LookupError(row.id)
+        order = PlaceCall(row.persona_id, row.scenario_id, row.context, row.max_minutes, row.channel)
+        try:
+            part = await self._part(tx, user, order)
+        except Refused:  # the scenario was deleted since
+            part = await self._part(tx, user, replace(order, scenario_id=None))
+        pinned = {priced.price.price_id: priced.price for priced in await pricing.by_ids(tx, row.price_ids)}
+        book = tuple(pinned[ident] for ident in row.price_ids)
+        bounds = casting.limits(self._settings, part.persona, row.max_minutes)
+        greeting = casting.phrases(part, self._settings).greeting
+        admitted = casting.admission(book, bounds, casting.layers(part), greeting)
+        budget = await ledger.budget(tx, row.user_id)
+        money = casting.allowance(
+            held.amount_nano, admitted, budget.per_call_nano, budget.warn_percent, hard=budget.auto_cutoff
+        )
+        started = casting.started(
+            row.id, part, self._settings, self._engines, book, money, bounds, row.created_at
+        )
         return Admitted(row, started, part.persona.voice)
 
     async def _part(self, tx: Tx, user: User, order: PlaceCall) -> casting.Part:

@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import secrets
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -21,21 +20,20 @@ from pipeline.clips import Clips
 from pipeline.clock import Clock
 from pipeline.core.call import UNSAID
 from pipeline.core.errors import BadStream, CarrierError, Refused
+from pipeline.core.events import CallResumed
 from pipeline.core.terms import EndReason
-from pipeline.journal_file import SUFFIX, JournalFile
-from pipeline.ports import Engines, Line
-from pipeline.recorder import Recorder
-from pipeline.runner import LiveCall
-from pipeline.traffic import SUFFIX as TRAFFIC
-from pipeline.traffic import Tape
+from pipeline.ports import Engines, Line, Pulse
+from pipeline.runner import NO_GAPS, LiveCall
 from server import numbers
 from server.admission import Admissions, Admitted
+from server.files import Files, open_files
 from server.flush import Account, Flush
 from server.metrics import CALLS_LIVE
 from server.news import News
 from server.ongoing import Ongoing
 from server.outside import Outside
 from server.parts import PlaceCall
+from server.resuming import Resuming
 from server.settings import Settings
 from storage import calls, personas, stream_tokens
 from storage.db import Database, DatabaseDown
@@ -50,15 +48,6 @@ GOODBYES_S = 45.0
 """How long a draining desk waits for goodbyes to be heard and books to be closed."""
 LIMIT_SLACK_S = 30
 """The carrier's own time limit lies this far behind the longest permitted call."""
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """What a call writes to: its journal, and where calls are recorded the sound and the engines' traffic."""
-
-    journal: JournalFile
-    recorder: Recorder | None = None
-    tape: Tape | None = None
 
 
 class Desk:
@@ -77,6 +66,7 @@ class Desk:
         tasks: asyncio.TaskGroup,
         node: str,
         sender: str,
+        resuming: Resuming,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -88,6 +78,8 @@ class Desk:
         self._flush = flush
         self._tasks = tasks
         self._sender = sender
+        self._resuming = resuming
+        self.pulse: Pulse = NO_GAPS
         self._clips = Clips()
         self._ongoing: dict[str, Ongoing] = {}
         self._conducting: dict[str, asyncio.Task[None]] = {}
@@ -100,8 +92,11 @@ class Desk:
         return len(self._ongoing)
 
     def conducts(self, call_id: str) -> bool:
-        """Whether this desk is on the call, or still closing its books."""
-        return call_id in self._ongoing
+        """Whether this desk is on the call, is about to be, or still closes its books."""
+        return call_id in self._ongoing or self._resuming.taking(call_id)
+
+    def conducted(self) -> list[Ongoing]:
+        return list(self._ongoing.values())
 
     # -- for users ---------------------------------------------------------------------
 
@@ -117,7 +112,7 @@ class Desk:
                     self._check_room()  # others came in while this one waited for its turn
                     admitted = await self._admissions.admit(tx, user, order, number.e164, idem)
                     # A call whose journal cannot be opened is not placed: its money is not set aside either.
-                    files = self._open_files(admitted.row, opened)
+                    files = open_files(self._settings, self._clock, admitted.row, opened)
             except IdemTaken as taken:
                 return _same(taken.existing, idem)
             opened.pop_all()
@@ -158,21 +153,10 @@ class Desk:
 
     # -- the life of a call --------------------------------------------------------------
 
-    def _open_files(self, row: CallRow, opened: ExitStack) -> Files:
-        folder = self._settings.calls_dir
-        journal = JournalFile(folder / f"{row.id}{SUFFIX}")
-        opened.callback(journal.close)
-        if not self._settings.record_calls:
-            return Files(journal)
-        recorder = Recorder(folder / f"{row.id}.wav")
-        opened.callback(recorder.close)
-        tape = Tape(folder / f"{row.id}{TRAFFIC}", self._clock)
-        opened.callback(tape.close)
-        return Files(journal, recorder, tape)
-
     def _begin(self, admitted: Admitted, files: Files) -> None:
-        row = admitted.row
-        account = Account(row.id, row.epoch, files.journal)
+        """Conduct a call from here on: dial it, unless it goes on after another process."""
+        row, resumed = admitted.row, isinstance(admitted.started, CallResumed)
+        account = Account(row.id, row.epoch, files.journal, total=row.total_nano)
         outside = Outside(
             account,
             self._flush,
@@ -190,17 +174,20 @@ class Desk:
             outside=outside,
             recorder=files.recorder,
             tape=files.tape,
+            pulse=self.pulse,
         )
+        if row.sid is not None:
+            outside.leg(row.sid)
         ongoing = Ongoing(row, live, outside, account, self._flush, self._database, self._news)
         self._ongoing[row.id] = ongoing
         self._flush.open(account, ongoing)
         CALLS_LIVE.set(len(self._ongoing))
         self._news.publish(row.id, "status", {"status": row.status})
-        self._conducting[row.id] = self._tasks.create_task(self._conduct(ongoing))
+        self._conducting[row.id] = self._tasks.create_task(self._conduct(ongoing, dial=not resumed))
 
-    async def _conduct(self, ongoing: Ongoing) -> None:
+    async def _conduct(self, ongoing: Ongoing, *, dial: bool) -> None:
         try:
-            await ongoing.run(self._ring(ongoing))
+            await ongoing.run(self._ring(ongoing) if dial else None)
         finally:
             self._ongoing.pop(ongoing.row.id, None)
             self._conducting.pop(ongoing.row.id, None)
@@ -248,8 +235,22 @@ class Desk:
                 log.error("late_leg_not_ended", call=ongoing.row.id, code=error.code)
         try:
             await self._note(ongoing.row.id, "queued", sid=leg.sid)
+            await self._still_ours(ongoing, leg)
         except DatabaseDown:  # the answer or the next callback brings it again
             log.warning("leg_not_noted", call=ongoing.row.id)
+
+    async def _still_ours(self, ongoing: Ongoing, leg: Leg) -> None:
+        """A process that froze before it dialled may have lost the call meanwhile: then nobody is to pick up."""
+        async with self._database.read() as tx:
+            epochs = await calls.epochs(tx, [ongoing.row.id])
+        if epochs.get(ongoing.row.id) == ongoing.epoch or ongoing.live.over:
+            return
+        log.warning("dialled_without_the_call", call=ongoing.row.id)
+        ongoing.fence()
+        try:
+            await self._carrier.hang_up(leg.sid)
+        except CarrierError as error:
+            log.error("late_leg_not_ended", call=ongoing.row.id, code=error.code)
 
     def _order(self, row: CallRow) -> DialOrder:
         base = self._settings.public_url
@@ -284,6 +285,8 @@ class Desk:
             row = await calls.get(tx, call_id)
             if row is None or STATUS_RANK[row.status] == OVER or (row.sid is not None and row.sid != sid):
                 return None
+            if row.epoch != ongoing.epoch:
+                return None
             await stream_tokens.add(tx, _hash(token), call_id, sid, now + TOKEN_LIFE)
             moved = await calls.advance(tx, call_id, "in-progress", at=now, sid=sid)
             if moved:
@@ -292,6 +295,27 @@ class Desk:
             self._news.publish(call_id, "status", {"status": "in-progress"})
         ongoing.outside.leg(sid)
         ongoing.live.answered()
+        return token
+
+    async def resumed(self, call_id: str, sid: str) -> str | None:
+        """The media socket is gone and the callee is not: a token for another one, or None to hang up."""
+        ongoing = self._ongoing.get(call_id)
+        if ongoing is None:
+            admitted = await self._resuming.take(call_id, sid)
+            if admitted is None:
+                return None
+            with ExitStack() as opened:
+                files = open_files(self._settings, self._clock, admitted.row, opened)
+                opened.pop_all()
+            self._begin(admitted, files)
+        elif ongoing.live.over or ongoing.outside.sid != sid:
+            return None
+        else:
+            ongoing.live.broken()  # it may not have been noticed here yet
+        token = secrets.token_urlsafe(32)
+        async with self._database.write() as tx:
+            await stream_tokens.add(tx, _hash(token), call_id, sid, self._clock.utc() + TOKEN_LIFE)
+        log.info("call_resumed", call=call_id, taken_over=ongoing is None)
         return token
 
     async def attach(self, token: str, call_sid: str, line: Line) -> LiveCall:

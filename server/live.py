@@ -14,14 +14,18 @@ from pipeline.engines.base import Tokens
 from pipeline.engines.breaker import State
 from pipeline.engines.loading import EngineLoader, Watching
 from pipeline.ports import Engines
+from server.admission import Admissions
 from server.app import SIMULATED_SENDER
 from server.casting import TOKENS, pinned
 from server.desk import Desk
 from server.engines import chosen
 from server.flush import Flush
+from server.lease import Lease
 from server.metrics import ENGINE_BREAKERS, ENGINES_DOWN, TOKENS_LOST
 from server.parts import Parts, Placing
 from server.recovery import Orphans
+from server.resuming import Resuming
+from server.takeover import Takeovers
 from storage import pricing
 from storage.nodes import hold_node
 
@@ -75,8 +79,17 @@ async def open_desk(
             pinned(await pricing.current(tx, parts.clock.utc(), parts.settings.price_list), engines)
         node = secrets.token_hex(8)
         lock = await stack.enter_async_context(hold_node(parts.database, node))
-        orphans = Orphans(parts.database, parts.carrier, parts.clock, parts.settings.calls_dir, lock)
-        if found := await orphans.settle_all():
+        takeovers = Takeovers(
+            parts.database,
+            parts.carrier,
+            parts.clock,
+            parts.settings.calls_dir,
+            Admissions(parts.settings, engines, parts.clock, node),
+            node,
+        )
+        orphans = Orphans(parts.database, parts.clock, takeovers)
+        # The simulated carrier lives and dies with its server: nobody will ask to go on with a call.
+        if found := await orphans.settle_all(carrier_lost=parts.settings.simulated):
             log.warning("orphans_settled", calls=found)
         flush = Flush(parts.database, parts.clock, parts.news, node)
         async with asyncio.TaskGroup() as tasks:
@@ -92,12 +105,16 @@ async def open_desk(
                 tasks=tasks,
                 node=node,
                 sender=parts.settings.twilio_phone_number or SIMULATED_SENDER,
+                resuming=Resuming(parts.database, parts.clock, takeovers),
             )
+            desk.pulse = lease = Lease(parts.database, parts.carrier, parts.clock, lock, desk.conducted)
+            living = tasks.create_task(lease.run())
             looking = tasks.create_task(orphans.run(desk.conducts))
             try:
                 yield desk
             finally:
                 desk.abandon()
                 looking.cancel()
+                living.cancel()
                 flushing.cancel()
                 await flush.once()

@@ -40,10 +40,15 @@ TURN_SECONDS = Histogram(
 )
 EAGER_REPLIES = Counter("callmeback_eager_replies", "Replies begun before the turn was over", ("outcome",))
 GAPS = Counter("callmeback_gaps", "Times this process stood still for more than a second")
-RESUMED = Counter("callmeback_resumes", "Broken calls the carrier asked about, by what became of them", ("outcome",))
-TAKEN_OVER = Counter("callmeback_takeovers", "Calls of other processes taken over, by how they went on", ("outcome",))
+RESUMED = Counter(
+    "callmeback_resumes", "Broken calls the carrier asked about, by what became of them", ("outcome",)
+)
+TAKEN_OVER = Counter(
+    "callmeback_takeovers", "Calls of other processes taken over, by how they went on", ("outcome",)
+)
 UNCONFIRMED = Counter(
-    "callmeback_unconfirmed_usd", "Purchases of lost processes that nobody confirmed, in dollars, the operator's"
+    "callmeback_unconfirmed_usd",
+    "Purchases of lost processes that nobody confirmed, in dollars, the operator's",
 )
 FLUSH_SECONDS = Histogram(
     "callmeback_flush_seconds",

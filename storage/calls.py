@@ -110,7 +110,7 @@ async def claim(tx: Tx, call_id: str, epoch: int, owner: str) -> CallRow | None:
 async def epochs(tx: Tx, ids: Iterable[str]) -> dict[str, int]:
     """Of those calls whose ledger is open: who may write to it."""
     query = select(calls.c.id, calls.c.epoch).where(calls.c.id.in_(list(ids)), calls.c.final_at.is_(None))
-    return {call_id: epoch for call_id, epoch in await tx.execute(query)}
+    return {str(row.id): int(row.epoch) for row in await tx.execute(query)}
 
 
 async def live(tx: Tx, owner: str | None = None) -> list[CallRow]:

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 
-from sqlalchemy import Float, ColumnElement, cast, delete, extract, func, select, text
+from sqlalchemy import ColumnElement, Float, cast, delete, extract, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from storage.columns import UtcNow
@@ -96,9 +96,7 @@ async def hold_node(database: Database, node: str) -> AsyncIterator[NodeLock]:
 async def renew(tx: Tx, node: str) -> None:
     """The node lives now, by the database's clock: its lease begins anew."""
     row = insert(tx, nodes).values(boot_id=node, heartbeat_at=UtcNow())
-    await tx.execute(
-        row.on_conflict_do_update(index_elements=["boot_id"], set_={"heartbeat_at": UtcNow()})
-    )
+    await tx.execute(row.on_conflict_do_update(index_elements=["boot_id"], set_={"heartbeat_at": UtcNow()}))
 
 
 async def forget_old(tx: Tx) -> None:

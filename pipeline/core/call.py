@@ -25,7 +25,7 @@ from pipeline.core import events as ev
 from pipeline.core.budget import LONGEST_NOTICE
 from pipeline.core.dues import Dues
 from pipeline.core.hearing import Hearing, Verdict
-from pipeline.core.money import Millis
+from pipeline.core.money import Millis, Nanos
 from pipeline.core.notice import Notice
 from pipeline.core.phases import ANSWERING, PAID, TALKING, Phase
 from pipeline.core.speech import Outcome, Speech, Spoken
@@ -88,6 +88,21 @@ class Call:
         self._mind_the_time()
         self._out += self.replies.settled()
         return self._out
+
+    @property
+    def announced(self) -> Millis | None:
+        """The cutoff the caller was warned of."""
+        return self._notice.announced
+
+    @property
+    def unconfirmed(self) -> Nanos:
+        """What was asked for at most and is not known to have been bought."""
+        return self.spending.purse.pending
+
+    @property
+    def largest_lump(self) -> Nanos:
+        """What a reply to the conversation so far, and its voice, cost at most."""
+        return self.replies.worst(self.transcript.messages)
 
     def next_deadline(self) -> Millis | None:
         """When the shell must send a `Tick`, if nothing else happens first."""

@@ -262,7 +262,9 @@ class Spending:
         self._changed()
         minutes = -(-seconds // STEP_S) * STEP_S
         self._listened_until(now)
-        unheard = {line: self._before.get(line, 0) for line, ms in self._listened.items() if ms < NOT_LISTENED}
+        unheard = {
+            line: self._before.get(line, 0) for line, ms in self._listened.items() if ms < NOT_LISTENED
+        }
         finals = {price.line: minutes for price in self._steps} | unheard | self._counted
         return [
             charge

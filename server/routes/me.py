@@ -20,7 +20,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from pipeline.core.errors import CarrierError, Refused
-from pipeline.journal_file import SUFFIX
+from pipeline.journal_file import SUFFIX, parts
 from pipeline.traffic import SUFFIX as TRAFFIC
 from server import numbers
 from server.errors import invalid, overloaded
@@ -77,14 +77,15 @@ async def erase(ask: Ask[None, None]) -> Response:
             raise Refused("call_in_progress", "A call of yours is still on; hang up first.", status=409)
         await users.delete(tx, ask.user.id)
         # Before the commit: files that cannot be unlinked keep the account, so that it can be tried again.
-        await asyncio.to_thread(_unlink, [folder / f"{call.id}{end}" for call in mine for end in FILES])
+        await asyncio.to_thread(_unlink, [(folder, call.id) for call in mine])
     log.info("account_deleted", user=ask.user.id, calls=len(mine))
     return no_content()
 
 
-def _unlink(files: Sequence[Path]) -> None:
-    for file in files:
-        file.unlink(missing_ok=True)
+def _unlink(mine: Sequence[tuple[Path, str]]) -> None:
+    for folder, call_id in mine:
+        for file in (file for end in FILES for file in parts(folder, call_id, end)):
+            file.unlink(missing_ok=True)
 
 
 async def send_code(ask: Ask[NewPhone, None]) -> CodeSent:

@@ -219,9 +219,7 @@ async def _converse(
         if not line.ours:
             live.broken() if reason is None else live.dropped(reason)
         broken = reason is None and not line.ours
-        log.info(
-            "media_stream_over", call_sid=start.call_sid, broken=broken, bad=guard.bad, gaps=guard.gaps
-        )
+        log.info("media_stream_over", call_sid=start.call_sid, broken=broken, bad=guard.bad, gaps=guard.gaps)
     await _shut(websocket, POLICY if reason is EndReason.BAD_STREAM else 1000)
 
 

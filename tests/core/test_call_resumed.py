@@ -197,11 +197,16 @@ def test_a_vendors_count_begins_anew() -> None:
 
 
 def test_a_transcriber_that_heard_nothing_since_costs_nothing_more() -> None:
-    first = Story(started(prices=(*PRICES, OTHER_EAR), limits=patient())).answer().hear_out().run(to=ANSWERED + 30_500)
+    first = (
+        Story(started(prices=(*PRICES, OTHER_EAR), limits=patient()))
+        .answer()
+        .hear_out()
+        .run(to=ANSWERED + 30_500)
+    )
     before = bought(first)[STT.line]
     second = Story(died(first))
-    second.post(lambda at: ev.Listening(at, STT.model, False))  # noqa: FBT003  # by place, as its makers do
-    second.post(lambda at: ev.Listening(at, "other", False), 50)  # noqa: FBT003
+    second.post(lambda at: ev.Listening(at, STT.model, False))  # by place, as its makers do
+    second.post(lambda at: ev.Listening(at, "other", False), 50)
     second.run(3_000)
     second.carrier_seconds = 40
     second.carrier_done().end()
@@ -217,7 +222,9 @@ def test_without_a_transcriber_to_pay_there_is_nothing_to_go_on_counting() -> No
 def test_nobody_is_warned_twice() -> None:
     first = Story(started(minutes_paid(2), limits=patient())).answer().hear_out().run(to=ANSWERED + 70_000)
     assert first.audit.warned == 1
-    assert back(Story(died(first, announced=Millis(ANSWERED + 120_000))), 500).end().reason is EndReason.CREDIT
+    assert (
+        back(Story(died(first, announced=Millis(ANSWERED + 120_000))), 500).end().reason is EndReason.CREDIT
+    )
     second = back(Story(died(first, announced=Millis(ANSWERED + 120_000))), 500).run(20_000)
     assert second.all(fx.Warned) == []
 
@@ -253,10 +260,8 @@ def test_its_first_event_is_read_back_as_it_was_written() -> None:
     rest=st.integers(0, 20_000),
 )
 @settings(max_examples=60)
-def test_wherever_it_is_cut_the_bill_is_that_of_one_call(
-    cuts: list[int], gaps: list[int], rest: int
-) -> None:
-    """Each part goes on behind the one before; the sum is what the quantities cost, and the minutes are the carrier's."""
+def test_wherever_it_is_cut_the_bill_is_that_of_one_call(cuts: list[int], gaps: list[int], rest: int) -> None:
+    """Each part goes on behind the one before: all cost what their sum costs, and the minutes are the carrier's."""
     story = Story(started(limits=patient())).reply("One. Two. Three.").answer().say("What is new with you?")
     seconds = 0
     for cut, gap in zip(cuts, gaps, strict=False):
