@@ -37,7 +37,8 @@ def part_name(call_id: str, epoch: int) -> str:
 
 def parts(folder: Path, call_id: str, suffix: str = SUFFIX) -> list[Path]:
     """The files of a call on this machine, oldest first. Each part of a journal replays by itself."""
-    found = {1: folder / f"{call_id}{suffix}"} if (folder / f"{call_id}{suffix}").is_file() else {}
+    first = folder / f"{call_id}{suffix}"
+    found = {1: first} if first.exists() else {}
     for path in folder.glob(f"{call_id}.*{suffix}"):
         epoch = path.name[len(call_id) + 1 : -len(suffix)]
         if epoch.isascii() and epoch.isdigit():

@@ -26,7 +26,7 @@ ROLES: dict[str, Role] = {"caller": "user", "agent": "assistant"}
 
 async def catch_up(tx: Tx, row: CallRow, known: Told | None, *, node: str, now: datetime) -> bool:
     """Write what the journal has and the ledger has not. False when the journal is not of the latest process."""
-    if known is None or not await is_fresh(tx, row, known.charges):
+    if known is None or not await is_fresh(tx, row, known):
         return False
     second = max((charge.second for charge in known.charges), default=0)
     if await ledger.flush(tx, [CallCharges(row.id, row.epoch, known.charges, second)], node=node, now=now):

@@ -42,6 +42,7 @@ class Orphans:
         self._takeovers = takeovers
         self._node = takeovers.node
         self._seen: dict[str, float] = {}
+        self._begun: set[str] = set()
         self._left: set[str] = set()
 
     async def settle_all(self, *, carrier_lost: bool = False) -> int:
@@ -52,7 +53,7 @@ class Orphans:
         async with self._database.read() as tx:
             rows = await calls.live(tx)
             dead = await self._dead(tx, rows, at_once=carrier_lost)
-        return await self._settle([row for row in rows if row.owner in dead])
+        return await self._settle([row for row in rows if row.owner in {*dead, self._node}])
 
     async def run(self, conducts: Callable[[str], bool]) -> None:
         """Look again and again. `conducts` knows the calls this node is on."""
@@ -71,8 +72,10 @@ class Orphans:
         now = self._clock.seconds()
         own = [row.id for row in rows if row.owner == self._node and not conducts(row.id)]
         self._seen = {call_id: self._seen.get(call_id, now) for call_id in own}
-        late = {call_id for call_id, since in self._seen.items() if now - since >= OWN_S}
-        return await self._settle([row for row in rows if row.owner in dead or row.id in late])
+        mine = {call_id for call_id, since in self._seen.items() if now - since >= OWN_S} | self._begun
+        return await self._settle(
+            [row for row in rows if row.owner in dead or (row.owner == self._node and row.id in mine)]
+        )
 
     async def _dead(self, tx: Tx, rows: list[CallRow], *, at_once: bool = False) -> set[str]:
         others = {row.owner for row in rows} - {self._node}
@@ -87,12 +90,15 @@ class Orphans:
             try:
                 claimed = await self._takeovers.claim(row)
                 if claimed is not None:
+                    self._begun.add(row.id)
                     await self._takeovers.settle(claimed)
                     settled += 1
+                self._begun.discard(row.id)
             except DatabaseDown as error:  # the next look finds it again
                 log.warning("orphan_waits", call=row.id, retryable=error.retryable)
             except Exception as error:  # edge: of one call; it stays open, for the next start to try again
                 self._left.add(row.id)
+                self._begun.discard(row.id)
                 SURPRISES.labels("recovery").inc()
                 detail = str(error) if isinstance(error, JournalError) else None
                 log.error("orphan_left_open", call=row.id, detail=detail, **whereabouts(error))

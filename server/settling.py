@@ -74,14 +74,21 @@ def told(folder: Path, row: CallRow) -> Told | None:
     return Told(files[-1], call, effects, recorded[-1].event.at)
 
 
-async def is_fresh(tx: Tx, row: CallRow, known: Sequence[Charge]) -> bool:
-    """Whether these are the call's latest charges; no other process had the call after the one that made them."""
-    if not known:
-        return row.last_seq == 0
-    same = next((charge for charge in known if charge.seq == row.last_seq), None)
-    if same is None:
-        return known[0].seq == row.last_seq + 1
-    return await charges.tile(tx, row.id, same.seq) == (same.line, same.from_qty, same.to_qty)
+async def is_fresh(tx: Tx, row: CallRow, known: Told) -> bool:
+    """Whether this is the journal of the call's latest process; the ledger of one on another machine went further.
+
+    Raises `JournalError` where the journal went further and something is missing in between.
+    """
+    begins = known.call.start.resumed.seq if isinstance(known.call.start, ev.CallResumed) else 0
+    seqs = [begins, *(charge.seq for charge in known.charges)]
+    if row.last_seq > seqs[-1] or row.last_seq < begins:
+        return False
+    if seqs != list(range(begins, begins + len(seqs))):
+        raise JournalError("its charges do not continue those of the ledger")
+    if row.last_seq == begins:
+        return True
+    last = known.charges[row.last_seq - begins - 1]
+    return await charges.tile(tx, row.id, last.seq) == (last.line, last.from_qty, last.to_qty)
 
 
 def finish(call: Call, last: Millis, leg: Leg | None, sink: JournalFile | None = None) -> list[Effect]:

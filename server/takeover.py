@@ -97,7 +97,7 @@ class Takeovers:
         leg = await self._end_at_carrier(row)
         known = told(self._calls_dir, row)
         async with self._database.read() as tx:
-            fresh = known is not None and (known.ended or await is_fresh(tx, row, known.charges))
+            fresh = known is not None and (known.ended or await is_fresh(tx, row, known))
             call, effects = (
                 (known.call, self._finished(known, leg))
                 if known is not None and fresh

@@ -62,7 +62,7 @@ class Server:
         self._reading = asyncio.create_task(self._read(self.process))
         await self.says('"ready"')
         async with asyncio.timeout(PATIENCE_S), aiohttp.ClientSession(self.url) as http:
-            while not await self._listens(http):  # it listens a moment after it says so
+            while not await self._listens(http):  # noqa: ASYNC110  # of another process nothing tells
                 await asyncio.sleep(0.02)
 
     async def _listens(self, http: aiohttp.ClientSession) -> bool:
@@ -151,7 +151,9 @@ class Town:
             )  # fmt: skip
 
     async def call(self, server: Server, **more: Any) -> str:
-        placed = await self.ask(server, "POST", "/api/calls", {"persona_id": "alex", "channel": "phone", **more})
+        placed = await self.ask(
+            server, "POST", "/api/calls", {"persona_id": "alex", "channel": "phone", **more}
+        )
         return str(placed["id"])
 
     def phone_call(self) -> PhoneCall:
@@ -160,13 +162,13 @@ class Town:
     async def until(self, condition: Callable[[PhoneCall], bool], within_s: float = PATIENCE_S) -> None:
         """Wait until the latest call at the exchange is so; looks at each frame that passes."""
         async with asyncio.timeout(within_s):
-            while not self.exchange.calls or not condition(self.phone_call()):
+            while not self.exchange.calls or not condition(self.phone_call()):  # noqa: ASYNC110  # of another process nothing tells
                 await asyncio.sleep(0.02)
 
     async def over(self, call_id: str, within_s: float = PATIENCE_S) -> CallRow:
         """The call, once its books are closed."""
         async with asyncio.timeout(within_s), self.database() as database:
-            while (row := await self.row(call_id, database)).final_at is None:
+            while (row := await self.row(call_id, database)).final_at is None:  # noqa: ASYNC110  # of another process nothing tells
                 await asyncio.sleep(0.2)
         return row
 
@@ -203,7 +205,9 @@ async def town(data_dir: Path, database_url: str = "", **more: str) -> AsyncIter
     """`more` are settings of every server, in the environment's spelling."""
     sid, auth, api_port = "AC" + secrets.token_hex(16), secrets.token_hex(16), free_port()
     scripts: dict[str, Script] = {}
-    own = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
+    own = {
+        name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH") if name in os.environ
+    }
     environ = {
         **own,
         **dict.fromkeys(("STT_ENGINE", "LLM_ENGINE", "TTS_ENGINE"), "scripted"),

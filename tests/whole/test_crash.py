@@ -42,7 +42,9 @@ def test_a_killed_server_that_comes_back_goes_on_with_the_call(tmp_path: Path) -
             await place.sign_up(server)
             place.scripts[PHONE] = TALK
             call_id = await place.call(server)
-            await place.until(lambda call: len(call.callee.agent.all()) >= 2)  # the first answer is being heard
+            await place.until(
+                lambda call: len(call.callee.agent.all()) >= 2
+            )  # the first answer is being heard
             await server.kill()
             assert place.phone_call().status == "in-progress"
             stretches = len(place.phone_call().callee.agent.all())
