@@ -151,7 +151,7 @@ class Score(asyncio.Queue[Event]):
             case ev.MachineDetected():
                 call.machine(event.kind)
             case ev.HangUpAsked():
-                call.ask_hang_up(event.reason)
+                call.ask_hang_up(event.reason, politely=event.politely)
             case ev.LineDropped():
                 call.dropped(event.reason)
             case ev.LineBroken():

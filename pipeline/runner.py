@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -20,6 +21,7 @@ from pipeline.audio.vad import Detector, Faded, Held, Returned, Started, Stopped
 from pipeline.audio.windows import Windows
 from pipeline.clips import Clips
 from pipeline.clock import Clock
+from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.call import Call, Phase
 from pipeline.core.errors import BadStream
@@ -42,6 +44,13 @@ INBOX_EVENTS = 2_000
 """More than this waiting means that the process cannot keep up; the call is then ended."""
 
 NO_GAPS = NoGaps()
+
+NO_TOKENS: dict[str, Any] = {
+    "model": "",
+    "estimated": False,
+    **dict.fromkeys(("tokens_in", "tokens_cached", "tokens_out"), 0),
+}
+"""What a reply comes to that nobody was asked for."""
 
 GAP_S = 0.25
 """How soon it is looked again whether a gap is accounted for, where time itself waits for that."""
@@ -96,6 +105,7 @@ class LiveCall:
         if tape is not None:
             tape.begin()
         self._latest = started.at
+        self._unwritten = False
         self._deadline: Millis | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._mouth = Mouth(
@@ -183,8 +193,8 @@ class LiveCall:
             self._hands.let_go(line)
         self._post(ev.LineBroken)
 
-    def ask_hang_up(self, reason: EndReason) -> None:
-        self._post(partial(ev.HangUpAsked, reason=reason))
+    def ask_hang_up(self, reason: EndReason, *, politely: bool = False) -> None:
+        self._post(partial(ev.HangUpAsked, reason=reason, politely=politely))
 
     # -- the loop ----------------------------------------------------------------------
 
@@ -224,7 +234,10 @@ class LiveCall:
             self.journal_lost(error)
         self._outside.happened(event, effects)
         for effect in effects:
-            hands.perform(effect)
+            if self._unwritten and isinstance(effect, fx.AskReply):
+                self._post(partial(ev.ReplyFinished, reply=effect.reply, **NO_TOKENS))
+            else:
+                hands.perform(effect)
 
     async def _next(self, call: Call) -> Event:
         if self._inbox.empty():
@@ -279,10 +292,12 @@ class LiveCall:
         log.error("inbox_overrun", call=self.id)
 
     def journal_lost(self, error: OSError) -> None:
-        """Without a journal nothing more is bought: what was charged stands, and the call ends."""
+        """Without a journal nothing more is asked for: what was charged stands, and the call says goodbye."""
+        if self._unwritten:
+            return
         log.error("journal_lost", call=self.id, error=error.strerror)
-        self._journal = NoJournal()
-        self.ask_hang_up(EndReason.ENGINE_FAILURE)
+        self._journal, self._unwritten = NoJournal(), True
+        self.ask_hang_up(EndReason.ENGINE_FAILURE, politely=True)
 
     def _window(self, probability: float) -> None:
         """Voice activity's opinion of the latest 32 ms; facts go to the core, boundaries to the ear."""

@@ -6,11 +6,12 @@ have it. What its journal on this machine knows and the ledger does not is writt
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import structlog
 
-from pipeline.carriers.base import Carrier, Leg
+from pipeline.carriers.base import OVER, Carrier, Leg
 from pipeline.clock import Clock
 from pipeline.core.call import Call, Phase
 from pipeline.core.effects import Charge, Effect
@@ -30,6 +31,10 @@ log = structlog.get_logger()
 
 TALKED = (Phase.CLOSING, Phase.MACHINE, Phase.HUNG_UP, Phase.ENDED)
 """A call that had come so far is not taken up again: there is nobody to talk to, or nothing more to say."""
+
+
+LAST_WORD_TRIES, LAST_WORD_S = 4, 1.0
+"""How often, and how far apart, the carrier is asked again until it says that the call is over."""
 
 
 class Takeovers:
@@ -125,7 +130,13 @@ class Takeovers:
             return None
         try:
             await self._carrier.hang_up(row.sid)
-            return await self._carrier.fetch(row.sid)
+            leg = await self._carrier.fetch(row.sid)
+            for _ in range(LAST_WORD_TRIES):  # its own count comes a moment after the end
+                if leg.status in OVER:
+                    break
+                await asyncio.sleep(LAST_WORD_S)
+                leg = await self._carrier.fetch(row.sid)
+            return leg
         except CarrierError as error:
             log.warning("orphan_unknown_to_carrier", call=row.id, code=error.code)
             return None

@@ -164,7 +164,7 @@ class Call:
             case ev.EngineFailed():
                 self._engine_failed(event)
             case ev.HangUpAsked():
-                self._asked_to_hang_up(event.reason)
+                self._asked_to_hang_up(event)
             case ev.LineDropped():
                 self._hang_up(event.reason)
             case ev.LineBroken():
@@ -491,11 +491,13 @@ class Call:
         self._out.append(self._speech.say(text, self._now, protected=True))
         self._enter(Phase.CLOSING)
 
-    def _asked_to_hang_up(self, reason: EndReason) -> None:
-        if reason is EndReason.DRAINED and self.phase in (*TALKING, Phase.MACHINE):
-            self._close(reason, self.start.phrases.goodbye)
-        elif self.phase is not Phase.CLOSING or reason is not EndReason.DRAINED:
-            self._hang_up(reason)
+    def _asked_to_hang_up(self, asked: ev.HangUpAsked) -> None:
+        drained, phrases = asked.reason is EndReason.DRAINED, self.start.phrases
+        polite = drained or asked.politely
+        if polite and self.phase in (*TALKING, Phase.MACHINE):
+            self._close(asked.reason, phrases.goodbye if drained else phrases.trouble)
+        elif self.phase is not Phase.CLOSING or not polite:
+            self._hang_up(asked.reason)
 
     def _hang_up(self, reason: EndReason) -> None:
         if self.phase in (Phase.HUNG_UP, Phase.ENDED):

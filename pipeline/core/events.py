@@ -279,9 +279,13 @@ class EngineFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class HangUpAsked(Event):
-    """Somebody else wants the call over: the user by REST, an operator's drain."""
+    """Somebody else wants the call over: the user by REST, an operator's drain, a disk that is full.
+
+    With `politely` a goodbye is said first, where somebody hears it; a drain is always polite.
+    """
 
     reason: EndReason
+    politely: bool = False
 
 
 @dataclass(frozen=True, slots=True)

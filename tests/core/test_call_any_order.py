@@ -76,7 +76,7 @@ EVENTS: dict[type[Event], dict[str, st.SearchStrategy[object]]] = {
         "ref": number,
         "kind": st.sampled_from(["failed", "all_down"]),
     },
-    ev.HangUpAsked: {"reason": reason},
+    ev.HangUpAsked: {"reason": reason, "politely": st.booleans()},
     ev.LineDropped: {"reason": reason},
     ev.LineBroken: {},
     ev.CarrierDone: {"status": st.just("completed"), "seconds": st.integers(0, 200)},

@@ -240,3 +240,52 @@ async def town(data_dir: Path, database_url: str = "", **more: str) -> AsyncIter
         listen(stack, tasks, config)
         servers = await stack.enter_async_context(AsyncExitStack())
         yield Town(exchange, emulator, environ, url, scripts, servers)
+
+
+class Wire:
+    """A port that leads to the first of `targets` that listens; all that goes over it can be held up, or cut."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.targets: list[int] = []
+        self._flows = asyncio.Event()
+        self._flows.set()
+
+    def stall(self) -> None:
+        """Nothing goes through in either direction, and nothing is lost."""
+        self._flows.clear()
+
+    def flow(self) -> None:
+        self._flows.set()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Wire]:
+        async with await asyncio.start_server(self._connect, "127.0.0.1", self.port):
+            yield self
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for target in self.targets:
+            try:
+                there, away = await asyncio.open_connection("127.0.0.1", target)
+            except OSError:
+                continue
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._pump(reader, away))
+                    tasks.create_task(self._pump(there, writer))
+            finally:
+                away.close()
+                writer.close()
+            return
+        writer.close()
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(1 << 16):
+                await self._flows.wait()
+                sink.write(data)
+                await sink.drain()
+        except OSError:
+            pass
+        finally:
+            sink.close()  # a half-closed conversation is over

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import math
+import resource
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from pipeline.audio.wav import read_wav
 from pipeline.carriers.callee import Answer, HangUp, Machine, Script, Silence, Speak
 from pipeline.journal_file import parts, read_lines
 from pipeline.replay import replay
 from storage.records import CostLine
-from tests.whole.processes import PHONE, Town, town
+from tests.postgres import Server as Postgres
+from tests.storage.world import migrated
+from tests.whole.processes import PHONE, Server, Town, Wire, town
 
 pytestmark = pytest.mark.slow
 
@@ -25,6 +32,7 @@ TALK = Script(
     (Speak(HELLO, 700), Speak(INTERVIEW, 700), Silence(5_000), HangUp()),
     Machine("human"),
 )
+AGAIN = 3 * (Speak(INTERVIEW, 700, 4_000),)
 DROPPED = "the line dropped"
 
 
@@ -67,3 +75,147 @@ def test_a_killed_server_that_comes_back_goes_on_with_the_call(tmp_path: Path) -
                 assert replay(read_lines(path)).exact
 
     asyncio.run(main())
+
+
+LONG = Script(
+    Answer(500), (Speak(HELLO, 700), Speak(INTERVIEW, 700), Silence(60_000), HangUp()), Machine("human")
+)
+
+
+@contextmanager
+def postgres_for(postgres: Postgres) -> Iterator[str]:
+    with postgres.fresh_database(prepare=migrated) as url:
+        yield url
+
+
+@asynccontextmanager
+async def two_nodes(url: str, tmp_path: Path) -> AsyncIterator[tuple[Town, Wire, Server, Server]]:
+    """Two servers at one database behind one address; each has files of its own."""
+    async with (
+        Wire().open() as wire,
+        town(tmp_path, url, PUBLIC_URL=f"http://127.0.0.1:{wire.port}") as place,
+    ):
+        first = await place.server(DATA_DIR=str(tmp_path / "first"))
+        second = await place.server(DATA_DIR=str(tmp_path / "second"))
+        wire.targets = [int(server.environ["PORT"]) for server in (first, second)]
+        yield place, wire, first, second
+
+
+def test_a_killed_node_has_its_call_resumed_by_another_at_once(postgres: Postgres, tmp_path: Path) -> None:
+    async def main(url: str) -> None:
+        async with two_nodes(url, tmp_path) as (place, _, first, second):
+            await place.sign_up(first)
+            place.scripts[PHONE] = TALK
+            call_id = await place.call(first)
+            await place.until(lambda call: len(call.callee.agent.all()) >= 2)
+            await first.kill()
+            await second.says("call_resumed")
+            row = await place.over(call_id)
+            assert (row.status, row.end_reason, row.epoch) == ("completed", "caller_hung_up", 2)
+            lines, said, breaches = await place.books(call_id)
+            assert breaches == []
+            minutes_are_the_carriers(place, lines)
+            texts = [turn.text for turn in said]
+            assert sum("automated" in text for text in texts) == 1
+            assert sum(DROPPED in text for text in texts) == 1
+            assert texts[-1] != texts[texts.index(next(text for text in texts if DROPPED in text))]
+
+    with postgres_for(postgres) as url:
+        asyncio.run(main(url))
+
+
+def test_a_frozen_node_loses_its_call_and_buys_nothing_when_it_thaws(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    async def main(url: str) -> None:
+        async with two_nodes(url, tmp_path) as (place, wire, first, _):
+            await place.sign_up(first)
+            place.scripts[PHONE] = LONG
+            call_id = await place.call(first)
+            await place.until(lambda call: len(call.callee.agent.all()) >= 2)
+            first.signal(signal.SIGSTOP)
+            wire.targets.reverse()  # whoever balances load notices, too
+            row = await place.over(call_id)
+            assert (row.status, row.end_reason, row.epoch) == ("completed", "server_lost", 2)
+            await place.until(lambda call: call.status == "completed")
+            lines, _, breaches = await place.books(call_id)
+            assert breaches == []
+            minutes_are_the_carriers(place, lines)
+            first.signal(signal.SIGCONT)
+            await first.says("call_taken_over")
+            await first.says("call_settled_elsewhere")
+            async with place.database() as database:
+                assert await place.row(call_id, database) == row, "nothing was written by the one that thawed"
+            assert (await place.books(call_id))[2] == []
+            # It goes on as a node like any other.
+            again = await place.call(first)
+            await place.until(lambda call: len(call.callee.agent.all()) >= 1)
+            assert again != call_id
+
+    with postgres_for(postgres) as url:
+        asyncio.run(main(url))
+
+
+def test_a_database_that_stalls_is_not_heard(postgres: Postgres, tmp_path: Path) -> None:
+    """For longer than a lease: nobody else is there to take the call, and its money is set aside."""
+
+    async def main(url: str) -> None:
+        direct = make_url(url)
+        async with Wire().open() as wire:
+            assert direct.port is not None
+            wire.targets = [direct.port]
+            through = direct.set(host="127.0.0.1", port=wire.port).render_as_string(hide_password=False)
+            async with town(tmp_path, url) as place:
+                server = await place.server(DATABASE_URL=through)
+                await place.sign_up(server)
+                place.scripts[PHONE] = Script(
+                    Answer(500),
+                    (
+                        Speak(HELLO, 700),
+                        Silence(4_000),
+                        *(3 * (Speak(INTERVIEW, 700, 4_000),)),
+                        Silence(8_000),
+                        HangUp(),
+                    ),
+                    Machine("human"),
+                )
+                call_id = await place.call(server)
+                await place.until(lambda call: len(call.callee.agent.all()) >= 2)
+                wire.stall()
+                answers = len(place.phone_call().callee.agent.all())
+                await place.until(lambda call: len(call.callee.own.finished) >= 4)
+                await server.says("lease_not_renewed")
+                assert place.phone_call().status == "in-progress"
+                assert len(place.phone_call().callee.agent.all()) > answers, "it went on talking"
+                wire.flow()
+                row = await place.over(call_id)
+                assert (row.status, row.end_reason, row.epoch) == ("completed", "caller_hung_up", 1)
+                lines, _, breaches = await place.books(call_id)
+                assert breaches == []
+                minutes_are_the_carriers(place, lines)
+
+    with postgres_for(postgres) as url:
+        asyncio.run(main(url))
+
+
+def test_a_full_disk_ends_the_call_with_a_goodbye(postgres: Postgres, tmp_path: Path) -> None:
+    async def main(url: str) -> None:
+        async with town(tmp_path, url) as place:
+            server = await place.server()
+            await place.sign_up(server)
+            place.scripts[PHONE] = LONG
+            call_id = await place.call(server)
+            await place.until(lambda call: len(call.callee.agent.all()) >= 2)
+            assert server.process is not None
+            resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1, 1))
+            await server.says("journal_lost")
+            row = await place.over(call_id)
+            assert (row.status, row.end_reason, row.epoch) == ("completed", "engine_failure", 1)
+            lines, said, breaches = await place.books(call_id)
+            assert breaches == []
+            minutes_are_the_carriers(place, lines)
+            assert "something has gone wrong" in said[-1].text
+            assert replay(read_lines(parts(tmp_path / "calls", call_id)[0])).exact, "what is written is whole"
+
+    with postgres_for(postgres) as url:
+        asyncio.run(main(url))
