@@ -14,15 +14,18 @@ from pipeline.engines.base import Tokens
 from pipeline.engines.breaker import State
 from pipeline.engines.loading import EngineLoader, Watching
 from pipeline.ports import Engines
+from server import reconciling
 from server.admission import Admissions
 from server.app import SIMULATED_SENDER
 from server.casting import TOKENS, pinned
 from server.desk import Desk
 from server.engines import chosen
 from server.flush import Flush
+from server.jobs import Jobs
 from server.lease import Lease
 from server.metrics import ENGINE_BREAKERS, ENGINES_DOWN, TOKENS_LOST
 from server.parts import Parts, Placing
+from server.reconciling import Reconciliation
 from server.recovery import Orphans
 from server.resuming import Resuming
 from server.takeover import Takeovers
@@ -109,6 +112,8 @@ async def open_desk(
             )
             desk.pulse = lease = Lease(parts.database, parts.carrier, parts.clock, lock, desk.conducted)
             living = tasks.create_task(lease.run())
+            handlers = {reconciling.KIND: Reconciliation(parts.database, parts.carrier, parts.clock)}
+            working = tasks.create_task(Jobs(parts.database, parts.clock, node, handlers).run())
             looking = tasks.create_task(orphans.run(desk.conducts))
             try:
                 yield desk
@@ -116,5 +121,6 @@ async def open_desk(
                 desk.abandon()
                 looking.cancel()
                 living.cancel()
+                working.cancel()
                 flushing.cancel()
                 await flush.once()

@@ -50,6 +50,13 @@ UNCONFIRMED = Counter(
     "callmeback_unconfirmed_usd",
     "Purchases of lost processes that nobody confirmed, in dollars, the operator's",
 )
+ADJUSTED = Counter("callmeback_adjustments", "Closed calls that were adjusted to the carrier's own seconds")
+PRICES_DIFFER = Counter(
+    "callmeback_carrier_prices_differ", "Calls the carrier priced otherwise, by more than 1 %"
+)
+UNRECONCILED = Counter(
+    "callmeback_unreconciled", "Closed calls of which the carrier's record could not be had"
+)
 FLUSH_SECONDS = Histogram(
     "callmeback_flush_seconds",
     "Time of one flush transaction, all calls of the process together",

@@ -17,6 +17,7 @@ from pipeline.core.call import Call, Phase
 from pipeline.core.effects import Charge, Effect
 from pipeline.core.errors import CarrierError, JournalError
 from pipeline.core.money import NANOS_PER_USD, Nanos
+from server import reconciling
 from server.admission import Admissions, Admitted
 from server.metrics import TAKEN_OVER
 from server.metrics import UNCONFIRMED as UNCONFIRMED_USD
@@ -158,6 +159,7 @@ class Takeovers:
             if call is not None:
                 await self._lose(tx, row, call, fresh=fresh)
             final = await ledger.finalise(tx, call_id=row.id, epoch=row.epoch, now=now)
+            await reconciling.schedule(tx, row.id, now)
         TAKEN_OVER.labels("settled").inc()
         log.info("orphan_settled", call=row.id, total_nano=final.total, operator_nano=final.operator)
 

@@ -182,8 +182,8 @@ async def somebody_paid(tx: Tx) -> list[Breach]:
         SELECT c.id AS subject, c.total_nano AS total, c.settled_nano AS settled,
             COALESCE(t.paid, 0) AS paid_by_user, COALESCE(o.paid, 0) AS paid_by_operator
         FROM calls c
-        LEFT JOIN (SELECT call_id, -SUM(amount_nano) AS paid FROM credit_transactions WHERE kind = 'usage'
-            GROUP BY call_id) AS t ON t.call_id = c.id
+        LEFT JOIN (SELECT call_id, -SUM(amount_nano) AS paid FROM credit_transactions
+            WHERE kind IN ('usage', 'adjustment') GROUP BY call_id) AS t ON t.call_id = c.id
         LEFT JOIN (SELECT call_id, SUM(amount_nano) AS paid FROM operator_losses
             WHERE reason NOT LIKE 'unconfirmed%' GROUP BY call_id) AS o
             ON o.call_id = c.id

@@ -31,7 +31,7 @@ from storage.tables import (
 
 __all__ = [
     "CallCharges", "balance", "budget", "cost_lines", "cost_seconds", "finalise", "flush", "grant", "hold",
-    "hold_of", "lock_account", "lose", "put_budget", "transactions",
+    "hold_of", "lock_account", "lose", "post_adjustment", "put_budget", "transactions",
 ]  # fmt: skip
 
 OVER_HOLD = "over_hold"
@@ -161,6 +161,16 @@ async def grant(
         note=note,
         now=now,
     )
+
+
+async def post_adjustment(
+    tx: Tx, *, user_id: str, call_id: str, amount: Nanos, idem_key: str, now: datetime
+) -> bool:
+    """A closed call cost the user more, below 0, or less. Raises `Overdrawn` for more than is available."""
+    return await _post(
+        tx, user_id=user_id, amount=amount, release=0, kind="adjustment", call_id=call_id, idem_key=idem_key,
+        note="the carrier's own count", now=now,
+    )  # fmt: skip
 
 
 async def balance(tx: Tx, user_id: str) -> Balance:

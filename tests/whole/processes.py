@@ -243,11 +243,14 @@ async def town(data_dir: Path, database_url: str = "", **more: str) -> AsyncIter
 
 
 class Wire:
-    """A port that leads to the first of `targets` that listens; all that goes over it can be held up, or cut."""
+    """A port that leads to the first of `targets`, ports or paths of sockets, that listens.
+
+    All that goes over it can be held up, or cut.
+    """
 
     def __init__(self) -> None:
         self.port = free_port()
-        self.targets: list[int] = []
+        self.targets: list[int | str] = []
         self._flows = asyncio.Event()
         self._flows.set()
 
@@ -266,7 +269,11 @@ class Wire:
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for target in self.targets:
             try:
-                there, away = await asyncio.open_connection("127.0.0.1", target)
+                there, away = (
+                    await asyncio.open_unix_connection(target)
+                    if isinstance(target, str)
+                    else await asyncio.open_connection("127.0.0.1", target)
+                )
             except OSError:
                 continue
             try:

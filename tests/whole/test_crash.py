@@ -162,9 +162,9 @@ def test_a_database_that_stalls_is_not_heard(postgres: Postgres, tmp_path: Path)
     async def main(url: str) -> None:
         direct = make_url(url)
         async with Wire().open() as wire:
-            assert direct.port is not None
-            wire.targets = [direct.port]
-            through = direct.set(host="127.0.0.1", port=wire.port).render_as_string(hide_password=False)
+            wire.targets = [f"{direct.query['host']}/.s.PGSQL.5432"]
+            beside = direct.set(host="127.0.0.1", port=wire.port, query={})
+            through = beside.render_as_string(hide_password=False)
             async with town(tmp_path, url) as place:
                 server = await place.server(DATABASE_URL=through)
                 await place.sign_up(server)
