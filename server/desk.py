@@ -283,9 +283,9 @@ class Desk:
         async with self._database.write() as tx:
             now = self._clock.utc()
             row = await calls.get(tx, call_id)
-            if row is None or STATUS_RANK[row.status] == OVER or (row.sid is not None and row.sid != sid):
+            if row is None or STATUS_RANK[row.status] == OVER or row.epoch != ongoing.epoch:
                 return None
-            if row.epoch != ongoing.epoch:
+            if row.sid is not None and row.sid != sid:
                 return None
             await stream_tokens.add(tx, _hash(token), call_id, sid, now + TOKEN_LIFE)
             moved = await calls.advance(tx, call_id, "in-progress", at=now, sid=sid)
@@ -305,16 +305,15 @@ class Desk:
             if admitted is None:
                 return None
             with ExitStack() as opened:
-                files = open_files(self._settings, self._clock, admitted.row, opened)
+                self._begin(admitted, open_files(self._settings, self._clock, admitted.row, opened))
                 opened.pop_all()
-            self._begin(admitted, files)
         elif ongoing.live.over or ongoing.outside.sid != sid:
             return None
         else:
             ongoing.live.broken()  # it may not have been noticed here yet
-        token = secrets.token_urlsafe(32)
+        token, until = secrets.token_urlsafe(32), self._clock.utc() + TOKEN_LIFE
         async with self._database.write() as tx:
-            await stream_tokens.add(tx, _hash(token), call_id, sid, self._clock.utc() + TOKEN_LIFE)
+            await stream_tokens.add(tx, _hash(token), call_id, sid, until)
         log.info("call_resumed", call=call_id, taken_over=ongoing is None)
         return token
 
