@@ -63,15 +63,16 @@ class Takeovers:
             return await calls.claim(tx, found.id, found.epoch, self.node)
 
     async def resume(self, row: CallRow) -> Admitted | None:
-        """What a claimed call goes on with; None when it cannot, and then it is settled.
+        """What a claimed call goes on with; None when it cannot.
 
-        Raises `DatabaseDown`; the call is this node's then, and found by its next sweep.
+        One that is over is settled then; one of which too little is known is this node's, and found by its sweeps.
+        Raises `DatabaseDown`.
         """
         try:
             admitted = await self._resume(row)
         except (JournalError, OSError, LookupError) as error:
             log.error("call_not_resumable", call=row.id, why=type(error).__name__)
-            admitted = None
+            return None
         if admitted is None:
             await self.settle(row)
             return None
