@@ -62,5 +62,7 @@ class Jobs:
             return self._clock.utc() + AGAIN
         except Exception as error:  # edge: of one job; the others are done all the same
             SURPRISES.labels("jobs").inc()
-            log.error("job_failed", job=job.id, kind=job.kind, attempts=job.attempts, **whereabouts(error))
+            log.error(
+                "job_failed", job=job.id, job_kind=job.kind, attempts=job.attempts, **whereabouts(error)
+            )
             return None if job.attempts >= ATTEMPTS else self._clock.utc() + AGAIN

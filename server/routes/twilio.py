@@ -19,6 +19,7 @@ from starlette.websockets import WebSocket
 from twilio.twiml.voice_response import Connect, VoiceResponse
 
 from pipeline.clock import Clock
+from server.metrics import RESUMED
 from server.routes.twilio_media import Attaching, MediaDoor
 from server.signatures import HEADER, Signatures
 from storage.records import STATUS_RANK
@@ -144,6 +145,7 @@ class _Hooks:
         """The stream ended and the call did not: connect it again, or hang up."""
         call_id = _call_id(request)
         token = await _parts(request).desk.resumed(call_id, fields["CallSid"]) if call_id else None
+        RESUMED.labels("hung_up" if token is None else "connected").inc()
         return Response(self._document(call_id, token), media_type="text/xml")
 
     def _document(self, call_id: str, token: str | None) -> str:
