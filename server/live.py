@@ -30,7 +30,7 @@ from server.recovery import Orphans
 from server.resuming import Resuming
 from server.takeover import Takeovers
 from storage import pricing
-from storage.nodes import hold_node
+from storage.nodes import LEASE_S, hold_node
 
 log = structlog.get_logger()
 
@@ -90,7 +90,8 @@ async def open_desk(
             Admissions(parts.settings, engines, parts.clock, node),
             node,
         )
-        orphans = Orphans(parts.database, parts.clock, takeovers)
+        lease_s = LEASE_S + parts.settings.resume_pause_s
+        orphans = Orphans(parts.database, parts.clock, takeovers, lease_s)
         # The simulated carrier lives and dies with its server: nobody will ask to go on with a call.
         if found := await orphans.settle_all(carrier_lost=parts.settings.simulated):
             log.warning("orphans_settled", calls=found)

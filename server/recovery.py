@@ -36,10 +36,14 @@ has just ended looks the same."""
 class Orphans:
     """The calls without a conductor, as this node finds them."""
 
-    def __init__(self, database: Database, clock: Clock, takeovers: Takeovers) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, takeovers: Takeovers, lease_s: float = LEASE_S
+    ) -> None:
+        """`lease_s`: how old a sign of life may be. The carrier must have asked how to go on before that."""
         self._database = database
         self._clock = clock
         self._takeovers = takeovers
+        self._lease_s = lease_s
         self._node = takeovers.node
         self._seen: dict[str, float] = {}
         self._begun: set[str] = set()
@@ -79,7 +83,7 @@ class Orphans:
 
     async def _dead(self, tx: Tx, rows: list[CallRow], *, at_once: bool = False) -> set[str]:
         others = {row.owner for row in rows} - {self._node}
-        dead = await nodes.expired(tx, others, LEASE_S)
+        dead = await nodes.expired(tx, others, self._lease_s)
         if at_once:
             dead |= {owner for owner in others - dead if not await nodes.is_alive(tx, owner)}
         return dead

@@ -210,7 +210,7 @@ class Settings(BaseModel):
         None,
         ge=0,
         le=10,
-        description="Silence before the carrier asks how to go on with a broken call; default 4 on SQLite, else 0.",
+        description="Silence before the carrier asks how to go on with a broken call; default 6 on SQLite, else 0.",
     )
     drain_seconds: int = Field(
         900,
@@ -313,7 +313,7 @@ class Settings(BaseModel):
     @property
     def resume_pause_s(self) -> int:
         """One process needs that long to start again; of several another answers at once."""
-        default = 4 if self.sqlite else 0
+        default = 6 if self.sqlite else 0
         return default if self.resume_pause_seconds is None else self.resume_pause_seconds
 
     @property

@@ -246,6 +246,17 @@ def test_replies_are_numbered_on() -> None:
     assert second.all(fx.AskReply)[0].reply == 2
 
 
+def test_whoever_takes_a_call_over_is_told_what_was_under_way() -> None:
+    story = talk().run(2_000)
+    assert (story.call.unconfirmed, story.call.announced) == (0, None)
+    most = story.call.largest_lump
+    story.reply("Nothing", hangs=True).say("What is new?").run(2_000)
+    assert 0 < most <= story.call.unconfirmed <= story.call.largest_lump
+    warned = Story(started(minutes_paid(2), limits=patient())).answer().hear_out().run(to=ANSWERED + 70_000)
+    assert warned.call.announced == ANSWERED + 120_000
+    assert Story(died(warned, announced=warned.call.announced)).call.announced == ANSWERED + 120_000
+
+
 def test_its_first_event_is_read_back_as_it_was_written() -> None:
     start = died(talk())
     line = journal.event_line(start)

@@ -253,6 +253,7 @@ class Wire:
         self.targets: list[int | str] = []
         self._flows = asyncio.Event()
         self._flows.set()
+        self._ends: set[asyncio.StreamWriter] = set()
 
     def stall(self) -> None:
         """Nothing goes through in either direction, and nothing is lost."""
@@ -260,6 +261,11 @@ class Wire:
 
     def flow(self) -> None:
         self._flows.set()
+
+    def cut(self) -> None:
+        """Everything that is connected breaks."""
+        for end in self._ends:
+            end.transport.abort()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Wire]:
@@ -276,11 +282,13 @@ class Wire:
                 )
             except OSError:
                 continue
+            self._ends |= {away, writer}
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._pump(reader, away))
                     tasks.create_task(self._pump(there, writer))
             finally:
+                self._ends -= {away, writer}
                 away.close()
                 writer.close()
             return

@@ -8,13 +8,17 @@ import resource
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
+from random import Random
 
 import pytest
 from sqlalchemy import make_url
 
 from pipeline.audio.wav import read_wav
 from pipeline.carriers.callee import Answer, HangUp, Machine, Script, Silence, Speak
+from pipeline.carriers.phonecall import PhoneCall
+from pipeline.clock import Clock
 from pipeline.journal_file import parts, read_lines
 from pipeline.replay import replay
 from storage.records import CostLine
@@ -22,7 +26,7 @@ from tests.postgres import Server as Postgres
 from tests.storage.world import migrated
 from tests.whole.processes import PHONE, Server, Town, Wire, town
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 CALLERS = Path("server/callers")
 HELLO = read_wav(CALLERS / "hello.wav")
@@ -156,6 +160,36 @@ def test_a_frozen_node_loses_its_call_and_buys_nothing_when_it_thaws(
         asyncio.run(main(url))
 
 
+def test_a_call_resumed_elsewhere_is_not_ended_by_the_node_that_thaws(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    async def main(url: str) -> None:
+        async with two_nodes(url, tmp_path) as (place, wire, first, second):
+            await place.sign_up(first)
+            place.scripts[PHONE] = Script(
+                Answer(500),
+                (Speak(HELLO, 700), Speak(INTERVIEW, 700), Silence(25_000), HangUp()),
+                Machine("human"),
+            )
+            call_id = await place.call(first)
+            await place.until(lambda call: len(call.callee.agent.all()) >= 2)
+            first.signal(signal.SIGSTOP)
+            wire.targets.reverse()
+            wire.cut()
+            await second.says("call_resumed")
+            first.signal(signal.SIGCONT)
+            await first.says("call_taken_over")
+            row = await place.over(call_id)
+            assert (row.status, row.end_reason, row.epoch) == ("completed", "caller_hung_up", 2)
+            lines, said, breaches = await place.books(call_id)
+            assert breaches == []
+            minutes_are_the_carriers(place, lines)
+            assert sum(DROPPED in turn.text for turn in said) == 1
+
+    with postgres_for(postgres) as url:
+        asyncio.run(main(url))
+
+
 def test_a_database_that_stalls_is_not_heard(postgres: Postgres, tmp_path: Path) -> None:
     """For longer than a lease: nobody else is there to take the call, and its money is set aside."""
 
@@ -219,3 +253,46 @@ def test_a_full_disk_ends_the_call_with_a_goodbye(postgres: Postgres, tmp_path: 
 
     with postgres_for(postgres) as url:
         asyncio.run(main(url))
+
+
+def _marks(call: PhoneCall) -> int:
+    """How many stretches of sound the callee has heard to their end."""
+    return sum(moment.what.startswith("mark") for moment in call.moments)
+
+
+def _heard_or_over(marks: int, call: PhoneCall) -> bool:
+    return call.status == "completed" or _marks(call) > marks
+
+
+async def killed_at_random(tmp_path: Path, kills: int, seed: int) -> list[float | None]:
+    """Seconds from the restart to the agent's voice, for each kill; None where the call was not resumed but settled."""
+    chance, clock, waited = Random(seed), Clock(), list[float | None]()
+    async with town(tmp_path) as place:
+        server = await place.server()
+        await place.sign_up(server)
+        for _ in range(kills):
+            acts = (*(4 * (Speak(HELLO, 700, 4_000),)), HangUp())
+            place.scripts[PHONE] = Script(Answer(100), acts, Machine("human"))
+            call_id = await place.call(server)
+            await place.until(lambda call: call.status == "in-progress")
+            await asyncio.sleep(chance.uniform(0.5, 10.0))
+            await server.kill()
+            marks = _marks(place.phone_call())
+            await server.start()
+            restarted = clock.seconds()
+            await place.until(partial(_heard_or_over, marks))
+            heard = _marks(place.phone_call()) > marks
+            waited.append(clock.seconds() - restarted if heard else None)
+            row = await place.over(call_id)
+            lines, _, breaches = await place.books(call_id)
+            assert breaches == []
+            assert row.status == "completed"
+            minutes_are_the_carriers(place, lines)
+    return waited
+
+
+@pytest.mark.soak
+def test_nineteen_of_twenty_killed_calls_go_on(tmp_path: Path) -> None:
+    waited = asyncio.run(killed_at_random(tmp_path, 20, 1))
+    resumed = [seconds for seconds in waited if seconds is not None]
+    assert len(resumed) >= 19
