@@ -30,7 +30,7 @@ from server.recovery import Orphans
 from server.resuming import Resuming
 from server.takeover import Takeovers
 from storage import pricing
-from storage.nodes import LEASE_S, hold_node
+from storage.nodes import LEASE_S, forget_old, hold_node
 
 log = structlog.get_logger()
 
@@ -90,6 +90,8 @@ async def open_desk(
             Admissions(parts.settings, engines, parts.clock, node),
             node,
         )
+        async with parts.database.write() as tx:
+            await forget_old(tx)
         lease_s = LEASE_S + parts.settings.resume_pause_s
         orphans = Orphans(parts.database, parts.clock, takeovers, lease_s)
         # The simulated carrier lives and dies with its server: nobody will ask to go on with a call.
