@@ -50,6 +50,13 @@ def _tokens_lost(model: str, tokens: Tokens) -> None:
     TOKENS_LOST.labels(model).inc(tokens.uncached + tokens.cached + tokens.out)
 
 
+async def _tidy(parts: Parts) -> None:
+    """What has to be in the database before a call is taken, and what has to leave it."""
+    async with parts.database.write() as tx:
+        await forget_old(tx)
+    await _price_own_models(parts)
+
+
 async def _price_own_models(parts: Parts) -> None:
     """The price list learns what the operator says of models it does not know."""
     settings = parts.settings
@@ -77,7 +84,7 @@ async def open_desk(
             models = EngineLoader(chosen(parts.settings), on_progress, WATCHING)
             engines = await stack.enter_async_context(models.open())
             ENGINE_BREAKERS.watch(models.breakers)
-        await _price_own_models(parts)
+        await _tidy(parts)
         async with parts.database.read() as tx:
             pinned(await pricing.current(tx, parts.clock.utc(), parts.settings.price_list), engines)
         node = secrets.token_hex(8)
@@ -90,8 +97,6 @@ async def open_desk(
             Admissions(parts.settings, engines, parts.clock, node),
             node,
         )
-        async with parts.database.write() as tx:
-            await forget_old(tx)
         lease_s = LEASE_S + parts.settings.resume_pause_s
         orphans = Orphans(parts.database, parts.clock, takeovers, lease_s)
         # The simulated carrier lives and dies with its server: nobody will ask to go on with a call.
