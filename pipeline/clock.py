@@ -38,12 +38,22 @@ class Clock:
         # 1.001 s is 1001 ms, though 1.001 * 1000 is a hair less.
         return Millis(int(self.seconds() * 1000 + 1e-6))
 
+    def boot_seconds(self) -> float:
+        """As `seconds`, but on a machine that was suspended the time it slept counts too."""
+        return self.seconds() + slept_seconds()
+
     def utc(self) -> datetime:
         if self._starts_at is None:
             return datetime.now(UTC)
         if self._origin is None:
             self._origin = self.seconds()
         return self._starts_at + timedelta(seconds=self.seconds() - self._origin)
+
+
+def slept_seconds() -> float:
+    """How long this machine was suspended since it started; 0 where the system does not tell."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return 0.0 if boot is None else time.clock_gettime(boot) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 def cpu_seconds() -> float:

@@ -49,6 +49,7 @@ OUTSIDE = (
     ev.AllowanceChanged,
     ev.HangUpAsked,
     ev.LineDropped,
+    ev.LineBroken,
     ev.CarrierDone,
     ev.Tick,
 )
@@ -82,7 +83,7 @@ class Score(asyncio.Queue[Event]):
         self._made: list[Event] = []
         self._news = asyncio.Event()
         self._clock = Clock()
-        self._zero = self._clock.seconds()
+        self._zero = self._clock.seconds() - recorded[0].event.at / 1000
         self._permits = 0
         self._permitted = asyncio.Event()
         self.call: LiveCall | None = None
@@ -150,9 +151,11 @@ class Score(asyncio.Queue[Event]):
             case ev.MachineDetected():
                 call.machine(event.kind)
             case ev.HangUpAsked():
-                call.ask_hang_up(event.reason)
+                call.ask_hang_up(event.reason, politely=event.politely)
             case ev.LineDropped():
                 call.dropped(event.reason)
+            case ev.LineBroken():
+                call.broken()
             case ev.CarrierDone():
                 call.carrier_done(event.status, event.seconds)
             case _:

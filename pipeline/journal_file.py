@@ -30,6 +30,22 @@ def frame(text: str) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(body), body)
 
 
+def part_name(call_id: str, epoch: int) -> str:
+    """The name of a call's files, without their endings: each process that has the call begins new ones."""
+    return call_id if epoch == 1 else f"{call_id}.{epoch}"
+
+
+def parts(folder: Path, call_id: str, suffix: str = SUFFIX) -> list[Path]:
+    """The files of a call on this machine, oldest first. Each part of a journal replays by itself."""
+    first = folder / f"{call_id}{suffix}"
+    found = {1: first} if first.exists() else {}
+    for path in folder.glob(f"{call_id}.*{suffix}"):
+        epoch = path.name[len(call_id) + 1 : -len(suffix)]
+        if epoch.isascii() and epoch.isdigit():
+            found[int(epoch)] = path
+    return [found[epoch] for epoch in sorted(found)]
+
+
 class JournalFile:
     """The writing end. Whoever opens it closes it. Only `sync` and `close` may be called from other threads."""
 

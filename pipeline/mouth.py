@@ -87,6 +87,10 @@ class Mouth:
         self._out.line = line
         self._now()
 
+    def detach(self) -> None:
+        """The line is gone; what is to be said waits for another."""
+        self._out.line = None
+
     def prepare(self, texts: Sequence[str]) -> None:
         """Render these when there is nothing to say, and keep them."""
         self._keep.update(texts)

@@ -102,6 +102,11 @@ class Performer:
             case _:
                 pass  # charges, turns and news are for the surroundings
 
+    def let_go(self, line: Line) -> None:
+        """The line is gone, or of no use any more: close what is left of it."""
+        self.line = None
+        self._tasks.create_task(line.close())
+
     def stop(self) -> None:
         """The call is over: whatever still runs for it ends."""
         for task in (self._hearing, self._telling, *self._replies.values()):

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from pipeline.core.effects import Effect
 from pipeline.core.events import Event
+from pipeline.core.money import Millis
 from pipeline.engines.base import Speaker, Thinker, Transcriber, VoiceActivity
 
 
@@ -38,6 +39,26 @@ class JournalSink(Protocol):
 
     def append(self, event: Event, effects: Sequence[Effect]) -> None:
         """Raises `OSError` when it cannot be written; the call then ends."""
+
+
+class Pulse(Protocol):
+    """Whether this process has run without a gap, and so may count its time as the call's."""
+
+    def counted(self, now: Millis) -> Millis:
+        """`now`, or the last moment before a gap of which it is not known yet what happened in it."""
+
+    async def steady(self) -> None:
+        """Wait until that is known. Nothing may be bought before."""
+
+
+class NoGaps:
+    """For calls that nobody else could take over."""
+
+    def counted(self, now: Millis) -> Millis:
+        return now
+
+    async def steady(self) -> None:
+        """There is nothing to wait for."""
 
 
 @dataclass(frozen=True, slots=True)

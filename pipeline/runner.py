@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -20,6 +21,7 @@ from pipeline.audio.vad import Detector, Faded, Held, Returned, Started, Stopped
 from pipeline.audio.windows import Windows
 from pipeline.clips import Clips
 from pipeline.clock import Clock
+from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.call import Call, Phase
 from pipeline.core.errors import BadStream
@@ -31,7 +33,7 @@ from pipeline.journal_file import NoJournal
 from pipeline.mouth import Mouth
 from pipeline.pacer import Pace
 from pipeline.perform import Performer
-from pipeline.ports import Engines, JournalSink, Line, Surroundings
+from pipeline.ports import Engines, JournalSink, Line, NoGaps, Pulse, Surroundings
 from pipeline.recorder import RecordedLine, Recorder
 from pipeline.taped import TapedClips, taped
 from pipeline.traffic import Tape
@@ -40,6 +42,18 @@ log = structlog.get_logger()
 
 INBOX_EVENTS = 2_000
 """More than this waiting means that the process cannot keep up; the call is then ended."""
+
+NO_GAPS = NoGaps()
+
+NO_TOKENS: dict[str, Any] = {
+    "model": "",
+    "estimated": False,
+    **dict.fromkeys(("tokens_in", "tokens_cached", "tokens_out"), 0),
+}
+"""What a reply comes to that nobody was asked for."""
+
+GAP_S = 0.25
+"""How soon it is looked again whether a gap is accounted for, where time itself waits for that."""
 
 KEPT = (
     *(ev.ReplyFinished, ev.EngineUsed, ev.Listening, ev.SpeechBought, ev.SpeechSkipped, ev.EngineFailed),
@@ -73,6 +87,7 @@ class LiveCall:
         recorder: Recorder | None = None,
         tape: Tape | None = None,
         conduct: Conduct | None = None,
+        pulse: Pulse = NO_GAPS,
     ) -> None:
         self.id = started.call_id
         self._started = started
@@ -81,14 +96,16 @@ class LiveCall:
             engines, clips = taped(engines, tape), TapedClips(clips, tape)
         self._engines = engines
         self._clock = clock
+        self._pulse = pulse
         self._journal = journal
         self._outside = outside
         self._recorder = recorder
         self._inbox = asyncio.Queue() if conduct is None else conduct.inbox
-        self._zero = clock.millis()
+        self._zero = Millis(clock.millis() - started.at)
         if tape is not None:
             tape.begin()
-        self._latest = Millis(0)
+        self._latest = started.at
+        self._unwritten = False
         self._deadline: Millis | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._mouth = Mouth(
@@ -120,7 +137,10 @@ class LiveCall:
         self._post(ev.Answered)
 
     def attach(self, line: Line) -> None:
-        """The media socket proved itself: sound may flow both ways. Raises `BadStream` for a second one."""
+        """The media socket proved itself: sound may flow both ways. Raises `BadStream` for a second one.
+
+        After `broken` another one may come.
+        """
         if self._line is not None or self.over:
             raise BadStream("the call has its socket, or needs none any more")
         if self._recorder is not None:
@@ -164,8 +184,18 @@ class LiveCall:
         """The answer to `RenewHold`."""
         self._post(partial(ev.AllowanceChanged, held=held, reach=reach, binds=binds, warn_used=warn_used))
 
-    def ask_hang_up(self, reason: EndReason) -> None:
-        self._post(partial(ev.HangUpAsked, reason=reason))
+    def broken(self) -> None:
+        """The media socket is gone without a word, or is about to be replaced."""
+        line, self._line = self._line, None
+        if line is None:
+            return
+        self._mouth.detach()
+        if self._hands is not None:
+            self._hands.let_go(line)
+        self._post(ev.LineBroken)
+
+    def ask_hang_up(self, reason: EndReason, *, politely: bool = False) -> None:
+        self._post(partial(ev.HangUpAsked, reason=reason, politely=politely))
 
     # -- the loop ----------------------------------------------------------------------
 
@@ -205,12 +235,17 @@ class LiveCall:
             self.journal_lost(error)
         self._outside.happened(event, effects)
         for effect in effects:
-            hands.perform(effect)
+            if self._unwritten and isinstance(effect, fx.AskReply):
+                self._post(partial(ev.ReplyFinished, reply=effect.reply, **NO_TOKENS))
+            else:
+                hands.perform(effect)
 
     async def _next(self, call: Call) -> Event:
         if self._inbox.empty():
             self._arm(call.next_deadline())
-        return await self._inbox.get()
+        event = await self._inbox.get()
+        await self._pulse.steady()
+        return event
 
     def _arm(self, deadline: Millis | None) -> None:
         """The one timer; most events leave the deadline where it is, and then it is left alone."""
@@ -225,12 +260,16 @@ class LiveCall:
             )
 
     def _tick(self, deadline: Millis) -> None:
+        if self._pulse.counted(Millis(self._zero + deadline)) < self._zero + deadline:
+            self._timer = asyncio.get_running_loop().call_later(GAP_S, self._tick, deadline)
+            return
         self._deadline = self._timer = None
         if self._inbox.empty():  # what arrived as the time ran out comes first, and may move the deadline
             self._inbox.put_nowait(ev.Tick(self._stamp(deadline)))
 
     def _stamp(self, at_least: int = 0) -> Millis:
-        self._latest = Millis(max(self._latest, self._clock.millis() - self._zero, at_least))
+        now = self._pulse.counted(self._clock.millis())
+        self._latest = Millis(max(self._latest, now - self._zero, at_least))
         return self._latest
 
     def _post(self, event: Callable[[Millis], Event]) -> None:
@@ -254,10 +293,12 @@ class LiveCall:
         log.error("inbox_overrun", call=self.id)
 
     def journal_lost(self, error: OSError) -> None:
-        """Without a journal nothing more is bought: what was charged stands, and the call ends."""
+        """Without a journal nothing more is asked for: what was charged stands, and the call says goodbye."""
+        if self._unwritten:
+            return
         log.error("journal_lost", call=self.id, error=error.strerror)
-        self._journal = NoJournal()
-        self.ask_hang_up(EndReason.ENGINE_FAILURE)
+        self._journal, self._unwritten = NoJournal(), True
+        self.ask_hang_up(EndReason.ENGINE_FAILURE, politely=True)
 
     def _window(self, probability: float) -> None:
         """Voice activity's opinion of the latest 32 ms; facts go to the core, boundaries to the ear."""

@@ -6,7 +6,7 @@ may be rung at all is `numbers.py`'s business.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.clock import Clock
 from pipeline.core.errors import Refused
@@ -18,7 +18,7 @@ from pipeline.ports import Engines
 from server import casting
 from server.parts import PlaceCall
 from server.settings import Settings
-from storage import calls, ids, ledger, opt_outs, personas, pricing, scenarios, schedules
+from storage import calls, ids, ledger, opt_outs, personas, pricing, scenarios, schedules, users
 from storage.db import Tx
 from storage.records import CallRow, IdemTaken, NewCall, User
 
@@ -107,6 +107,33 @@ class Admissions:
             raise Refused(
                 "call_in_progress", f"You have {most} calls going on; end one of them first.", status=409
             )
+
+    async def recast(self, tx: Tx, row: CallRow) -> Admitted:
+        """The first event of a call that was placed before, made anew from what is known of it today.
+
+        Raises `LookupError` for a call of nobody, or one without its hold.
+        """
+        user = await users.by_id(tx, row.user_id)
+        if user is None or await ledger.hold_of(tx, row.id) is None:
+            raise LookupError(row.id)
+        order = PlaceCall(row.persona_id, row.scenario_id, row.context, row.max_minutes, row.channel)
+        try:
+            part = await self._part(tx, user, order)
+        except Refused:  # the scenario was deleted since
+            part = await self._part(tx, user, replace(order, scenario_id=None))
+        pinned = {priced.price.price_id: priced.price for priced in await pricing.by_ids(tx, row.price_ids)}
+        book = tuple(pinned[ident] for ident in row.price_ids)
+        bounds = casting.limits(self._settings, part.persona, row.max_minutes)
+        greeting = casting.phrases(part, self._settings).greeting
+        admitted = casting.admission(book, bounds, casting.layers(part), greeting)
+        grant = await ledger.standing(
+            tx, user_id=row.user_id, call_id=row.id, epoch=row.epoch, now=self._clock.utc()
+        )
+        money = casting.allowance(grant, admitted)
+        started = casting.started(
+            row.id, part, self._settings, self._engines, book, money, bounds, row.created_at
+        )
+        return Admitted(row, started, part.persona.voice, grant.held, admitted.margin)
 
     async def _part(self, tx: Tx, user: User, order: PlaceCall) -> casting.Part:
         persona = await personas.by_id(tx, order.persona_id)

@@ -25,17 +25,27 @@ class Answer:
     moved: bool
 
 
-async def take_answer(tx: Tx, call_id: str, sid: str, now: datetime) -> Answer | None:
-    """None when the call is over, or that leg is not its leg."""
+async def take_answer(
+    tx: Tx, call_id: str, sid: str, now: datetime, *, epoch: int | None = None
+) -> Answer | None:
+    """None when the call is over, that leg is not its leg, or whoever asks, by `epoch`, has lost it."""
     row = await calls.get(tx, call_id)
     if row is None or STATUS_RANK[row.status] == OVER or (row.sid is not None and row.sid != sid):
         return None
-    token = secrets.token_urlsafe(32)
-    await stream_tokens.add(tx, hash_of(token), call_id, sid, now + TOKEN_LIFE)
+    if epoch is not None and row.epoch != epoch:
+        return None
+    token = await new_token(tx, call_id, sid, now)
     moved = await calls.advance(tx, call_id, "in-progress", at=now, sid=sid)
     if moved:
         await personas.met(tx, row.user_id, row.persona_id, now)
     return Answer(token, moved)
+
+
+async def new_token(tx: Tx, call_id: str, sid: str, now: datetime) -> str:
+    """Lets one media socket onto the call, once, for a moment."""
+    token = secrets.token_urlsafe(32)
+    await stream_tokens.add(tx, hash_of(token), call_id, sid, now + TOKEN_LIFE)
+    return token
 
 
 def hash_of(token: str) -> str:

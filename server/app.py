@@ -183,7 +183,12 @@ def build(
 
 def _routes(settings: Settings, account: Account) -> list[BaseRoute]:
     url = settings.public_url
-    hooks = twilio_routes(public_url=url, account_sid=account.sid, auth_tokens=[account.auth_token])
+    hooks = twilio_routes(
+        public_url=url,
+        account_sid=account.sid,
+        auth_tokens=[account.auth_token],
+        resume_pause_s=settings.resume_pause_s,
+    )
     return [
         *routes(OPS),
         *console_routes(url, lambda: describe(OPS)),

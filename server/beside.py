@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
+from server import reconciling
 from server.desk import Desk
-from server.jobs import Jobs
+from server.jobs import Handler, Jobs
 from server.parts import Parts, State
+from server.reconciling import Reconciliation
 from server.retention import KIND as RETENTION
 from server.retention import Retention
 from server.schedule import Scheduler
@@ -30,6 +32,9 @@ async def beside(parts: Parts, desk: Desk, node: str) -> tuple[Scheduler, list[C
         calls_per_second=settings.carrier_calls_per_second,
         taking=taking,
     )
-    handlers = {RETENTION: retention.clear}
+    handlers: dict[str, Handler] = {
+        RETENTION: retention.clear,
+        reconciling.KIND: Reconciliation(database, parts.carrier, clock),
+    }
     jobs = Jobs(database=database, clock=clock, node=node, handlers=handlers, taking=taking)
     return scheduler, [scheduler.run(), jobs.run(), retention.tidy_files()]

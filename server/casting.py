@@ -27,6 +27,8 @@ STREAM_MODEL = "twilio-media"
 TALKED_CHARS_A_MINUTE = 600
 """An agent that talks half of the time, at about 20 characters a second."""
 REPLIES_A_MINUTE = 6
+REJOIN_S = 5
+"""How long a broken socket is waited for, beside the pause before the carrier asks for another."""
 
 ABOUT_A_MINUTE = "Just so you know, we have about a minute left on this call."
 WARNINGS = (
@@ -107,6 +109,7 @@ def limits(settings: Settings, persona: Persona, minutes: int) -> Limits:
         barge_in_ms=settings.barge_in_ms,
         barge_in_words=settings.barge_in_words,
         idle_prompt_ms=settings.idle_prompt_ms,
+        rejoin_ms=(settings.resume_pause_s + REJOIN_S) * 1000,
         ring_ms=(settings.ring_seconds + 20) * 1000,
         reply_max_tokens=persona.reply_max_tokens,
     )

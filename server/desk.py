@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
@@ -20,23 +19,24 @@ from pipeline.clips import Clips
 from pipeline.clock import Clock
 from pipeline.core.call import UNSAID
 from pipeline.core.errors import BadStream, CarrierError, Refused
+from pipeline.core.events import CallResumed
 from pipeline.core.terms import EndReason
-from pipeline.journal_file import SUFFIX, JournalFile
-from pipeline.ports import Engines, Line
-from pipeline.recorder import Recorder
-from pipeline.runner import LiveCall
-from pipeline.traffic import SUFFIX as TRAFFIC
-from pipeline.traffic import Tape
+from pipeline.ports import Engines, Line, Pulse
+from pipeline.runner import NO_GAPS, LiveCall
 from server import numbers
 from server.admission import Admissions, Admitted
-from server.answers import hash_of, take_answer
+from server.answers import hash_of, new_token, take_answer
 from server.browser import BrowserCalls, BrowserLegs, sid_of
+from server.drain import Drain
+from server.files import Files, open_files
 from server.flush import Account, Flush
 from server.metrics import CALLS_LIVE
 from server.news import News
 from server.ongoing import Ongoing
+from server.orders import dial_order
 from server.outside import Outside
 from server.parts import PlaceCall
+from server.resuming import Resuming
 from server.samples import Samples
 from server.settings import Settings
 from storage import calls, personas, stream_tokens
@@ -47,19 +47,6 @@ log = structlog.get_logger()
 
 LOOK_EVERY_S = 2.0
 """How often the carrier's list is asked for a call whose dial got no answer."""
-GOODBYES_S = 45.0
-"""How long a draining desk waits for goodbyes to be heard and books to be closed."""
-LIMIT_SLACK_S = 30
-"""The carrier's own time limit lies this far behind the longest permitted call."""
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """What a call writes to: its journal, and where calls are recorded the sound and the engines' traffic."""
-
-    journal: JournalFile
-    recorder: Recorder | None = None
-    tape: Tape | None = None
 
 
 class Desk:
@@ -78,6 +65,7 @@ class Desk:
         tasks: asyncio.TaskGroup,
         node: str,
         sender: str,
+        resuming: Resuming,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -89,15 +77,15 @@ class Desk:
         self._flush = flush
         self._tasks = tasks
         self._sender = sender
+        self._resuming = resuming
+        self.pulse: Pulse = NO_GAPS
         self._clips = Clips()
         self._legs = BrowserLegs(clock)
         self.samples = Samples(engines.speaker, self._clips)
         self.browser = BrowserCalls(database, clock, news, self._legs, self._find)
         self._ongoing: dict[str, Ongoing] = {}
         self._conducting: dict[str, asyncio.Task[None]] = {}
-        self._draining = False
-        self._hurried = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._drain = Drain(self._ongoing)
 
     def _find(self, call_id: str) -> Ongoing | None:
         return self._ongoing.get(call_id)
@@ -107,8 +95,11 @@ class Desk:
         return len(self._ongoing)
 
     def conducts(self, call_id: str) -> bool:
-        """Whether this desk is on the call, or still closing its books."""
-        return call_id in self._ongoing
+        """Whether this desk is on the call, is about to be, or still closes its books."""
+        return call_id in self._ongoing or self._resuming.taking(call_id)
+
+    def conducted(self) -> list[Ongoing]:
+        return list(self._ongoing.values())
 
     def ongoing(self) -> Mapping[str, Ongoing]:
         """The calls this desk is on, by their ids."""
@@ -128,7 +119,7 @@ class Desk:
                     self._check_room()  # others came in while this one waited for its turn
                     admitted = await self._admissions.admit(tx, user, order, e164, idem)
                     # A call whose journal cannot be opened is not placed: its money is not set aside either.
-                    files = self._open_files(admitted.row, opened)
+                    files = open_files(self._settings, self._clock, admitted.row, opened)
             except IdemTaken as taken:
                 return _same(taken.existing, idem)
             opened.pop_all()
@@ -136,7 +127,7 @@ class Desk:
         return admitted.row
 
     def _check_room(self) -> None:
-        if self._draining or len(self._ongoing) >= self._settings.max_live_calls:
+        if self._drain.begun or len(self._ongoing) >= self._settings.max_live_calls:
             raise Refused(
                 "overloaded", "The server takes no more calls just now.", status=503, retry_after=30
             )
@@ -167,21 +158,18 @@ class Desk:
 
     # -- the life of a call --------------------------------------------------------------
 
-    def _open_files(self, row: CallRow, opened: ExitStack) -> Files:
-        folder = self._settings.calls_dir
-        journal = JournalFile(folder / f"{row.id}{SUFFIX}")
-        opened.callback(journal.close)
-        if not self._settings.record_calls:
-            return Files(journal)
-        recorder = Recorder(folder / f"{row.id}.wav")
-        opened.callback(recorder.close)
-        tape = Tape(folder / f"{row.id}{TRAFFIC}", self._clock)
-        opened.callback(tape.close)
-        return Files(journal, recorder, tape)
-
     def _begin(self, admitted: Admitted, files: Files) -> None:
-        row = admitted.row
-        account = Account(row.id, row.epoch, files.journal, row.user_id, admitted.held, admitted.margin)
+        """Conduct a call from here on: dial it, unless it goes on after another process."""
+        row, resumed = admitted.row, isinstance(admitted.started, CallResumed)
+        account = Account(
+            row.id,
+            row.epoch,
+            files.journal,
+            row.user_id,
+            admitted.held,
+            admitted.margin,
+            total=row.total_nano,
+        )
         outside = Outside(
             account,
             self._flush,
@@ -199,34 +187,40 @@ class Desk:
             outside=outside,
             recorder=files.recorder,
             tape=files.tape,
+            pulse=self.pulse,
         )
+        if row.sid is not None:
+            outside.leg(row.sid)
         ongoing = Ongoing(row, live, outside, account, self._flush, self._database, self._news)
         self._ongoing[row.id] = ongoing
         self._flush.open(account, ongoing)
         CALLS_LIVE.set(len(self._ongoing))
         self._news.publish(row.id, "status", {"status": row.status})
-        self._conducting[row.id] = self._tasks.create_task(self._conduct(ongoing))
+        self._conducting[row.id] = self._tasks.create_task(self._conduct(ongoing, resumed=resumed))
 
-    async def _conduct(self, ongoing: Ongoing) -> None:
+    async def _conduct(self, ongoing: Ongoing, *, resumed: bool) -> None:
         row = ongoing.row
         try:
-            await ongoing.run(self._expect(ongoing) if row.channel == "browser" else self._ring(ongoing))
+            await ongoing.run(None if resumed else self._reach(ongoing))
         finally:
             self._legs.forget(sid_of(row.id))
             self._ongoing.pop(row.id, None)
             self._conducting.pop(row.id, None)
-            self._changed.set()
+            self._drain.ended()
             CALLS_LIVE.set(len(self._ongoing))
 
-    async def _expect(self, ongoing: Ongoing) -> None:
-        """A browser call has nothing to dial: its page comes by itself."""
+    async def _reach(self, ongoing: Ongoing) -> None:
+        """Ring the phone; a browser call has nothing to dial, its page comes by itself."""
+        if ongoing.row.channel == "phone":
+            await self._ring(ongoing)
+            return
         sid = self._legs.expect(ongoing.row.id, ongoing.live.carrier_done)
         ongoing.outside.leg(sid)
         await self._note_leg(ongoing.row.id, "ringing", sid)
 
     async def _ring(self, ongoing: Ongoing) -> None:
         """Dial, once. After an answer that was lost the carrier is asked, never dialled again."""
-        order = self._order(ongoing.row)
+        order = dial_order(ongoing.row, self._settings, self._sender)
         begun = self._clock.utc()
         leg: Leg | None = None
         try:
@@ -264,6 +258,7 @@ class Desk:
             except CarrierError as error:
                 log.error("late_leg_not_ended", call=ongoing.row.id, code=error.code)
         await self._note_leg(ongoing.row.id, "queued", leg.sid)
+        await self._still_ours(ongoing, leg)
 
     async def _note_leg(self, call_id: str, status: CallStatus, sid: str) -> None:
         try:
@@ -271,19 +266,21 @@ class Desk:
         except DatabaseDown:  # the answer or the next callback brings it again
             log.warning("leg_not_noted", call=call_id)
 
-    def _order(self, row: CallRow) -> DialOrder:
-        base = self._settings.public_url
-        if row.phone_e164 is None:
-            raise ValueError("a phone call has a number")
-        return DialOrder(
-            to=row.phone_e164,
-            sender=self._sender,
-            answer_url=f"{base}/twilio/voice?call={row.id}",
-            status_url=f"{base}/twilio/status?call={row.id}",
-            amd_url=f"{base}/twilio/amd?call={row.id}",
-            ring_s=self._settings.ring_seconds,
-            limit_s=row.max_minutes * 60 + LIMIT_SLACK_S,
-        )
+    async def _still_ours(self, ongoing: Ongoing, leg: Leg) -> None:
+        """A process that froze before it dialled may have lost the call meanwhile: then nobody is to pick up."""
+        try:
+            async with self._database.read() as tx:
+                epochs = await calls.epochs(tx, [ongoing.row.id])
+        except DatabaseDown:  # the answer's webhook asks it again
+            return
+        if epochs.get(ongoing.row.id) == ongoing.epoch or ongoing.live.over:
+            return
+        log.warning("dialled_without_the_call", call=ongoing.row.id)
+        ongoing.fence()
+        try:
+            await self._carrier.hang_up(leg.sid)
+        except CarrierError as error:
+            log.error("late_leg_not_ended", call=ongoing.row.id, code=error.code)
 
     async def _note(self, call_id: str, status: CallStatus, *, sid: str | None = None) -> None:
         async with self._database.write() as tx:
@@ -299,7 +296,7 @@ class Desk:
         if ongoing is None or ongoing.live.over or not ongoing.outside.owns(sid):
             return None
         async with self._database.write() as tx:
-            answer = await take_answer(tx, call_id, sid, self._clock.utc())
+            answer = await take_answer(tx, call_id, sid, self._clock.utc(), epoch=ongoing.epoch)
         if answer is None:
             return None
         if answer.moved:
@@ -307,6 +304,25 @@ class Desk:
         ongoing.outside.leg(sid)
         ongoing.live.answered()
         return answer.token
+
+    async def resumed(self, call_id: str, sid: str) -> str | None:
+        """The media socket is gone and the callee is not: a token for another one, or None to hang up."""
+        ongoing = self._ongoing.get(call_id)
+        if ongoing is None:
+            admitted = await self._resuming.take(call_id, sid)
+            if admitted is None:
+                return None
+            with ExitStack() as opened:
+                self._begin(admitted, open_files(self._settings, self._clock, admitted.row, opened))
+                opened.pop_all()
+        elif ongoing.live.over or ongoing.outside.sid != sid:
+            return None
+        else:
+            ongoing.live.broken()  # it may not have been noticed here yet
+        async with self._database.write() as tx:
+            token = await new_token(tx, call_id, sid, self._clock.utc())
+        log.info("call_resumed", call=call_id, taken_over=ongoing is None)
+        return token
 
     async def attach(self, token: str, call_sid: str, line: Line) -> LiveCall:
         """Spend a stream token. Raises `BadStream` unless it is this call's, fresh and unspent."""
@@ -358,31 +374,17 @@ class Desk:
 
     async def drain(self, patience_s: float) -> None:
         """Take no new calls; let the live ones go on, then say goodbye; return when all are settled."""
-        self._draining = True
-        try:
-            async with asyncio.timeout(patience_s):
-                while self._ongoing and not self._hurried.is_set():
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            log.warning("drain_patience_over", calls=len(self._ongoing))
-        for ongoing in list(self._ongoing.values()):
-            ongoing.live.ask_hang_up(EndReason.DRAINED)
-        async with asyncio.timeout(GOODBYES_S):
-            while self._ongoing:
-                self._changed.clear()
-                await self._changed.wait()
+        await self._drain.run(patience_s)
+
+    def hurry(self) -> None:
+        """Whoever drains waits no longer: goodbye now."""
+        self._drain.hurry()
 
     def abandon(self) -> None:
         """The server stops with calls still on: their ledgers stay open and are settled at the next start."""
         for call_id, task in self._conducting.items():
             log.error("call_abandoned", call=call_id)
             task.cancel()
-
-    def hurry(self) -> None:
-        """Whoever drains waits no longer: goodbye now."""
-        self._hurried.set()
-        self._changed.set()
 
 
 def _same(row: CallRow, idem: tuple[str, str] | None) -> CallRow:

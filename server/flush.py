@@ -21,6 +21,7 @@ from pipeline.clock import Clock, cpu_seconds
 from pipeline.core.effects import Charge, Ended
 from pipeline.core.money import ZERO, Nanos, usd
 from pipeline.journal_file import JournalFile
+from server import reconciling
 from server.metrics import FLUSH_SECONDS, FLUSHES_FAILED, SURPRISES
 from server.news import News
 from storage import calls, ledger, notes
@@ -234,6 +235,7 @@ class Flush:
                 done.finals[account.call_id] = await ledger.finalise(
                     tx, call_id=account.call_id, epoch=account.epoch, now=now
                 )
+                await reconciling.schedule(tx, account.call_id, now)
             elif due.wanted is not None:
                 done.grants[account.call_id] = await ledger.renew(
                     tx, user_id=account.user_id, call_id=account.call_id, epoch=account.epoch,

@@ -14,6 +14,7 @@ from pipeline.engines.base import Tokens
 from pipeline.engines.breaker import State
 from pipeline.engines.loading import EngineLoader, Watching
 from pipeline.ports import Engines
+from server.admission import Admissions
 from server.among import among_nodes
 from server.app import SIMULATED_SENDER
 from server.beside import beside
@@ -21,11 +22,14 @@ from server.casting import TOKENS, pinned
 from server.desk import Desk
 from server.engines import chosen
 from server.flush import Flush
+from server.lease import Lease
 from server.metrics import ENGINE_BREAKERS, ENGINES_DOWN, HEARD_AGAIN, SOUND_LOST, TOKENS_LOST
 from server.parts import Parts, Placing
 from server.recovery import Orphans
+from server.resuming import Resuming
+from server.takeover import Takeovers
 from storage import pricing
-from storage.nodes import hold_node
+from storage.nodes import LEASE_S, forget_old, hold_node
 
 log = structlog.get_logger()
 
@@ -51,6 +55,13 @@ def _heard_again(model: str, seconds: int) -> None:
 
 def _sound_lost(model: str, seconds: float) -> None:
     SOUND_LOST.labels(f"stt:{model}").inc(seconds)
+
+
+async def _tidy(parts: Parts) -> None:
+    """What has to be in the database before a call is taken, and what has to leave it."""
+    async with parts.database.write() as tx:
+        await forget_old(tx)
+    await _price_own_models(parts)
 
 
 async def _price_own_models(parts: Parts) -> None:
@@ -82,13 +93,23 @@ async def open_desk(
             ENGINE_BREAKERS.watch(models.breakers)
             for name in models.breakers:  # a gauge without a sample tells an alert nothing
                 ENGINES_DOWN.labels(name).set(0)
-        await _price_own_models(parts)
+        await _tidy(parts)
         async with parts.database.read() as tx:
             pinned(await pricing.current(tx, parts.clock.utc(), parts.settings.price_list), engines)
         node = secrets.token_hex(8)
         lock = await stack.enter_async_context(hold_node(parts.database, node))
-        orphans = Orphans(parts.database, parts.carrier, parts.clock, parts.settings.calls_dir, lock)
-        if found := await orphans.settle_all():
+        takeovers = Takeovers(
+            parts.database,
+            parts.carrier,
+            parts.clock,
+            parts.settings.calls_dir,
+            Admissions(parts.settings, engines, parts.clock, node),
+            node,
+        )
+        lease_s = LEASE_S + parts.settings.resume_pause_s
+        orphans = Orphans(parts.database, parts.clock, takeovers, lease_s)
+        # The simulated carrier lives and dies with its server: nobody will ask to go on with a call.
+        if found := await orphans.settle_all(carrier_lost=parts.settings.simulated):
             log.warning("orphans_settled", calls=found)
         flush = Flush(parts.database, parts.clock, parts.news, node)
         async with asyncio.TaskGroup() as tasks:
@@ -104,7 +125,10 @@ async def open_desk(
                 tasks=tasks,
                 node=node,
                 sender=parts.settings.twilio_phone_number or SIMULATED_SENDER,
+                resuming=Resuming(parts.database, parts.clock, takeovers),
             )
+            desk.pulse = lease = Lease(parts.database, parts.carrier, parts.clock, lock, desk.conducted)
+            living = tasks.create_task(lease.run())
             looking = tasks.create_task(orphans.run(desk.conducts))
             scheduler, works = await beside(parts, desk, node)
             running = [tasks.create_task(work) for work in works]
@@ -117,5 +141,6 @@ async def open_desk(
                     task.cancel()
                 desk.abandon()
                 looking.cancel()
+                living.cancel()
                 flushing.cancel()
                 await flush.once()

@@ -49,6 +49,24 @@ TURN_SECONDS = Histogram(
     buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 3, 5),
 )
 EAGER_REPLIES = Counter("callmeback_eager_replies", "Replies begun before the turn was over", ("outcome",))
+GAPS = Counter("callmeback_gaps", "Times this process stood still for more than a second")
+RESUMED = Counter(
+    "callmeback_resumes", "Broken calls the carrier asked about, by what became of them", ("outcome",)
+)
+TAKEN_OVER = Counter(
+    "callmeback_takeovers", "Calls of other processes taken over, by how they went on", ("outcome",)
+)
+UNCONFIRMED = Counter(
+    "callmeback_unconfirmed_usd",
+    "Purchases of lost processes that nobody confirmed, in dollars, the operator's",
+)
+ADJUSTED = Counter("callmeback_adjustments", "Closed calls that were adjusted to the carrier's own seconds")
+PRICES_DIFFER = Counter(
+    "callmeback_carrier_prices_differ", "Calls the carrier priced otherwise, by more than 1 %"
+)
+UNRECONCILED = Counter(
+    "callmeback_unreconciled", "Closed calls of which the carrier's record could not be had"
+)
 FLUSH_SECONDS = Histogram(
     "callmeback_flush_seconds",
     "Time of one flush transaction, all calls of the process together",

@@ -20,7 +20,7 @@ from server.news import News
 from server.outside import Outside
 from storage import calls
 from storage.db import Database
-from storage.records import CallRow, Fenced, Grant
+from storage.records import OVER, STATUS_RANK, CallRow, Fenced, Grant
 
 log = structlog.get_logger()
 
@@ -37,11 +37,30 @@ class Ongoing:
     database: Database
     news: News
 
-    async def run(self, ring: Coroutine[Any, Any, None]) -> None:
-        """Live through the call while `ring` dials it, then settle. Cancelled, it leaves the ledger open."""
+    @property
+    def call_id(self) -> str:
+        return self.row.id
+
+    @property
+    def epoch(self) -> int:
+        return self.row.epoch
+
+    @property
+    def sid(self) -> str | None:
+        return self.outside.sid
+
+    def carrier_done(self, status: str, seconds: int) -> None:
+        self.live.carrier_done(status, seconds)
+
+    async def run(self, ring: Coroutine[Any, Any, None] | None) -> None:
+        """Live through the call while `ring` dials it, then settle. Cancelled, it leaves the ledger open.
+
+        A call that goes on here after another process is not dialled again.
+        """
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(ring)
+                if ring is not None:
+                    tasks.create_task(ring)
                 await self.live.run()
         except* Exception:  # edge: a fault of ours ends this call and no other
             SURPRISES.labels("call").inc()
@@ -79,12 +98,13 @@ class Ongoing:
             log.warning("call_settled_elsewhere", call=self.row.id)
         async with self.database.read() as tx:
             row = await calls.get(tx, self.row.id)
-        if row is not None:
+        if row is not None and STATUS_RANK[row.status] == OVER:  # else it goes on elsewhere
             self.news.publish(row.id, "status", {"status": row.status})
             self.news.publish(row.id, "ended", ending(row))
 
     def fence(self) -> None:
-        """Another process took the call over: being fenced means hanging up."""
+        """Another process took the call over: being fenced means hanging up, as far as it is still ours to."""
+        self.outside.fenced()
         self.flush.forget(self.account)
         self.live.ask_hang_up(EndReason.SERVER_LOST)
 

@@ -19,7 +19,7 @@ from pipeline.core.effects import (
     Warned,
 )
 from pipeline.core.errors import CarrierError
-from pipeline.core.events import Answered, CarrierDone, Event, StreamStarted
+from pipeline.core.events import Answered, CallResumed, CarrierDone, Event, StreamStarted
 from pipeline.core.money import Nanos, usd
 from pipeline.core.terms import EndReason
 from server.flush import Account, Flush
@@ -61,6 +61,7 @@ class Outside:
         self._dialled = asyncio.Event()
         self._done = asyncio.Event()
         self._answered = False
+        self._fenced = False
         self.sid: str | None = None
         self.ended: Ended | None = None
 
@@ -70,6 +71,10 @@ class Outside:
             self.sid = sid
         self._dialled.set()
 
+    def fenced(self) -> None:
+        """The call is another process's now. Its leg may go on there: once answered only the socket is ours."""
+        self._fenced = True
+
     def no_leg(self) -> None:
         self._dialled.set()
 
@@ -78,7 +83,7 @@ class Outside:
         return self.sid is None or self.sid == sid
 
     def happened(self, event: Event, effects: Sequence[Effect]) -> None:
-        self._answered = self._answered or isinstance(event, Answered | StreamStarted)
+        self._answered = self._answered or isinstance(event, Answered | StreamStarted | CallResumed)
         if isinstance(event, CarrierDone):
             self._done.set()
         for effect in effects:
@@ -116,6 +121,8 @@ class Outside:
 
     async def hang_up(self) -> None:
         """Raises `CarrierError`; the socket's end and the carrier's time limit then end the call."""
+        if self._fenced and self._answered:
+            return
         try:
             async with asyncio.timeout(HANG_UP_PATIENCE_S):
                 await self._dialled.wait()

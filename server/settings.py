@@ -229,6 +229,12 @@ class Settings(BaseModel):
         "message", description="What is done when an answering machine picks up."
     )
     idle_prompt_ms: int = Field(9_000, ge=2_000, le=60_000, description="Silence before “still there?”.")
+    resume_pause_seconds: int | None = Field(
+        None,
+        ge=0,
+        le=10,
+        description="Silence before the carrier asks how to go on with a broken call; default 6 on SQLite, else 0.",
+    )
     drain_seconds: int = Field(
         900,
         ge=0,
@@ -355,6 +361,12 @@ class Settings(BaseModel):
     def calls_dir(self) -> Path:
         """Where a call's journal and recording lie."""
         return self.data_dir / "calls"
+
+    @property
+    def resume_pause_s(self) -> int:
+        """One process needs that long to start again; of several another answers at once."""
+        default = 6 if self.sqlite else 0
+        return default if self.resume_pause_seconds is None else self.resume_pause_seconds
 
     @property
     def sqlite(self) -> bool:

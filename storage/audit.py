@@ -194,7 +194,8 @@ async def somebody_paid(tx: Tx) -> list[Breach]:
         FROM calls c
         LEFT JOIN (SELECT call_id, -SUM(amount_nano) AS paid FROM credit_transactions
             WHERE kind IN ('usage', 'adjustment') GROUP BY call_id) AS t ON t.call_id = c.id
-        LEFT JOIN (SELECT call_id, SUM(amount_nano) AS paid FROM operator_losses GROUP BY call_id) AS o
+        LEFT JOIN (SELECT call_id, SUM(amount_nano) AS paid FROM operator_losses
+            WHERE reason NOT LIKE 'unconfirmed%' GROUP BY call_id) AS o
             ON o.call_id = c.id
         WHERE c.final_at IS NOT NULL AND (c.settled_nano <> COALESCE(t.paid, 0)
             OR c.total_nano <> COALESCE(t.paid, 0) + COALESCE(o.paid, 0))"""

@@ -4,6 +4,7 @@ arrive late, twice and in any order (design: status lattice).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -104,6 +105,12 @@ async def claim(tx: Tx, call_id: str, epoch: int, owner: str) -> CallRow | None:
     taken = this.values(epoch=epoch + 1, owner=owner).returning(*columns(calls, CallRow))
     row = (await tx.execute(taken)).first()
     return None if row is None else record(CallRow, row)
+
+
+async def epochs(tx: Tx, ids: Iterable[str]) -> dict[str, int]:
+    """Of those calls whose ledger is open: who may write to it."""
+    query = select(calls.c.id, calls.c.epoch).where(calls.c.id.in_(list(ids)), calls.c.final_at.is_(None))
+    return {str(row.id): int(row.epoch) for row in await tx.execute(query)}
 
 
 async def live(tx: Tx, owner: str | None = None) -> list[CallRow]:

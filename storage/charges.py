@@ -85,6 +85,13 @@ async def correct(
     await _add_up(tx, batch)
 
 
+async def tile(tx: Tx, call_id: str, seq: int) -> tuple[str, int, int] | None:
+    """Line, beginning and end of the charge with this number."""
+    query = select(tiles.c.line, tiles.c.from_qty, tiles.c.to_qty)
+    row = (await tx.execute(query.where(tiles.c.call_id == call_id, tiles.c.seq == seq))).first()
+    return None if row is None else (str(row.line), int(row.from_qty), int(row.to_qty))
+
+
 async def cost_lines(tx: Tx, call_id: str) -> list[CostLine]:
     query = select(*columns(breakdowns, CostLine)).where(breakdowns.c.call_id == call_id)
     return await every(tx, CostLine, query.order_by(breakdowns.c.line))

@@ -30,6 +30,8 @@ __all__ = [
 
 OVER_HOLD = "over_hold"
 """Why the operator paid: the call cost more than was set aside for it."""
+UNCONFIRMED = "unconfirmed"
+"""So begin the reasons for what a lost process had asked for and nobody confirmed: no part of the call's total."""
 
 
 async def finalise(tx: Tx, *, call_id: str, epoch: int, now: datetime) -> Final:
@@ -65,6 +67,15 @@ async def finalise(tx: Tx, *, call_id: str, epoch: int, now: datetime) -> Final:
     closed = update(calls).where(calls.c.id == call_id, calls.c.final_at.is_(None))
     await tx.execute(closed.values(settled_nano=final.from_user, final_at=now))
     return final
+
+
+async def lose(tx: Tx, *, call_id: str, reason: str, amount: Nanos, now: datetime) -> bool:
+    """The operator pays this, beside what the call comes to. False when it was noted for the same reason before."""
+    loss = insert(tx, operator_losses).values(
+        call_id=call_id, reason=reason, amount_nano=amount, created_at=now
+    )
+    done = await tx.execute(loss.on_conflict_do_nothing(index_elements=["call_id", "reason"]))
+    return done.rowcount == 1
 
 
 async def grant(

@@ -1,19 +1,29 @@
-"""Which nodes are running, so that the calls of those that are not can be settled. Decides nothing about calls.
+"""Which nodes are running, so that the calls of those that are not can be taken over. Decides nothing about calls.
 
-On PostgreSQL a node holds a session lock named after it, which the database drops with the connection, also
-after kill -9. On SQLite one process serves, as `storage.lockfile` sees to: every other node is dead.
+Two signs of life. A node's *lease* is its row in `nodes`, renewed every few seconds and judged by the database's
+own clock as an interval: it runs out for a process that hangs or is frozen as well as for one that is gone. On
+PostgreSQL a node also holds a *session lock* named after it, which the database drops with the connection: it tells
+at once, also after kill -9, that a process is gone, where a lease would tell only seconds later. On SQLite one process
+serves, as `storage.lockfile` sees to: every other node is dead.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 
-from sqlalchemy import text
+from sqlalchemy import ColumnElement, Float, cast, delete, extract, func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from storage.db import Database, Tx, translated
+from storage.columns import UtcNow
+from storage.db import Database, DatabaseDown, Tx, insert, translated
+from storage.tables import nodes
+
+LEASE_S = 10.0
+"""A node that did not renew its lease for so long, by the database's clock, may have its calls taken over."""
+KEPT_S = 86_400.0
+"""Rows of nodes that stopped renewing are kept for a day, for whoever looks into what happened."""
 
 _KEEP_ALIVE = ("tcp_keepalives_idle = 15", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 3")
 """Seconds, seconds, probes: a machine that vanished is taken for dead within half a minute."""
@@ -23,7 +33,7 @@ _ALIVE = text("SELECT CASE WHEN pg_try_advisory_lock(:key) THEN NOT pg_advisory_
 
 
 class NodeLock:
-    """The sign of life of one node."""
+    """The session lock of one node."""
 
     def __init__(self, database: Database, node: str) -> None:
         self.node = node
@@ -66,21 +76,58 @@ class NodeLock:
 
 @asynccontextmanager
 async def hold_node(database: Database, node: str) -> AsyncIterator[NodeLock]:
-    """This node runs for as long as the block does. Raises `DatabaseDown` when that cannot be said."""
+    """This node runs for as long as the block does. Raises `DatabaseDown` when that cannot be said.
+
+    Left in good order, the node is dead to others at once.
+    """
     lock = NodeLock(database, node)
     await lock.take()
     try:
+        async with database.write() as tx:
+            await renew(tx, node)
         yield lock
+        with suppress(DatabaseDown):  # then its lease runs out by itself
+            async with database.write() as tx:
+                await tx.execute(delete(nodes).where(nodes.c.boot_id == node))
     finally:
         await lock.release()
 
 
+async def renew(tx: Tx, node: str) -> None:
+    """The node lives now, by the database's clock: its lease begins anew."""
+    row = insert(tx, nodes).values(boot_id=node, heartbeat_at=UtcNow())
+    await tx.execute(row.on_conflict_do_update(index_elements=["boot_id"], set_={"heartbeat_at": UtcNow()}))
+
+
+async def forget_old(tx: Tx) -> None:
+    """Nodes that are long gone leave the table."""
+    await tx.execute(delete(nodes).where(_age(tx) > KEPT_S))
+
+
+async def expired(tx: Tx, owners: Iterable[str], lease_s: float = LEASE_S) -> set[str]:
+    """Those of the nodes whose lease has run out. A node without a row never had one, or gave it back."""
+    asked = set(owners)
+    if not asked:
+        return set()
+    # A clock that was set back by a little makes leases longer; one that jumped makes them worthless.
+    living = select(nodes.c.boot_id).where(nodes.c.boot_id.in_(asked), func.abs(_age(tx)) <= lease_s)
+    return asked - {row.boot_id for row in await tx.execute(living)}
+
+
 async def is_alive(tx: Tx, node: str) -> bool:
-    """Whether another node than this one runs. A false yes is possible while two ask at once, a false no never
-    but for the moments after the database was restarted."""
+    """Whether another node's process is there. A false yes is possible while two ask at once, and for one that is
+    frozen or whose machine vanished; a false no never but for the moments after the database was restarted."""
     if tx.dialect.name == "sqlite":
         return False
     return bool((await tx.execute(_ALIVE, {"key": _key(node)})).scalar_one())
+
+
+def _age(tx: Tx) -> ColumnElement[float]:
+    """Seconds since the latest heartbeat."""
+    if tx.dialect.name == "sqlite":
+        days = func.julianday("now") - func.julianday(nodes.c.heartbeat_at)
+        return cast(days * 86_400.0, Float)
+    return cast(extract("epoch", func.clock_timestamp() - nodes.c.heartbeat_at), Float)
 
 
 def _key(node: str) -> int:

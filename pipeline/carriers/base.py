@@ -29,12 +29,17 @@ class DialOrder:
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """What the carrier says of a call: status as in REST, seconds 0 until it is over."""
+    """What the carrier says of a call: status as in REST, seconds 0 until it is over.
+
+    `price_nano` is what it asks for the connection, in nanodollars; None until it says so, which may take hours, and
+    in another currency.
+    """
 
     sid: str
     status: str
     seconds: int
     answered_by: str = ""
+    price_nano: int | None = None
 
 
 class Carrier(Protocol):

@@ -12,6 +12,7 @@ import logging
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from twilio.rest import Client
 
 from pipeline.carriers.base import OVER, DialOrder, Leg
 from pipeline.core.errors import CarrierError
+from pipeline.core.money import NANOS_PER_USD
 
 REQUEST_S = 5.0
 """The longest wait for one answer."""
@@ -199,4 +201,15 @@ def _leg(call: Any) -> Leg:
         str(call.status or ""),
         int(duration) if duration.isdigit() else 0,
         str(call.answered_by or ""),
+        _nano(call.price, call.price_unit),
     )
+
+
+def _nano(price: object, unit: object) -> int | None:
+    """A negative string of dollars there, "-0.01400"."""
+    if not isinstance(price, str) or str(unit or "").upper() != "USD":
+        return None
+    try:
+        return int(-Decimal(price) * NANOS_PER_USD)
+    except (InvalidOperation, OverflowError, ValueError):
+        return None

@@ -7,6 +7,7 @@ or imports from outside `pipeline.core`; `tests/test_architecture.py` checks tha
     SPEAKING ──all heard──▶ LISTENING ──turn ended──▶ THINKING ──first sentence──▶ SPEAKING
     SPEAKING, THINKING ──a voice──▶ INTERRUPTED ──words──▶ LISTENING, ──a noise, "mm-hm"──▶ back
     any of them ──a machine's greeting──▶ MACHINE ──beep──▶ CLOSING
+    any but MACHINE ──the socket breaks──▶ BROKEN ──StreamStarted──▶ SPEAKING (an apology)
     any of them ──goodbye──▶ CLOSING ──heard, or too late──▶ HUNG_UP ──carrier's last word──▶ ENDED
 
 Long because every transition of the machine stands here and nowhere else.
@@ -24,7 +25,7 @@ from pipeline.core import events as ev
 from pipeline.core.budget import LONGEST_NOTICE
 from pipeline.core.dues import Dues
 from pipeline.core.hearing import Hearing, Verdict
-from pipeline.core.money import Millis
+from pipeline.core.money import Millis, Nanos
 from pipeline.core.notice import Notice, words
 from pipeline.core.phases import ANSWERING, PAID, RENEWING, TALKING, Phase
 from pipeline.core.speech import Outcome, Speech, Spoken
@@ -59,9 +60,21 @@ class Call:
         self._opted_out = False
         self._reason: EndReason | None = None
         self._done: ev.CarrierDone | None = None
+        self._away = EndReason.CALLER_HUNG_UP  # what a socket that does not come back means
         self._since = started.at
         self._now = started.at
         self._out: list[fx.Effect] = []
+        if isinstance(started, ev.CallResumed):
+            self._resume(started.resumed)
+
+    def _resume(self, known: ev.Resumed) -> None:
+        """Another process died with this call: what it bought is bought and what it said is said."""
+        self.spending.resume(known, self._now)
+        self.transcript.resume(known.said)
+        self.replies.resume(known.reply)
+        self._notice.announced = known.announced
+        self._away = EndReason.SERVER_LOST
+        self.phase = Phase.BROKEN
 
     def step(self, event: ev.Event) -> list[fx.Effect]:
         """Take one event; the effects are to be performed in order."""
@@ -78,6 +91,21 @@ class Call:
         self._out += self.replies.settled()
         return self._out
 
+    @property
+    def announced(self) -> Millis | None:
+        """The cutoff the caller was warned of."""
+        return self._notice.announced
+
+    @property
+    def unconfirmed(self) -> Nanos:
+        """What was asked for at most and is not known to have been bought."""
+        return self.spending.purse.pending
+
+    @property
+    def largest_lump(self) -> Nanos:
+        """What a reply to the conversation so far, and its voice, cost at most."""
+        return self.replies.worst(self.transcript.messages)
+
     def next_deadline(self) -> Millis | None:
         """When the shell must send a `Tick`, if nothing else happens first."""
         return self._dues.next(self.phase, self._since)
@@ -90,6 +118,8 @@ class Call:
 
     def _take(self, event: ev.Event) -> None:
         match event:
+            case ev.CallResumed(phrases=phrases):
+                self._out += [fx.Prepare(tuple(dict.fromkeys((phrases.dropped, *phrases.all)))), fx.Listen()]
             case ev.CallStarted():
                 self._out += [fx.Prepare(event.phrases.all), fx.Listen()]
             case ev.Answered():
@@ -138,9 +168,11 @@ class Call:
             case ev.EngineFailed():
                 self._engine_failed(event)
             case ev.HangUpAsked():
-                self._asked_to_hang_up(event.reason)
+                self._asked_to_hang_up(event)
             case ev.LineDropped():
                 self._hang_up(event.reason)
+            case ev.LineBroken():
+                self._break_off()
             case ev.CarrierDone():
                 self._carrier_done(event)
             case _:
@@ -153,9 +185,28 @@ class Call:
 
     def _greet(self) -> None:
         self._answer()  # the carrier's word of the answer may be late or lost
-        if self.phase is Phase.CONNECTING:
+        if self.phase is Phase.BROKEN and self.transcript.heard(self.start.phrases.disclosure):
+            self._rejoin()
+        elif self.phase in (Phase.CONNECTING, Phase.BROKEN):
             self._enter(Phase.SPEAKING)
             self._out += self._speech.greet(self._now)
+
+    def _break_off(self) -> None:
+        """The socket is gone. A conversation waits for it; a goodbye or a message on a machine does not."""
+        if self.phase in TALKING:
+            self._hush()
+            self._away = EndReason.CALLER_HUNG_UP
+            self._enter(Phase.BROKEN)
+        elif self.phase not in (Phase.RINGING, Phase.BROKEN):
+            self._hang_up(EndReason.CALLER_HUNG_UP)
+
+    def _rejoin(self) -> None:
+        """The socket is back: say so, and answer what was left unanswered."""
+        self._out.append(self._speech.say(self.start.phrases.dropped, self._now, protected=True))
+        self._enter(Phase.SPEAKING)
+        self._speech.answers_from(None)
+        if self.transcript.unanswered:
+            self._ask(leaving=False)
 
     def _hear(self, verdict: Verdict) -> None:
         """What came of the caller's side."""
@@ -249,7 +300,7 @@ class Call:
         self._out.append(fx.OptedOut(how))
         if self.phase in (*TALKING, Phase.MACHINE):
             self._close(EndReason.OPTED_OUT, self.start.phrases.opted_out)
-        elif self.phase is Phase.CONNECTING:
+        elif self.phase in (Phase.CONNECTING, Phase.BROKEN):
             self._hang_up(EndReason.OPTED_OUT)
 
     # -- failures ----------------------------------------------------------------------
@@ -302,6 +353,12 @@ class Call:
     def _turn_over(self) -> None:
         """The caller's turn has ended: answer it, unless there is nothing to answer."""
         over = self._hearing.turn_over(self._now, self.phase, self._since, self.transcript.turns)
+        if self.phase is Phase.BROKEN:  # nobody can be answered just now
+            if over.said.text:
+                self._note(over.said)
+            if over.verdict is Verdict.OPTS_OUT:
+                self._opt_out("voice")
+            return
         match over.verdict:
             case Verdict.NOTHING:
                 self._out += self._speech.unguess()
@@ -451,11 +508,13 @@ class Call:
             case _:
                 self._close(reason, phrases.out_of_time)
 
-    def _asked_to_hang_up(self, reason: EndReason) -> None:
-        if reason is EndReason.DRAINED and self.phase in (*TALKING, Phase.MACHINE):
-            self._close(reason, self.start.phrases.goodbye)
-        elif self.phase is not Phase.CLOSING or reason is not EndReason.DRAINED:
-            self._hang_up(reason)
+    def _asked_to_hang_up(self, asked: ev.HangUpAsked) -> None:
+        drained, phrases = asked.reason is EndReason.DRAINED, self.start.phrases
+        polite = drained or asked.politely
+        if polite and self.phase in (*TALKING, Phase.MACHINE):
+            self._close(asked.reason, phrases.goodbye if drained else phrases.trouble)
+        elif self.phase is not Phase.CLOSING or not polite:
+            self._hang_up(asked.reason)
 
     def _hang_up(self, reason: EndReason) -> None:
         if self.phase in (Phase.HUNG_UP, Phase.ENDED):
@@ -495,7 +554,7 @@ class Call:
     def _mind_the_time(self) -> None:
         """Whatever is due by now, in the order in which it matters."""
         match self.phase:
-            case Phase.RINGING | Phase.CONNECTING | Phase.HUNG_UP:
+            case Phase.RINGING | Phase.CONNECTING | Phase.BROKEN | Phase.HUNG_UP:
                 self._mind_the_carrier()
             case Phase.CLOSING:
                 if self.playout.silent or self._now >= self._dues.closed_by(self._since):
@@ -507,13 +566,15 @@ class Call:
                 self._mind_the_floor()
 
     def _mind_the_carrier(self) -> None:
-        """Nobody answered, no media came, or the carrier's last word does not come."""
+        """Nobody answered, no media came or came back, or the carrier's last word does not come."""
         late = self._now >= self._dues.patience(self.phase, self._since)
         match self.phase:
-            case Phase.CONNECTING if self._now >= (self.spending.cutoff or self._now):
+            case Phase.CONNECTING | Phase.BROKEN if self._now >= (self.spending.cutoff or self._now):
                 self._hang_up(self.spending.reason)
             case Phase.RINGING | Phase.CONNECTING if late:
                 self._hang_up(EndReason.BAD_STREAM)
+            case Phase.BROKEN if late:
+                self._hang_up(self._away)
             case Phase.HUNG_UP:
                 settled = self._done and not self.replies.unpaid and not self.spending.unsold
                 if settled or late:

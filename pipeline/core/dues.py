@@ -40,7 +40,7 @@ class Dues:
                 return []
             case Phase.RINGING | Phase.HUNG_UP:
                 return [self.patience(phase, since)]
-            case Phase.CONNECTING:
+            case Phase.CONNECTING | Phase.BROKEN:
                 return [
                     self.patience(phase, since), self.spending.next_second, self.spending.renewal,
                     self.spending.cutoff,
@@ -75,6 +75,8 @@ class Dues:
                 return Millis(since + self.limits.ring_ms)
             case Phase.CONNECTING:
                 return Millis(since + self.limits.connect_ms)
+            case Phase.BROKEN:
+                return Millis(since + self.limits.rejoin_ms)
             case Phase.HUNG_UP:
                 return Millis(since + self.limits.carrier_ms)
             case _:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.core.effects import Message
 from pipeline.core.money import Millis, Nanos
 from pipeline.core.tariff import Price, Service
 from pipeline.core.terms import Allowance, EndReason, Layer, Limits, Manners, Phrases
@@ -38,13 +39,44 @@ class CallStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Bought:
+    """How far one price line was bought."""
+
+    line: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What is known of a call whose process died; moments are on the call's own time, which goes on.
+
+    `seq` is the last charge written, `reply` the last number given to a reply that was told of; `said` is the
+    transcript, all of its turns. `announced` is the cutoff the caller was warned of, None where no warning is known.
+    """
+
+    answered: Millis
+    seq: int
+    bought: tuple[Bought, ...]
+    said: tuple[Message, ...]
+    reply: int = 0
+    announced: Millis | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallResumed(CallStarted):
+    """First in the place of `CallStarted` where a call goes on in another process; `at` is where it goes on."""
+
+    resumed: Resumed
+
+
+@dataclass(frozen=True, slots=True)
 class Answered(Event):
     """The callee picked up: carrier minutes begin here."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamStarted(Event):
-    """The media socket proved itself with its token: sound flows."""
+    """The media socket proved itself with its token: sound flows, for the first time or again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,9 +284,13 @@ class EngineFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class HangUpAsked(Event):
-    """Somebody else wants the call over: the user by REST, an operator's drain."""
+    """Somebody else wants the call over: the user by REST, an operator's drain, a disk that is full.
+
+    With `politely` a goodbye is said first, where somebody hears it; a drain is always polite.
+    """
 
     reason: EndReason
+    politely: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +298,11 @@ class LineDropped(Event):
     """The media socket is gone. `reason` is the caller unless the stream itself was bad."""
 
     reason: EndReason
+
+
+@dataclass(frozen=True, slots=True)
+class LineBroken(Event):
+    """The media socket broke without a word: the callee may still be there, and the socket may come back."""
 
 
 @dataclass(frozen=True, slots=True)

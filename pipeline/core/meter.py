@@ -6,6 +6,8 @@ without gap or overlap, so the tiles are the proof of the total.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pipeline.core.effects import Charge
 from pipeline.core.money import Nanos
 from pipeline.core.tariff import PriceBook, cost
@@ -19,6 +21,12 @@ class Meter:
         self._totals = dict.fromkeys(self._prices, 0)
         self._seq = 0
         self._nano = 0
+
+    def resume(self, seq: int, bought: Mapping[str, int]) -> None:
+        """Go on behind what another process charged; it is not charged again."""
+        self._seq = seq
+        self._totals |= bought
+        self._nano = sum(cost(self._prices[line], total) for line, total in bought.items())
 
     @property
     def nano(self) -> Nanos:

@@ -8,6 +8,7 @@ from enum import StrEnum
 class Phase(StrEnum):
     RINGING = "ringing"
     CONNECTING = "connecting"
+    BROKEN = "broken"
     LISTENING = "listening"
     THINKING = "thinking"
     SPEAKING = "speaking"
@@ -21,6 +22,6 @@ class Phase(StrEnum):
 ANSWERING = (Phase.THINKING, Phase.SPEAKING)
 """It is the agent's turn."""
 TALKING = (Phase.LISTENING, *ANSWERING, Phase.INTERRUPTED)
-RENEWING = (*TALKING, Phase.CONNECTING, Phase.MACHINE)
+RENEWING = (*TALKING, Phase.CONNECTING, Phase.BROKEN, Phase.MACHINE)
 """More money is of use."""
 PAID = (*RENEWING, Phase.CLOSING)

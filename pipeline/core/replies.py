@@ -66,6 +66,10 @@ class Replies:
         self._guesses: dict[int, Guess] = {}
         self.unpaid: set[int] = set()
 
+    def resume(self, last: int) -> None:
+        """Go on numbering behind what another process told of."""
+        self._last = last
+
     # -- what it is about ------------------------------------------------------------------
 
     @property
@@ -112,14 +116,15 @@ class Replies:
         """Request a reply to words that may not be the last; None where money is too short for guessing."""
         spending = self._spending
         messages = [*history, Message("user", answers)]
-        if not spending.lasts(Nanos(2 * self._worst(messages)), Millis(now + EAGER_LOOKOUT)):
+        if not spending.lasts(Nanos(2 * self.worst(messages)), Millis(now + EAGER_LOOKOUT)):
             return None
         order = self._ask(messages, now, None, Use.GUESSED, answers=answers)
         if order is not None:
             self._guesses[order.reply] = Guess()
         return order
 
-    def _worst(self, history: Sequence[Message]) -> Nanos:
+    def worst(self, history: Sequence[Message]) -> Nanos:
+        """What a reply to this costs at most, its first words spoken."""
         limits, spending = self._start.limits, self._spending
         messages = prompt.build(self._start.layers, history, limits.prompt_max_tokens)
         return Nanos(
@@ -143,7 +148,7 @@ class Replies:
         ends_call: bool = False,
     ) -> AskReply | None:
         limits = self._start.limits
-        worst = self._worst(history)
+        worst = self.worst(history)
         if not self._spending.authorise(_reply(self._last + 1), worst, now, announced=announced):
             return None
         self._last += 1

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pipeline.core import budget
 from pipeline.core.budget import STEP_S, Clock, Purse
 from pipeline.core.effects import Charge, RenewHold
+from pipeline.core.events import Resumed
 from pipeline.core.meter import Meter
 from pipeline.core.money import Millis, Nanos
 from pipeline.core.renewal import AHEAD, NEAR_END, PATIENCE, Renewal
@@ -32,6 +33,7 @@ class Spending:
         self._steps = tuple(price for price in prices if price.service in STEP_SERVICES)
         ears = self._book.of("stt")
         self._clock = Clock(ears[0]) if ears else None
+        self._before: dict[str, int] = {}
         self._counted: dict[str, int] = {}
         self._listens: tuple[str, Millis] | None = None
         self._listened: dict[str, int] = {}
@@ -44,6 +46,16 @@ class Spending:
         self.meter = Meter(self._book)
         self.allowance = allowance
         self.answered: Millis | None = None
+
+    def resume(self, known: Resumed, now: Millis) -> None:
+        """Go on where another process left off. In between nobody listened: those seconds are not bought."""
+        self._before = {bought.line: bought.quantity for bought in known.bought}
+        self.meter.resume(known.seq, self._before)
+        self.answered = known.answered
+        if (clock := self._clock) is not None:
+            heard = self.meter.total(clock.price.line)
+            self._clock = Clock(clock.price, max(0, self.second(now) - heard))
+        self._changed()
 
     # -- time --------------------------------------------------------------------------
 
@@ -296,9 +308,13 @@ class Spending:
         return self.meter.add(price.line, quantity, self.second(now))
 
     def used_line(self, line: str, total: int, now: Millis) -> list[Charge]:
-        """Follow a vendor's own running total; what it counts while the phone rings is not the caller's."""
+        """Follow a vendor's own running total, which begins anew where a call is resumed.
+
+        What it counts while the phone rings is not the caller's.
+        """
         known = self.answered is not None and any(price.line == line for price in self._book)
         self._changed()
+        total += self._before.get(line, 0)
         if known and line.startswith("stt:"):
             self._counted[line] = max(total, self._counted.get(line, 0))
         return self.meter.raise_to(line, total, self.second(now)) if known else []
@@ -310,7 +326,9 @@ class Spending:
         self._changed()
         minutes = -(-seconds // STEP_S) * STEP_S
         self._listened_until(now)
-        unheard = {line: 0 for line, ms in self._listened.items() if ms < NOT_LISTENED}
+        unheard = {
+            line: self._before.get(line, 0) for line, ms in self._listened.items() if ms < NOT_LISTENED
+        }
         finals = {price.line: minutes for price in self._steps} | unheard | self._counted
         return [
             charge

@@ -72,6 +72,8 @@ class Limits:
     """Longest wait for the carrier to say whether anybody answered."""
     connect_ms: int = 10_000
     """Longest wait for the media socket after the answer."""
+    rejoin_ms: int = 5_000
+    """Longest wait for a media socket that broke to come back."""
     lost_mark_ms: int = 10_000
     """How long after sound should have been played its mark is waited for."""
     carrier_ms: int = 10_000
@@ -106,6 +108,7 @@ class Phrases:
     listening: str
     warnings: tuple[TimeLeft, ...] = ()
     """The warning by the time that is left, the most first; `warning` where none fits, and in older journals."""
+    dropped: str = "Sorry, the line dropped for a moment."
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -124,6 +127,7 @@ class Phrases:
             self.opted_out,
             self.screening,
             self.listening,
+            self.dropped,
         )
         return tuple(dict.fromkeys(needed))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipeline.core.effects import Message, TurnTaken
 from pipeline.core.money import Millis
 
@@ -10,6 +12,19 @@ class Transcript:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.turns = 0
+
+    def resume(self, said: Sequence[Message]) -> None:
+        """Every message is a turn: what the model is told besides never comes here."""
+        self.messages, self.turns = list(said), len(said)
+
+    def heard(self, text: str) -> bool:
+        """Whether the caller has heard the agent say all of this."""
+        return any(message.role == "assistant" and text in message.content for message in self.messages)
+
+    @property
+    def unanswered(self) -> bool:
+        """The last word was the caller's."""
+        return bool(self.messages) and self.messages[-1].role == "user"
 
     def caller(self, text: str, started: Millis, ended: Millis) -> TurnTaken:
         self.messages.append(Message("user", text))

@@ -13,10 +13,11 @@ from pydantic import Field
 from starlette.responses import FileResponse, Response
 
 from pipeline.core.money import usd
+from pipeline.journal_file import parts
 from server.endings import duration
 from server.errors import invalid, not_found
 from server.parts import PlaceCall
-from server.routing import AnyOp, Ask, Body, Op, PageQuery, Text, Usd, View, When
+from server.routing import AnyOp, Ask, Body, Op, PageQuery, Query, Text, Usd, View, When
 from storage import calls, charges, ledger, notes, turns
 from storage.db import Tx
 from storage.records import OVER, STATUS_RANK, CallRow, CallStatus, Channel, TurnRow
@@ -263,21 +264,28 @@ async def hang_up(ask: Ask[None, None]) -> CallView:
     return view(await ask.parts.desk.hang_up(ask.user.id, ask.ident()))
 
 
-async def journal(ask: Ask[None, None]) -> Response:
+class PartQuery(Query):
+    """Each process that had the call has written a part; most calls have one."""
+
+    part: int = Field(1, ge=1, le=1_000)
+
+
+async def journal(ask: Ask[None, PartQuery]) -> Response:
     return await _file(ask, ".journal", "text/plain; charset=utf-8")
 
 
-async def audio(ask: Ask[None, None]) -> Response:
+async def audio(ask: Ask[None, PartQuery]) -> Response:
     return await _file(ask, ".wav", "audio/wav")
 
 
-async def _file(ask: Ask[None, None], suffix: str, media_type: str) -> Response:
+async def _file(ask: Ask[None, PartQuery], suffix: str, media_type: str) -> Response:
     """A file of a call whose ledger is closed: nothing is written to it any more."""
     async with ask.parts.database.read() as tx:
         call = await mine(tx, ask.user.id, ask.ident())
-    path: Path = ask.parts.settings.calls_dir / f"{call.id}{suffix}"
-    if call.final_at is None or not await asyncio.to_thread(path.is_file):
+    written: list[Path] = await asyncio.to_thread(parts, ask.parts.settings.calls_dir, call.id, suffix)
+    if call.final_at is None or len(written) < ask.query.part:
         raise not_found()
+    path = written[ask.query.part - 1]
     return FileResponse(path, media_type=media_type, filename=path.name)
 
 
@@ -296,6 +304,6 @@ OPS: tuple[AnyOp, ...] = (
     Op("GET", "/api/calls/{id}/costs", costs, "What it cost, by service and second", reply=Costs),
     Op("GET", "/api/calls/{id}/transcript", transcript, "What was said", reply=Transcript),
     Op("POST", "/api/calls/{id}/hangup", hang_up, "End it", reply=CallView, status=202),
-    Op("GET", "/api/calls/{id}/journal", journal, "Its journal, for replay", media="text/plain"),
-    Op("GET", "/api/calls/{id}/audio", audio, "Its recording, where recording is on", media="audio/wav"),
+    Op("GET", "/api/calls/{id}/journal", journal, "Its journal, for replay", query=PartQuery, media="text/plain"),
+    Op("GET", "/api/calls/{id}/audio", audio, "Its recording, where there is one", query=PartQuery, media="audio/wav"),
 )  # fmt: skip

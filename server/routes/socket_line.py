@@ -44,6 +44,8 @@ class SocketLine:
         self._held = 0
         self._wake = asyncio.Event()
         self._closing = False
+        self.ours = False
+        """The end of the socket is our own doing."""
         self._done = asyncio.Event()
 
     def play(self, chunk: int, mulaw: bytes) -> None:
@@ -64,7 +66,7 @@ class SocketLine:
 
     async def close(self) -> None:
         """Close the socket behind everything queued. Returns once it has left, or cannot."""
-        self._closing = True
+        self._closing = self.ours = True
         self._wake.set()
         await self._done.wait()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, cast
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import structlog
 from starlette.requests import HTTPConnection, Request
@@ -19,6 +19,7 @@ from starlette.websockets import WebSocket
 from twilio.twiml.voice_response import Connect, VoiceResponse
 
 from pipeline.clock import Clock
+from server.metrics import RESUMED
 from server.routes.twilio_media import Attaching, MediaDoor
 from server.signatures import HEADER, Signatures
 from storage.records import STATUS_RANK
@@ -34,6 +35,9 @@ class Answering(Attaching, Protocol):
 
     async def answered(self, call_id: str, sid: str) -> str | None:
         """The call was picked up: a one-time stream token, or None to hang up."""
+
+    async def resumed(self, call_id: str, sid: str) -> str | None:
+        """The media socket is gone, the callee is not: a token for another one, or None to hang up."""
 
     async def status(
         self, sid: str, call_id: str, status: str, seconds: int | None, sequence: int
@@ -57,15 +61,20 @@ class _Refused(Exception):
         self.status = status
 
 
-def twilio_routes(*, public_url: str, account_sid: str, auth_tokens: Sequence[str]) -> list[BaseRoute]:
+def twilio_routes(
+    *, public_url: str, account_sid: str, auth_tokens: Sequence[str], resume_pause_s: int = 0
+) -> list[BaseRoute]:
     """The routes for one account. `auth_tokens`: the current one first, then any being retired.
+
+    `resume_pause_s`: how long the carrier waits after a socket ended before it asks how to go on.
 
     Expects `app.state.parts` with a `desk` and a `clock`. Raises `ValueError` on an empty token.
     """
     signatures = Signatures(public_url, auth_tokens)
-    hooks = _Hooks(signatures, public_url.rstrip("/"), account_sid)
+    hooks = _Hooks(signatures, public_url.rstrip("/"), account_sid, resume_pause_s)
     return [
         Route("/twilio/voice", hooks.proven(hooks.voice), methods=["POST"]),
+        Route("/twilio/resume", hooks.proven(hooks.resume), methods=["POST"]),
         Route("/twilio/status", hooks.proven(hooks.status), methods=["POST"]),
         Route("/twilio/amd", hooks.proven(hooks.machine), methods=["POST"]),
         Route("/twilio/stream", hooks.proven(hooks.stream), methods=["POST"]),
@@ -77,10 +86,13 @@ _Handler = Callable[[Request, dict[str, str]], Awaitable[Response]]
 
 
 class _Hooks:
-    def __init__(self, signatures: Signatures, public_url: str, account_sid: str) -> None:
+    def __init__(
+        self, signatures: Signatures, public_url: str, account_sid: str, resume_pause_s: int
+    ) -> None:
         self._signatures = signatures
         self._public_url = public_url
         self._account_sid = account_sid
+        self._resume_pause_s = resume_pause_s
         self._door = MediaDoor(account_sid)
 
     def proven(self, handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
@@ -127,10 +139,20 @@ class _Hooks:
         """The call was answered: connect it to the media socket, or hang up."""
         call_id = _call_id(request)
         token = await _parts(request).desk.answered(call_id, fields["CallSid"]) if call_id else None
-        return Response(self._document(token), media_type="text/xml")
+        return Response(self._document(call_id, token), media_type="text/xml")
 
-    def _document(self, token: str | None) -> str:
-        """Whatever ends the stream, the next verb ends the call: one of three independent ways."""
+    async def resume(self, request: Request, fields: dict[str, str]) -> Response:
+        """The stream ended and the call did not: connect it again, or hang up."""
+        call_id = _call_id(request)
+        token = await _parts(request).desk.resumed(call_id, fields["CallSid"]) if call_id else None
+        RESUMED.labels("hung_up" if token is None else "connected").inc()
+        return Response(self._document(call_id, token), media_type="text/xml")
+
+    def _document(self, call_id: str, token: str | None) -> str:
+        """Whatever ends the stream, the next verbs ask once whether to go on, and then end the call.
+
+        That is one of three independent ways in which it ends. An address nobody answers ends it too.
+        """
         response = VoiceResponse()
         if token is not None:
             connect = Connect()
@@ -140,6 +162,9 @@ class _Hooks:
             )
             stream.parameter(name="token", value=token)
             response.append(connect)
+            if self._resume_pause_s:
+                response.pause(length=self._resume_pause_s)
+            response.redirect(f"{self._public_url}/twilio/resume?call={quote(call_id)}", method="POST")
         response.hangup()
         return str(response)
 

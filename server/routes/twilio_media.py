@@ -56,6 +56,7 @@ class Live(Protocol):
     def played(self, chunk: int) -> None: ...
     def pressed(self, digit: str) -> None: ...
     def dropped(self, reason: EndReason) -> None: ...
+    def broken(self) -> None: ...
 
 
 class Attaching(Protocol):
@@ -136,14 +137,18 @@ class MediaDoor:
 async def _converse(
     websocket: WebSocket, live: Live, line: SocketLine, guard: Guard, clock: Clock, start: Start
 ) -> None:
-    """Both directions until one side ends it; the call always hears of the end."""
-    reason = EndReason.CALLER_HUNG_UP
+    """Both directions until one side ends it; the call hears of every end that it did not bring about itself.
+
+    The carrier says `stop` before it closes. A socket that ends without has broken, and may come back.
+    """
+    reason: EndReason | None = None
     try:
         async with asyncio.TaskGroup() as tasks:
             draining = tasks.create_task(line.drain())
             # A task of its own, so that a frame does not wake all the layers of the request above it.
             listening = tasks.create_task(_listen(websocket, live, guard, clock, start.stream_sid))
             listening.add_done_callback(lambda _: draining.cancel())
+        reason = EndReason.CALLER_HUNG_UP if listening.result() else None
     except* BadStream as bad:
         reason = EndReason.BAD_STREAM
         log.warning("media_stream_bad", call_sid=start.call_sid, why=str(bad.exceptions[0]))
@@ -152,20 +157,22 @@ async def _converse(
         SURPRISES.labels("media").inc()
         log.error("surprise", call_sid=start.call_sid, **whereabouts(group.exceptions[0]))
     finally:
-        live.dropped(reason)
-        log.info("media_stream_over", call_sid=start.call_sid, bad=guard.bad, gaps=guard.gaps)
+        if not line.ours:
+            live.broken() if reason is None else live.dropped(reason)
+        broken = reason is None and not line.ours
+        log.info("media_stream_over", call_sid=start.call_sid, broken=broken, bad=guard.bad, gaps=guard.gaps)
     await shut(websocket, POLICY if reason is EndReason.BAD_STREAM else 1000)
 
 
-async def _listen(websocket: WebSocket, live: Live, guard: Guard, clock: Clock, stream_sid: str) -> None:
-    """The hot loop: 50 times a second and call. Returns on `stop` or when the socket is gone."""
+async def _listen(websocket: WebSocket, live: Live, guard: Guard, clock: Clock, stream_sid: str) -> bool:
+    """The hot loop: 50 times a second and call. True on `stop`, False when the socket is gone without."""
     receive, seconds, arrived = websocket.receive, clock.seconds, guard.arrived
     while True:
         packet = await receive()
         if packet["type"] != "websocket.receive":
             if packet.get("code") == TOO_BIG:  # the socket's own limit, enforced below us
                 raise BadStream("a message over 64 KiB")
-            return
+            return False
         text = packet.get("text")
         if text is None:
             arrived(seconds(), len(packet["bytes"]))
@@ -185,7 +192,7 @@ async def _listen(websocket: WebSocket, live: Live, guard: Guard, clock: Clock, 
         elif isinstance(message, (Connected, Start)) or not guard.in_order(message.sequence):
             guard.spoiled()
         elif isinstance(message, Stop):
-            return
+            return True
         else:
             _pass_on(live, message)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.call import Call, Phase
+from pipeline.core.money import START
 
 AFTER_THE_END = (fx.DropReply, fx.Charge, fx.Ended, fx.TurnTaken, fx.EagerSettled, fx.OptedOut)
 
@@ -37,6 +39,17 @@ class Audit:
     opted_out: bool = False
     hung_up: bool = False
     ended: fx.Ended | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(start := self.call.start, ev.CallResumed):
+            known = start.resumed
+            self.seq, self.total = known.seq, self.call.spending.meter.nano
+            self.quantity = {bought.line: bought.quantity for bought in known.bought}
+            roles: dict[str, Literal["caller", "agent"]] = {"user": "caller", "assistant": "agent"}
+            self.turns = [
+                fx.TurnTaken(place, roles[message.role], message.content, START, START)
+                for place, message in enumerate(known.said)
+            ]
 
     @property
     def stock(self) -> set[str]:
@@ -149,7 +162,11 @@ class Audit:
         """A reply that is asked for before the caller's turn is in the transcript is a guess."""
         assert not self.unanswered or self.unanswered < {order.reply}
         self.unanswered.add(order.reply)
-        asked = any(isinstance(effect, fx.TurnTaken) and effect.role == "caller" for effect in ahead)
+        asked = any(
+            (isinstance(effect, fx.TurnTaken) and effect.role == "caller")
+            or (isinstance(effect, fx.Say) and effect.text == self.call.start.phrases.dropped)
+            for effect in ahead
+        )
         self.uncommitted = 0
         if not asked:
             self.guesses[order.reply] = order.messages[-1].content

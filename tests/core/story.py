@@ -120,13 +120,13 @@ class Story:
         self.start = started() if start is None else start
         self.call = Call(self.start)
         self.audit = Audit(self.call)
-        self.now = START
+        self.now = self.start.at
         self.log: list[tuple[Millis, fx.Effect]] = []
         self.steps: list[tuple[ev.Event, list[fx.Effect]]] = []
         self.replies: deque[Written] = deque()
         self.carrier_seconds: int | None = None
         self.carrier_speaks = True
-        self.voice_ends = START
+        self.voice_ends = self.start.at
         """When the caller's latest voice ends."""
         self.mute = False
         """Speech to be rendered fails instead, but for what is in stock."""

@@ -78,8 +78,9 @@ EVENTS: dict[type[Event], dict[str, st.SearchStrategy[object]]] = {
         "ref": number,
         "kind": st.sampled_from(["failed", "all_down"]),
     },
-    ev.HangUpAsked: {"reason": reason},
+    ev.HangUpAsked: {"reason": reason, "politely": st.booleans()},
     ev.LineDropped: {"reason": reason},
+    ev.LineBroken: {},
     ev.CarrierDone: {"status": st.just("completed"), "seconds": st.integers(0, 200)},
     ev.Tick: {},
 }
@@ -89,7 +90,7 @@ LAST = (ev.HangUpAsked, ev.LineDropped, ev.CarrierDone, ev.MachineDetected, ev.D
 
 def test_every_kind_of_event_takes_part() -> None:
     kinds = {kind for kind in vars(ev).values() if isinstance(kind, type) and issubclass(kind, Event)}
-    assert kinds - set(EVENTS) == {Event, ev.CallStarted}
+    assert kinds - set(EVENTS) == {Event, ev.CallStarted, ev.CallResumed}
 
 
 def drawn(kinds: list[type[Event]]) -> st.SearchStrategy[Callable[[Millis], Event]]:

@@ -349,3 +349,15 @@ def test_the_same_voice_may_fail_now_and_then() -> None:
         story.mute = mute
         story.reply("A reply.").say("Hello there.").run(8_000)
     assert story.call.phase is Phase.LISTENING
+
+
+# -- asked politely --------------------------------------------------------------------
+
+
+def test_whoever_asks_politely_has_the_caller_told() -> None:
+    story = told().post(lambda at: ev.HangUpAsked(at, EndReason.ENGINE_FAILURE, politely=True)).run()
+    assert story.phase() is Phase.CLOSING
+    story.post(lambda at: ev.HangUpAsked(at, EndReason.ENGINE_FAILURE, politely=True)).run()
+    assert story.phase() is Phase.CLOSING
+    assert story.said()[-1] == PHRASES.trouble
+    assert story.end().reason is EndReason.ENGINE_FAILURE

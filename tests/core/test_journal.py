@@ -34,7 +34,7 @@ EFFECTS = kinds(effects, Effect)
 
 
 def test_the_lists_are_complete() -> None:
-    assert len(EVENTS) == 33
+    assert len(EVENTS) == 35
     assert len(EFFECTS) == 18
 
 
@@ -66,7 +66,10 @@ def test_every_effect_comes_back_as_it_was(kind: type[Effect], data: st.DataObje
     ("record", "line"),
     [
         (Tick(Millis(5)), 'E {"type":"Tick","at":5}'),
-        (HangUpAsked(Millis(5), EndReason.DRAINED), 'E {"type":"HangUpAsked","at":5,"reason":"drained"}'),
+        (
+            HangUpAsked(Millis(5), EndReason.DRAINED),
+            'E {"type":"HangUpAsked","at":5,"reason":"drained","politely":false}',
+        ),
         (Heard(Millis(5), 'Hé "x"\n'), 'E {"type":"Heard","at":5,"text":"Hé \\"x\\"\\n"}'),
         (
             Ended(None, "busy", 0, Nanos(0)),

@@ -12,7 +12,17 @@ from pipeline.core.errors import JournalError
 from pipeline.core.events import ReplyPiece, Tick
 from pipeline.core.journal import effect_line, event_line
 from pipeline.core.money import Millis, Nanos
-from pipeline.journal_file import JournalFile, NoJournal, Step, frame, mend, read_lines, steps
+from pipeline.journal_file import (
+    JournalFile,
+    NoJournal,
+    Step,
+    frame,
+    mend,
+    part_name,
+    parts,
+    read_lines,
+    steps,
+)
 
 TICK = Tick(Millis(5))
 SAY = Say(1, "Hé 🙂")
@@ -186,3 +196,13 @@ def test_what_could_not_be_synced_is_still_owed_and_the_file_is_closed_all_the_s
         sink.close()
     with pytest.raises(ValueError, match="closed"):
         sink.append(TICK, [])
+
+
+def test_the_parts_of_a_call_are_found_in_the_order_of_their_epochs(tmp_path: Path) -> None:
+    assert parts(tmp_path, "a") == []
+    names = ["a.journal", "a.2.journal", "a.10.journal"]
+    for name in (*names, "a.x.journal", "a.3.wav", "b.4.journal"):
+        (tmp_path / name).touch()
+    assert [path.name for path in parts(tmp_path, "a")] == names
+    assert [path.name for path in parts(tmp_path, "a", ".wav")] == ["a.3.wav"]
+    assert [part_name("a", epoch) for epoch in (1, 2)] == ["a", "a.2"]

@@ -135,6 +135,11 @@ async def test_files_are_given_once_the_books_are_closed(rig: Rig, ann: Person) 
     journal = await ann.get(f"/api/calls/{call.id}/journal")
     assert (journal.content, journal.headers["content-type"]) == (b"line 1\n", "text/plain; charset=utf-8")
     assert f'filename="{call.id}.journal"' in journal.headers["content-disposition"]
+    (folder / f"{call.id}.10.journal").write_bytes(b"line 3\n")
+    (folder / f"{call.id}.2.journal").write_bytes(b"line 2\n")
+    parts = [await ann.get(f"/api/calls/{call.id}/journal?part={part}") for part in range(5)]
+    assert [part.status_code for part in parts] == [422, 200, 200, 200, 404]
+    assert [part.content for part in parts[1:4]] == [b"line 1\n", b"line 2\n", b"line 3\n"]
     assert (await ann.get(f"/api/calls/{call.id}/audio")).content == b"RIFF"
     (folder / f"{call.id}.wav").unlink()
     assert (await ann.get(f"/api/calls/{call.id}/audio")).status_code == 404

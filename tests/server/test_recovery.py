@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 from structlog.testing import capture_logs
 
 from pipeline.carriers.base import Leg
@@ -20,28 +21,27 @@ from pipeline.core.events import Answered, Event
 from pipeline.core.money import Nanos
 from pipeline.journal_file import SUFFIX, JournalFile, frame, read_lines
 from pipeline.replay import replay
+from server.admission import Admissions
 from server.live import open_desk
 from server.metrics import SURPRISES
-from server.recovery import EVERY_S, Orphans
+from server.recovery import EVERY_S, OWN_S, Orphans
+from server.takeover import Takeovers
 from storage import calls, ledger
 from storage.db import Database
 from storage.ledger import CallCharges
-from storage.nodes import NodeLock, hold_node, is_alive
+from storage.nodes import hold_node, is_alive
 from storage.records import CallRow, User
+from storage.tables import nodes
 from tests.core.story import Story, started
 from tests.postgres import Server
-from tests.server.rig import NOON, LoopClock, RecordingCarrier, running, settings
+from tests.server.rig import NOON, LoopClock, ManualClock, RecordingCarrier, running, settings
 from tests.storage.world import DOLLAR, audited, book, migrated, person, rows
 from tests.storage.world import call as placed_call
 from tests.twilio.rig import run_scaled
+from tests.whole.rig import scripted
 
 Steps = list[tuple[Event, list[Effect]]]
 HELD = Nanos(DOLLAR // 4)
-KILL_NEWEST = text(
-    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid IN"
-    " (SELECT pid FROM pg_locks WHERE locktype = 'advisory') ORDER BY backend_start DESC LIMIT 1"
-)
-"""As the database sees kill -9 of the node that came last; it waits until that is gone."""
 
 
 @dataclass
@@ -72,6 +72,7 @@ class World:
     user: User
     orphans: Orphans
     node: str
+    clock: ManualClock
 
     def journal(self, row: CallRow) -> Path:
         return self.folder / f"{row.id}{SUFFIX}"
@@ -132,9 +133,26 @@ async def opened(database: Database, other: Database, folder: Path, node: str = 
     async with database.write() as tx:
         user = await person(tx, credit=DOLLAR)
     async with hold_node(database, node) as lock:
-        carrier = HangingUp()
-        orphans = Orphans(database, carrier, Clock(NOON), folder, lock)
-        yield World(database, other, folder, carrier, user, orphans, node)
+        carrier, clock = HangingUp(), ManualClock()
+        orphans = looking(database, carrier, clock, folder, lock.node)
+        yield World(database, other, folder, carrier, user, orphans, node, clock)
+
+
+def looking(database: Database, carrier: HangingUp, clock: Clock, folder: Path, node: str) -> Orphans:
+    admissions = Admissions(settings(folder), scripted(), clock, node)
+    return Orphans(database, clock, Takeovers(database, carrier, clock, folder, admissions, node))
+
+
+async def lapsed(database: Database, node: str, seconds: float = 11.0) -> None:
+    """The node's last sign of life is that long ago, by the database's clock."""
+    async with database.write() as tx:
+        found = (await tx.execute(select(nodes.c.heartbeat_at).where(nodes.c.boot_id == node))).scalar_one()
+        aged = (
+            update(nodes)
+            .where(nodes.c.boot_id == node)
+            .values(heartbeat_at=found - timedelta(seconds=seconds))
+        )
+        await tx.execute(aged)
 
 
 @pytest.fixture
@@ -263,39 +281,40 @@ async def test_a_second_try_adds_nothing_to_the_journal(world: World) -> None:
     assert (await world.now(row)).total_nano == first.total_nano
 
 
-async def test_a_call_of_ours_is_settled_once_two_looks_find_nobody_on_it(world: World) -> None:
+async def test_a_call_of_ours_is_settled_once_nobody_was_on_it_for_a_while(world: World) -> None:
     """A COMMIT whose answer got lost leaves such a row; one just placed looks the same for a moment."""
     lost, live = await world.call(owner=world.node), await world.call(owner=world.node)
     on: set[str] = {lost.id, live.id}
-    look = world.orphans.look
-    assert await look(on.__contains__) == 0
-    assert await look(on.__contains__) == 0
+
+    async def look() -> int:
+        world.clock.move(OWN_S)
+        return await world.orphans.look(on.__contains__)
+
+    assert await look() == 0
     on.remove(lost.id)
-    assert await look(on.__contains__) == 0
+    assert await look() == 0
     on.add(lost.id)
-    assert await look(on.__contains__) == 0, "it was only on its way"
+    assert await look() == 0, "it was only on its way"
     on.remove(lost.id)
-    assert await look(on.__contains__) == 0
-    assert await look(on.__contains__) == 1
+    assert await look() == 0
+    assert await world.orphans.look(on.__contains__) == 0, "not yet"
+    assert await look() == 1
     assert ((await world.now(lost)).status, (await world.now(live)).final_at) == ("failed", None)
     assert await world.held() == HELD
 
 
-async def test_a_killed_siblings_calls_are_found_and_a_living_ones_left_alone(
+async def test_the_calls_of_a_node_whose_lease_ran_out_are_found_and_those_of_others_left_alone(
     postgres_pair: tuple[Database, Database], tmp_path: Path
 ) -> None:
     ours, theirs = postgres_pair
-    async with opened(ours, theirs, tmp_path) as world, AsyncExitStack() as sibling:
-        await sibling.enter_async_context(hold_node(theirs, "sibling"))
+    async with opened(ours, theirs, tmp_path) as world, hold_node(theirs, "sibling"):
         row = await world.call(owner="sibling")
         data(await world.told(), world.journal(row))
         assert await world.orphans.settle_all() == 0
+        await lapsed(ours, "sibling", 9.0)
         assert await world.orphans.look(conducts_nothing) == 0
-        assert await world.orphans.look(conducts_nothing) == 0
-        async with ours.write() as tx:
-            assert len((await tx.execute(KILL_NEWEST)).all()) == 1
-        assert await world.orphans.look(conducts_nothing) == 0
-        assert await world.orphans.look(conducts_nothing) == 1
+        await lapsed(ours, "sibling", 2.0)
+        assert await world.orphans.look(conducts_nothing) == 1, "though its lock is there: it is frozen"
         settled = await world.now(row)
         assert (settled.owner, settled.epoch, settled.status) == ("us", 2, "completed")
         assert await world.held() == 0
@@ -309,12 +328,9 @@ async def test_two_nodes_that_find_the_same_orphan_settle_it_once(
     async with opened(ours, theirs, tmp_path) as world, hold_node(theirs, "sibling") as lock:
         row = await world.call(sid="CA1")
         data(await world.told(), world.journal(row))
-        sibling = Orphans(theirs, world.carrier, Clock(NOON), tmp_path, lock)
+        sibling = looking(theirs, world.carrier, world.clock, tmp_path, lock.node)
         found = await asyncio.gather(world.orphans.settle_all(), sibling.settle_all())
-        # Two that ask at once may each take the other's question for a sign of life; the next look tells.
-        assert sum(found) <= 1
-        await asyncio.gather(*(each.settle_all() for each in (world.orphans, sibling) if sum(found) == 0))
-        await world.orphans.settle_all()
+        assert sum(found) == 1
         assert world.carrier.hung_up == ["CA1"]
         assert await rows(ours, "SELECT count(*) FROM credit_transactions WHERE kind = 'usage'") == [(1,)]
         assert replay(read_lines(world.journal(row))).exact
@@ -333,12 +349,14 @@ def test_the_servers_task_looks_again_and_again(tmp_path: Path) -> None:
 
             def conducts(call_id: str) -> bool:
                 looks.append(call_id)
+                if call_id == live.id:
+                    world.clock.move(OWN_S)
                 if looks.count(live.id) == 3:
                     third.set()
                 return call_id == live.id
 
             task = tasks.create_task(world.orphans.run(conducts))
-            async with asyncio.timeout(10 * EVERY_S):
+            async with asyncio.timeout(20 * EVERY_S):
                 await third.wait()
             assert looks.count(lost.id) == 2, "settled at the second look"
             assert ((await world.now(lost)).status, (await world.now(live)).final_at) == ("failed", None)
@@ -346,44 +364,6 @@ def test_the_servers_task_looks_again_and_again(tmp_path: Path) -> None:
         await database.aclose()
 
     run_scaled(main(), speed=60.0)
-
-
-class Telling(NodeLock):
-    """Says when it was taken."""
-
-    def __init__(self, database: Database, node: str) -> None:
-        super().__init__(database, node)
-        self.taken = asyncio.Event()
-
-    async def take(self) -> None:
-        await super().take()
-        self.taken.set()
-
-
-def test_a_restart_of_the_database_makes_no_orphans(postgres: Server, tmp_path: Path) -> None:
-    """It takes the signs of life away; they are back before anybody looks twice."""
-
-    async def main(url: str) -> None:
-        ours, theirs = Database.open(url), Database.open(url)
-        lock = Telling(ours, "us")
-        await lock.take()
-        orphans = Orphans(ours, HangingUp(), Clock(NOON), tmp_path, lock)
-        async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(orphans.run(conducts_nothing))
-            lock.taken.clear()
-            async with theirs.write() as tx:
-                assert len((await tx.execute(KILL_NEWEST)).all()) == 1
-            assert not await alive(theirs, "us")
-            async with asyncio.timeout(EVERY_S):
-                await lock.taken.wait()
-            assert await alive(theirs, "us")
-            task.cancel()
-        await lock.release()
-        await ours.aclose()
-        await theirs.aclose()
-
-    with postgres.fresh_database(prepare=migrated) as url:
-        run_scaled(main(url))
 
 
 async def test_a_server_on_postgres_settles_at_start_what_a_killed_one_left(

@@ -1,12 +1,14 @@
 """Which nodes run: told from a lock that goes with the process, however it ends."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 
 from storage.db import Database, DatabaseDown
-from storage.nodes import hold_node, is_alive
+from storage.nodes import KEPT_S, LEASE_S, expired, forget_old, hold_node, is_alive, renew
+from storage.tables import nodes
 
 Pair = tuple[Database, Database]
 
@@ -75,3 +77,60 @@ async def test_on_sqlite_every_other_node_is_dead(sqlite_url: str) -> None:
         await lock.take()
         assert not await alive(database, "b")
     await database.aclose()
+
+
+# -- leases ----------------------------------------------------------------------------
+
+
+async def aged(database: Database, node: str, seconds: float) -> None:
+    """The node's latest sign of life is so much older."""
+    async with database.write() as tx:
+        at = (await tx.execute(select(nodes.c.heartbeat_at).where(nodes.c.boot_id == node))).scalar_one()
+        older = update(nodes).where(nodes.c.boot_id == node)
+        await tx.execute(older.values(heartbeat_at=at - timedelta(seconds=seconds)))
+
+
+async def out(database: Database, *asked: str) -> set[str]:
+    async with database.read() as tx:
+        return await expired(tx, asked)
+
+
+async def test_a_lease_runs_out_by_the_databases_clock_and_begins_anew(database: Database) -> None:
+    async with hold_node(database, "a"), hold_node(database, "b"):
+        assert await out(database, "a", "b", "never was") == {"never was"}
+        assert await out(database) == set()
+        await aged(database, "a", LEASE_S - 2)
+        assert await out(database, "a", "b") == set()
+        await aged(database, "a", 3)
+        assert await out(database, "a", "b") == {"a"}
+        async with database.write() as tx:
+            await renew(tx, "a")
+        assert await out(database, "a", "b") == set()
+
+
+async def test_a_clock_set_back_a_little_makes_it_longer_and_one_that_jumped_ends_it(
+    database: Database,
+) -> None:
+    async with hold_node(database, "a"):
+        await aged(database, "a", -5)
+        assert await out(database, "a") == set()
+        await aged(database, "a", -3_600)
+        assert await out(database, "a") == {"a"}
+
+
+async def test_whoever_leaves_in_good_order_is_gone_at_once_and_who_does_not_is_kept_for_a_day(
+    database: Database,
+) -> None:
+    async with hold_node(database, "a"):
+        pass
+    with pytest.raises(ValueError, match="a fault"):
+        async with hold_node(database, "b"):
+            raise ValueError("a fault")
+    assert await out(database, "a", "b") == {"a"}
+    async with database.write() as tx:
+        await forget_old(tx)
+    assert await out(database, "b") == set()
+    await aged(database, "b", KEPT_S)
+    async with database.write() as tx:
+        await forget_old(tx)
+        assert (await tx.execute(select(nodes.c.boot_id))).all() == []

@@ -47,6 +47,8 @@ class Emulator:
         self.mishaps: deque[Mishap] = deque()
         self.list_lags = 0
         """So many lists yet to come do not show any call: the resource is eventually consistent."""
+        self.prices: dict[str, str] = {}
+        """What calls cost, by SID, once the carrier has rated them: negative dollars."""
         self.verdict: tuple[int, int, str] | None = None
         """A refusal of every new call or message: HTTP status, code, text."""
         self._sid = exchange.account_sid
@@ -159,7 +161,7 @@ class Emulator:
             "start_time": None,
             "end_time": None,
             "duration": str(call.seconds) if call.seconds else None,
-            "price": None,
+            "price": self.prices.get(call.sid),
             "price_unit": "USD",
             "answered_by": call.answered_by or None,
             "queue_time": "0",

@@ -60,6 +60,7 @@ class Conversation:
         self.marks: list[int] = []
         self.digits: list[str] = []
         self.ended: list[EndReason] = []
+        self.breaks = 0
         self.over = asyncio.Event()
         self.sound = asyncio.Event()
         self._answer_ms = answer_ms
@@ -98,6 +99,10 @@ class Conversation:
         self.ended.append(reason)
         self.over.set()
 
+    def broken(self) -> None:
+        self.breaks += 1
+        self.over.set()
+
 
 @dataclass
 class FakeDesk:
@@ -105,7 +110,10 @@ class FakeDesk:
 
     converse: Callable[[Line], Conversation] = Conversation
     accept: bool = True
+    resumes: bool = False
     answers: list[tuple[str, str]] = field(default_factory=list)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    """Which calls the carrier asked how to go on with."""
     statuses: list[tuple[str, str, str, int | None, int]] = field(default_factory=list)
     verdicts: list[tuple[str, str]] = field(default_factory=list)
     lives: list[Conversation] = field(default_factory=list)
@@ -123,6 +131,11 @@ class FakeDesk:
         self.news.set()
         self.answers.append((call_id, sid))
         return self.token(sid) if self.accept else None
+
+    async def resumed(self, call_id: str, sid: str) -> str | None:
+        self.news.set()
+        self.asked.append((call_id, sid))
+        return self.token(sid) if self.resumes else None
 
     def token(self, sid: str) -> str:
         token = secrets.token_urlsafe(32)

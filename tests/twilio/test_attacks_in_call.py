@@ -124,14 +124,14 @@ def test_a11_a_peer_that_does_not_read_is_dropped() -> None:
     run_scaled(main())
 
 
-def test_a_callers_hang_up_in_mid_frame_ends_the_call_once() -> None:
+def test_a_socket_that_breaks_in_mid_frame_is_told_of_once() -> None:
     async def main() -> None:
         desk = FakeDesk()
         async with site(desk=desk) as place:
             connection = await admitted(place, desk)
             connection.transport.abort()
             await desk.lives[0].over.wait()
-            assert desk.lives[0].ended == [EndReason.CALLER_HUNG_UP]
+            assert (desk.lives[0].ended, desk.lives[0].breaks) == ([], 1)
 
     run_scaled(main())
 

@@ -124,7 +124,18 @@ def test_a_broken_socket_ends_the_call_by_the_next_verb() -> None:
     place, call = run_scaled(_one_call(Script(Answer(100), (Speak(tone(200)), Vanish()))))
     assert call.status == "completed"
     assert [alert.code for alert in place.carrier.alerts] == [31903]
-    assert place.desk.lives[0].ended == [EndReason.CALLER_HUNG_UP]
+    live = place.desk.lives[0]
+    assert (live.breaks, live.ended, place.desk.asked) == (1, [], [("call-1", call.sid)])
+
+
+def test_a_broken_socket_is_replaced_where_the_server_says_so() -> None:
+    script = Script(Answer(100), (Speak(tone(200)), Vanish(), Silence(500), HangUp()))
+    place, call = run_scaled(_one_call(script, FakeDesk(resumes=True)))
+    assert call.status == "completed"
+    first, second = place.desk.lives
+    assert (first.breaks, first.ended) == (1, [])
+    assert (second.breaks, second.ended) == (0, [EndReason.CALLER_HUNG_UP])
+    assert [moment.what for moment in call.moments].count("document") == 2
 
 
 def test_the_time_limit_counts_from_the_answer() -> None:
@@ -189,7 +200,7 @@ def test_the_server_ends_the_call_by_closing_behind_its_last_sound() -> None:
             await call.over.wait()
             assert bytes(call.callee.heard).count(tone(600)) == 1
             assert (call.status, place.carrier.alerts) == ("completed", [])
-            assert live.ended == [EndReason.CALLER_HUNG_UP]
+            assert (live.ended, live.breaks) == ([], 0), "whoever closes it knows that"
 
     run_scaled(main())
 

@@ -224,3 +224,17 @@ def test_two_failures_in_a_row_are_told() -> None:
 )
 def test_every_twilio_host_is_at_the_configured_address(api_url: str, url: str, meant: str) -> None:
     assert pointed(api_url, url) == meant
+
+
+@pytest.mark.parametrize(
+    ("price", "nano"), [(None, None), ("-0.01400", 14_000_000), ("-0", 0), ("free", None), ("NaN", None)]
+)
+def test_the_price_comes_once_the_call_is_rated(price: str | None, nano: int | None) -> None:
+    async def main() -> None:
+        async with emulated() as (carrier, emulator):
+            leg = await carrier.dial(ORDER)
+            if price is not None:
+                emulator.prices[leg.sid] = price
+            assert (await carrier.fetch(leg.sid)).price_nano == nano
+
+    run_scaled(main())

@@ -21,7 +21,11 @@ def test_an_answered_call_is_connected_and_ends_whatever_becomes_of_the_stream()
             signature = sign(AUTH_TOKEN, "https://voice.example.com" + VOICE, form)
             status, kind, text = await post(place, VOICE, form, signature)
             root = ElementTree.fromstring(text)
-            assert (status, kind, [verb.tag for verb in root]) == (200, "text/xml", ["Connect", "Hangup"])
+            assert (status, kind, [verb.tag for verb in root]) == (
+                200,
+                "text/xml",
+                ["Connect", "Redirect", "Hangup"],
+            )
             stream = root.find("Connect/Stream")
             assert stream is not None
             assert stream.attrib == {
@@ -31,6 +35,28 @@ def test_an_answered_call_is_connected_and_ends_whatever_becomes_of_the_stream()
             token = {name: stream[0].get(name) for name in ("name", "value")}
             assert token == {"name": "token", "value": next(iter(desk.tokens))}
             assert desk.answers == [("c1", CALL_A)]
+            redirect = root.find("Redirect")
+            assert redirect is not None
+            assert (redirect.text, redirect.attrib) == (
+                "https://voice.example.com/twilio/resume?call=c1",
+                {"method": "POST"},
+            )
+
+    run_scaled(main())
+
+
+def test_a_call_whose_stream_ended_is_connected_again_or_hung_up() -> None:
+    async def main() -> None:
+        desk = FakeDesk(resumes=True)
+        async with site(desk=desk) as place:
+            _, _, text = await signed_post(place, "/twilio/resume?call=c1", status_form())
+            assert [verb.tag for verb in ElementTree.fromstring(text)] == ["Connect", "Redirect", "Hangup"]
+            desk.resumes = False
+            for target in ("/twilio/resume?call=c1", "/twilio/resume"):
+                _, _, text = await signed_post(place, target, status_form())
+                assert [verb.tag for verb in ElementTree.fromstring(text)] == ["Hangup"]
+            assert desk.asked == [("c1", CALL_A), ("c1", CALL_A)]
+            assert (await post(place, "/twilio/resume?call=c1", status_form(), "no"))[0] == 403
 
     run_scaled(main())
 

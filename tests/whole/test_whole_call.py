@@ -142,11 +142,15 @@ def test_hanging_up_by_rest_ends_the_leg_at_the_carrier(tmp_path: Path, through_
     ("acts", "reason"),
     [
         pytest.param((Speak(HELLO, 700), HangUp()), "caller_hung_up", id="the caller hangs up"),
-        pytest.param((Speak(HELLO, 700), Vanish()), "caller_hung_up", id="the media socket breaks"),
+        pytest.param(
+            (Speak(HELLO, 700), Vanish(), Silence(4_000), HangUp()),
+            "caller_hung_up",
+            id="the media socket breaks",
+        ),
     ],
 )
 def test_the_other_side_ends_the_call(
-    tmp_path: Path, acts: tuple[Speak | HangUp | Vanish, ...], reason: str
+    tmp_path: Path, acts: tuple[Speak | HangUp | Vanish | Silence, ...], reason: str
 ) -> None:
     async def story(world: World) -> None:
         person = await world.person(Script(Answer(500), acts))
@@ -155,6 +159,10 @@ def test_the_other_side_ends_the_call(
         call = (await person.ask("GET", f"/api/calls/{call_id}")).body
         assert (call["status"], call["end_reason"]) == ("completed", reason)
         assert parse_usd(call["total_usd"]) > 0
+        said = (await person.ask("GET", f"/api/calls/{call_id}/transcript")).body["items"]
+        again = [turn["text"] for turn in said if "the line dropped" in turn["text"]]
+        assert len(again) == any(isinstance(act, Vanish) for act in acts), "the same call goes on"
+        assert replay(world.journal(call_id)).exact
 
     play(tmp_path, story, breaks=any(isinstance(act, Vanish) for act in acts))
 
