@@ -13,14 +13,14 @@ from pipeline.core.errors import Refused
 from pipeline.core.events import CallStarted
 from pipeline.core.money import Nanos, usd
 from pipeline.core.tariff import Price
-from pipeline.core.terms import Limits
+from pipeline.core.terms import EndReason, Limits
 from pipeline.ports import Engines
 from server import casting
 from server.parts import PlaceCall
 from server.settings import Settings
 from storage import calls, ids, ledger, opt_outs, personas, pricing, scenarios, schedules, users
 from storage.db import Tx
-from storage.records import CallRow, IdemTaken, NewCall, User
+from storage.records import CallRow, Grant, IdemTaken, NewCall, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +113,8 @@ class Admissions:
 
         Raises `LookupError` for a call of nobody, or one without its hold.
         """
-        user = await users.by_id(tx, row.user_id)
-        if user is None or await ledger.hold_of(tx, row.id) is None:
+        user, hold = await users.by_id(tx, row.user_id), await ledger.hold_of(tx, row.id)
+        if user is None or hold is None:
             raise LookupError(row.id)
         order = PlaceCall(row.persona_id, row.scenario_id, row.context, row.max_minutes, row.channel)
         try:
@@ -126,9 +126,8 @@ class Admissions:
         bounds = casting.limits(self._settings, part.persona, row.max_minutes)
         greeting = casting.phrases(part, self._settings).greeting
         admitted = casting.admission(book, bounds, casting.layers(part), greeting)
-        grant = await ledger.standing(
-            tx, user_id=row.user_id, call_id=row.id, epoch=row.epoch, now=self._clock.utc()
-        )
+        # What it holds it may spend; what it could have besides, its first renewal is told.
+        grant = Grant(hold.amount_nano, hold.amount_nano, EndReason.CREDIT, None)
         money = casting.allowance(grant, admitted)
         started = casting.started(
             row.id, part, self._settings, self._engines, book, money, bounds, row.created_at
