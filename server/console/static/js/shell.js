@@ -90,9 +90,12 @@ export async function page(render, { open = false } = {}) {
   }
 }
 
-/** Run an action of the page; what it raises is told. Returns what it returned, or undefined. */
-export async function attempt(action) {
-  clearNotices();
+/**
+ * Run an action of the page; what it raises is told. Returns what it returned, or undefined. What was told before is
+ * over then, unless `beside`: the page did it by itself.
+ */
+export async function attempt(action, { beside = false } = {}) {
+  if (!beside) clearNotices();
   try {
     return await action();
   } catch (error) {

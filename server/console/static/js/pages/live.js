@@ -165,7 +165,7 @@ page(async (root) => {
   };
   const costs = setInterval(() => get(`/api/calls/${call.id}/costs`).then((found) => money.services(found), () => {}), COSTS_EVERY_MS);
   const on = {
-    status: () => attempt(refresh),
+    status: () => attempt(refresh, { beside: true }),
     turn: (data) => {
       transcript.put(data);
       if (data.latency) speed.add(data.index, data.latency);
