@@ -12,8 +12,8 @@ from playwright.async_api import Browser, async_playwright
 from tests.browser.rig import Site, chromium, launched, serving, spoken
 from tests.emulators.stripe import KEY, SECRET, StripeEmulator
 
-SPEAKS_AT_S = 10.5
-"""After the disclosure and the greeting, which nobody may talk over."""
+LINES = ((10.5, "interview"), (19.5, "weaknesses"), (28.5, "joke"), (37.5, "hobbies"))
+"""What the microphone says, each at its second: after the disclosure and the greeting, then after each answer."""
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="session")
@@ -35,7 +35,7 @@ async def site(stripe: StripeEmulator, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("microphone") / "mic.wav"
-    return spoken(path, [(SPEAKS_AT_S, "interview")], end_s=90)
+    return spoken(path, LINES, end_s=90)
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="session")

@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx
 import numpy as np
-from playwright.async_api import Browser, ConsoleMessage, Page, Playwright, Request
+from playwright.async_api import Browser, ConsoleMessage, Page, Playwright, Request, expect
 
 from pipeline.audio import mulaw
 from pipeline.audio.resample import resample
@@ -41,6 +41,7 @@ MICROPHONE_RATE = 48_000
 WAIT_MS = 20_000
 """For what a page has to wait for; nothing waits as long when all is well."""
 
+expect.set_options(timeout=WAIT_MS)
 _people = itertools.count(1)
 
 
@@ -174,7 +175,9 @@ async def launched(playwright: Playwright, microphone: Path | None = None) -> Br
 class Watch:
     """Errors that pages tell the console, and requests to anybody but the site."""
 
-    origins: tuple[str, ...]
+    site: str
+    also: tuple[str, ...] = ()
+    """Origins that belong to the test; what their pages say is theirs."""
     faults: list[str] = field(default_factory=list)
     expected: list[str] = field(default_factory=list)
     """Patterns of console errors that the test provokes."""
@@ -187,11 +190,13 @@ class Watch:
     def _said(self, message: ConsoleMessage) -> None:
         where = message.location.get("url", "")
         told = f"{message.text} ({where})"
-        if message.type == "error" and not any(re.search(each, told) for each in self.expected):
+        if message.type != "error" or where.startswith(self.also):
+            return
+        if not any(re.search(each, told) for each in self.expected):
             self.faults.append(told)
 
     def _asked(self, request: Request) -> None:
-        own = ("data:", "blob:", *(f"{origin}/" for origin in self.origins))
+        own = ("data:", "blob:", f"{self.site}/", f"{self.site.replace('http', 'ws', 1)}/", *self.also)
         if not request.url.startswith(own):
             self.faults.append(f"a request to {request.url}")
 
@@ -291,10 +296,10 @@ async def visiting(
         await context.add_init_script(LISTENING_IN)
         if account is not None:
             await context.add_init_script(SIGNED_IN % (json.dumps(site.url), json.dumps(account.token)))
-        page, watch = await context.new_page(), Watch((site.url, site.url.replace("http", "ws", 1), *also))
+        page, watch = await context.new_page(), Watch(site.url, tuple(f"{origin}/" for origin in also))
         page.set_default_timeout(WAIT_MS)
         watch.on(page)
         yield Visit(page, watch, site)
-        assert watch.faults == []
+        assert not watch.faults, "\n".join(watch.faults)
     finally:
         await context.close()

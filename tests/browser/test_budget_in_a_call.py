@@ -16,13 +16,14 @@ pytestmark = [
     pytest.mark.timeout(240),
     pytest.mark.asyncio(loop_scope="session"),
 ]
-BUDGET_USD = "0.013"
+BUDGET_USD = "0.012"
+"""Hardly more than what a call needs to begin."""
 CALL_MS = 120_000
 
 
 async def test_the_warning_and_the_end_of_a_budget_are_seen_and_heard(browser: Browser, site: Site) -> None:
     account = await site.account()
-    limits = {"per_call_usd": BUDGET_USD, "warn_percent": 60, "auto_cutoff": True}
+    limits = {"per_call_usd": BUDGET_USD, "warn_percent": 80, "auto_cutoff": True}
     await site.ask("PUT", "/api/budget", limits, account)
     async with visiting(browser, site, account) as visit:
         page = await visit.go("/")
@@ -36,7 +37,7 @@ async def test_the_warning_and_the_end_of_a_budget_are_seen_and_heard(browser: B
         )
         await expect(bar).to_have_class(re.compile("warm"))
         used = float(await bar.get_attribute("aria-valuenow") or "0")
-        assert 60 <= used <= 100
+        assert 80 <= used <= 100
         call = await site.ask("GET", f"/api/calls/{page.url.rsplit('/', 1)[1]}", None, account)
         assert call["end_reason"] == "budget"
         assert float(call["total_usd"]) <= float(BUDGET_USD)
