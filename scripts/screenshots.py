@@ -85,6 +85,7 @@ async def tomorrow(site: Site, account: Account) -> str:
 
 async def call(page: Page, camera: Camera) -> None:
     """A conversation: taken while it goes on, hung up, and looked at again."""
+    await page.wait_for_load_state("networkidle")
     await page.get_by_role("radio", name="Sarah").check()
     await camera.take(page, "start")
     await page.get_by_role("button", name="Call me in the browser").click()
@@ -114,11 +115,7 @@ async def take_all(browser: Browser, site: Site, where: Path) -> None:
             await camera.take(page, name)
 
 
-async def main() -> None:
-    asked = argparse.ArgumentParser(description="Pictures of every page of the console.")
-    asked.add_argument("--where", type=Path, default=WHERE)
-    where: Path = asked.parse_args().where
-    where.mkdir(parents=True, exist_ok=True)
+async def main(where: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="callmeback-screenshots-") as made:
         microphone = spoken(Path(made) / "mic.wav", LINES, end_s=120)
         with serving(Path(made)) as site:
@@ -129,4 +126,8 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asked = argparse.ArgumentParser(description="Pictures of every page of the console.")
+    asked.add_argument("--where", type=Path, default=WHERE)
+    chosen: Path = asked.parse_args().where
+    chosen.mkdir(parents=True, exist_ok=True)
+    asyncio.run(main(chosen))

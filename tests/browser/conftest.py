@@ -12,7 +12,7 @@ from playwright.async_api import Browser, async_playwright
 from tests.browser.rig import Site, chromium, launched, serving, spoken
 from tests.emulators.stripe import KEY, SECRET, StripeEmulator
 
-LINES = ((10.5, "interview"), (19.5, "weaknesses"), (28.5, "joke"), (37.5, "hobbies"))
+LINES = ((10.5, "interview"), (28.0, "weaknesses"), (40.0, "joke"), (52.0, "hobbies"))
 """What the microphone says, each at its second: after the disclosure and the greeting, then after each answer."""
 
 
@@ -41,7 +41,9 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def browser(microphone: Path) -> AsyncIterator[Browser]:
     if chromium() is None:
-        pytest.skip("no Chromium: the console is not tried in a browser (Debian, Ubuntu: apt-get install chromium)")
+        pytest.skip(
+            "no Chromium: the console is not tried in a browser (Debian, Ubuntu: apt-get install chromium)"
+        )
     async with async_playwright() as playwright:
         started = await launched(playwright, microphone)
         yield started

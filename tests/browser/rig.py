@@ -70,11 +70,14 @@ class Site:
 
     async def ask(self, method: str, path: str, body: Any = None, account: Account | None = None) -> Any:
         """Over REST, past the pages. Whatever is refused fails the test."""
+        answer = await self.answer(method, path, body, account)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
+
+    async def answer(self, method: str, path: str, body: Any, account: Account | None) -> httpx.Response:
         headers = {} if account is None else {"authorization": f"Bearer {account.token}"}
         async with httpx.AsyncClient(base_url=self.url, headers=headers, timeout=PATIENCE_S) as http:
-            answer = await http.request(method, path, json=body)
-            assert answer.is_success, answer.text
-            return answer.json() if answer.content else None
+            return await http.request(method, path, json=body)
 
     async def account(self, *, usd: str = "5", phone: bool = False, name: str = "Jordan") -> Account:
         number = next(_people)
@@ -105,7 +108,9 @@ class Site:
 def serving(data_dir: Path, **environ: str) -> Iterator[Site]:
     """Up until the context is left. Calls are recorded; `environ`: further settings."""
     port, log = free_port(), data_dir / "server.log"
-    own = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
+    own = {
+        name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH") if name in os.environ
+    }
     settings = {
         "DATA_DIR": str(data_dir),
         "PORT": str(port),
@@ -155,7 +160,7 @@ def spoken(path: Path, lines: Sequence[tuple[float, str]], end_s: float) -> Path
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(MICROPHONE_RATE)
-        file.writeframes(resample(sound, mulaw.RATE, MICROPHONE_RATE).astype("<i2").tobytes())
+        file.writeframes(resample(sound.astype(np.float32), mulaw.RATE, MICROPHONE_RATE).astype("<i2").tobytes())
     return path
 
 
@@ -268,7 +273,7 @@ class Visit:
               return [url.slice(url.indexOf(",") + 1), window.playedRate ?? 0];
             }"""
         )
-        samples = np.frombuffer(base64.b64decode(found[0]), "<i2").astype(np.int16)
+        samples = np.frombuffer(base64.b64decode(found[0]), "<i2").astype(np.float32)
         assert len(samples) > 0, "nothing was played"
         return mulaw.encode(np.asarray(resample(samples, int(found[1]), mulaw.RATE), np.int16))
 

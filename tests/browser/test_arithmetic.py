@@ -17,7 +17,7 @@ from tests.browser.rig import Site, visiting
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-WORKLET = Path("server/console/static/js/phone-worklet.js")
+WORKLET = Path("server/console/static/js/phone-worklet.js").read_text("utf-8")
 PHONE_RATE = 8000
 STANDING_IN = """
 class AudioWorkletProcessor { constructor() { this.port = { postMessage() {} }; } }
@@ -33,7 +33,9 @@ async def page(browser: Browser, site: Site) -> AsyncIterator[Page]:
         await visit.go("/login")
         names = "({ decoded, encoded, Resampler, Phone })"
         # As an expression of the debugger, which the page's policy does not bind.
-        await visit.page.evaluate(f"globalThis.worklet = (() => {{ {STANDING_IN}{WORKLET.read_text()}; return {names}; }})()")
+        await visit.page.evaluate(
+            f"globalThis.worklet = (() => {{ {STANDING_IN}{WORKLET}; return {names}; }})()"
+        )
         yield visit.page
 
 
@@ -44,7 +46,9 @@ async def test_every_code_decodes_to_the_sample_that_the_server_means(page: Page
 
 async def test_a_sweep_of_samples_is_encoded_as_the_server_encodes_it(page: Page) -> None:
     samples = np.arange(-32768, 32768, dtype=np.int16)
-    found = await page.evaluate("Array.from({ length: 65536 }, (_, index) => worklet.encoded((index - 32768) / 32768))")
+    found = await page.evaluate(
+        "Array.from({ length: 65536 }, (_, index) => worklet.encoded((index - 32768) / 32768))"
+    )
     ours, theirs = mulaw.decode(bytes(found)).astype(int), mulaw.decode(mulaw.encode(samples)).astype(int)
     # Both round to a nearest code; where a sample lies half-way between two, either will do.
     wrong = np.abs(ours - samples) > np.abs(theirs - samples) + 2
@@ -52,17 +56,23 @@ async def test_a_sweep_of_samples_is_encoded_as_the_server_encodes_it(page: Page
 
 
 async def test_what_was_decoded_is_encoded_to_the_same_code(page: Page) -> None:
-    found = await page.evaluate("Array.from({ length: 256 }, (_, code) => worklet.encoded(worklet.decoded(code)))")
+    found = await page.evaluate(
+        "Array.from({ length: 256 }, (_, code) => worklet.encoded(worklet.decoded(code)))"
+    )
     assert [code for code in range(256) if found[code] != code] in ([], [0x7F])  # two codes mean zero
 
 
-async def resampled(page: Page, samples: Sequence[float], old: int, new: int, block: int = 128) -> np.ndarray[Any, Any]:
+async def resampled(
+    page: Page, samples: Sequence[float], old: int, new: int, block: int = 128
+) -> np.ndarray[Any, Any]:
     """Through the page's resampler, a block at a time as the audio thread gives them."""
     found = await page.evaluate(
         """([samples, from, to, block]) => {
           const way = new worklet.Resampler(from, to);
           const made = [];
-          for (let at = 0; at < samples.length; at += block) made.push(...way.take(Float32Array.from(samples.slice(at, at + block))));
+          for (let at = 0; at < samples.length; at += block) {
+            made.push(...way.take(Float32Array.from(samples.slice(at, at + block))));
+          }
           return made;
         }""",
         [list(samples), old, new, block],
@@ -71,7 +81,8 @@ async def resampled(page: Page, samples: Sequence[float], old: int, new: int, bl
 
 
 def tone(hertz: float, rate: int, seconds: float = 0.5) -> list[float]:
-    return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(rate * seconds)) / rate)).tolist()
+    made: list[float] = (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(rate * seconds)) / rate)).tolist()
+    return made
 
 
 def decibels(samples: np.ndarray[Any, Any]) -> float:
@@ -100,7 +111,9 @@ async def test_blocks_leave_no_gap_and_no_sample_is_lost(page: Page, rate: int) 
     missing = len(samples) * PHONE_RATE / rate - len(pieces)
     assert 0 <= missing <= 40, "only what the filter still looks ahead to"
     steps = np.abs(np.diff(pieces[40:]))
-    assert steps.max() <= 0.5 * 2 * np.pi * 440 / PHONE_RATE * 1.05, "no jump that the tone itself does not make"
+    assert steps.max() <= 0.5 * 2 * np.pi * 440 / PHONE_RATE * 1.05, (
+        "no jump that the tone itself does not make"
+    )
 
 
 async def test_a_chunk_is_played_whole_then_said_to_be(page: Page) -> None:
@@ -109,7 +122,7 @@ async def test_a_chunk_is_played_whole_then_said_to_be(page: Page) -> None:
           const phone = new worklet.Phone();
           const told = [];
           let blocks = 0;
-          phone.port.postMessage = (message) => { if (message.played !== undefined) told.push([message.played, blocks]); };
+          phone.port.postMessage = ({ played }) => { if (played !== undefined) told.push([played, blocks]); };
           phone.told({ chunk: 7, sound: Uint8Array.from(sound.slice(0, 800)) });
           phone.told({ chunk: 8, sound: Uint8Array.from(sound.slice(800)) });
           const out = [];
@@ -136,7 +149,7 @@ async def test_what_is_cleared_is_silent_at_once_and_reported(page: Page) -> Non
         """() => {
           const phone = new worklet.Phone();
           const told = [];
-          phone.port.postMessage = (message) => { if (message.played !== undefined) told.push(message.played); };
+          phone.port.postMessage = ({ played }) => { if (played !== undefined) told.push(played); };
           for (const chunk of [1, 2, 3]) phone.told({ chunk, sound: new Uint8Array(1600).fill(0) });
           for (let block = 0; block < 10; block += 1) phone.process([[]], [[new Float32Array(128)]]);
           phone.told({ clear: true });
@@ -151,7 +164,18 @@ async def test_what_is_cleared_is_silent_at_once_and_reported(page: Page) -> Non
 
 # -- money as it is written -----------------------------------------------------------------
 
-AMOUNTS = ("0", "0.000000001", "0.0009", "0.014", "0.0933", "0.27", "1", "1.005", "12.345678901", "987654321.99")
+AMOUNTS = (
+    "0",
+    "0.000000001",
+    "0.0009",
+    "0.014",
+    "0.0933",
+    "0.27",
+    "1",
+    "1.005",
+    "12.345678901",
+    "987654321.99",
+)
 
 
 async def formats(page: Page, expression: str, values: Sequence[str]) -> list[Any]:

@@ -20,7 +20,9 @@ EMAIL = "first@example.com"
 TALK_MS = 45_000
 
 
-async def test_a_newcomer_registers_verifies_a_phone_and_talks_in_the_browser(browser: Browser, site: Site) -> None:
+async def test_a_newcomer_registers_verifies_a_phone_and_talks_in_the_browser(
+    browser: Browser, site: Site
+) -> None:
     async with visiting(browser, site) as visit:
         await registers(visit)
         await proves_the_phone(visit.page)

@@ -19,8 +19,8 @@ FOCUSED = """() => {
   const at = document.activeElement;
   const box = at.closest(".choice") ?? at;
   const label = at.labels?.[0]?.textContent ?? at.getAttribute("aria-label") ?? at.textContent;
-  const style = getComputedStyle(at);
-  const seen = [style, getComputedStyle(box)].some((each) => each.outlineStyle !== "none" && parseFloat(each.outlineWidth) >= 2);
+  const outlined = (style) => style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+  const seen = [at, box].some((each) => outlined(getComputedStyle(each)));
   return [label.trim(), seen];
 }"""
 

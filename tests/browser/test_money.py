@@ -24,11 +24,15 @@ async def test_a_pack_is_bought_on_the_provider_s_page_and_is_there_afterwards(
         await page.wait_for_url(f"{site.url}/credits?*")
         await expect(page.get_by_text("$10.00 of credit is there. Thank you.")).to_be_visible()
         await expect(page.locator("#balance .stat").first).to_have_text("$10.00")
-        await expect(page.get_by_role("region", name="Transactions").get_by_role("row", name="Bought")).to_have_count(1)
+        await expect(
+            page.get_by_role("region", name="Transactions").get_by_role("row", name="Bought")
+        ).to_have_count(1)
     assert (await site.ask("GET", "/api/credits", None, account))["balance_usd"] == "10.00"
 
 
-async def test_limits_are_saved_shown_and_wrong_ones_are_told_at_their_field(browser: Browser, site: Site) -> None:
+async def test_limits_are_saved_shown_and_wrong_ones_are_told_at_their_field(
+    browser: Browser, site: Site
+) -> None:
     account = await site.account()
     async with visiting(browser, site, account) as visit:
         page = await visit.go("/credits")

@@ -31,7 +31,7 @@ async def grave_findings(page: Page) -> list[str]:
     """What axe finds serious or critical, in both colours and both sizes."""
     found = []
     for scheme in ("light", "dark"):
-        await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        await page.emulate_media(color_scheme=scheme)
         for width, height in (DESKTOP, PHONE):
             await page.set_viewport_size({"width": width, "height": height})
             report = (await Axe().run(page, context=WHAT)).response["violations"]
@@ -40,7 +40,9 @@ async def grave_findings(page: Page) -> list[str]:
                 for each in report
                 if each["impact"] in GRAVE
             ]
-            wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            wide = await page.evaluate(
+                "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            )
             if wide > 0:
                 found.append(f"{page.url} {width}: {wide} pixels wider than the screen")
     return found
@@ -127,7 +129,9 @@ async def test_the_theme_is_kept_and_the_menu_says_where_one_is(browser: Browser
         await page.get_by_role("button", name="Use the dark colours").click()
         await visit.go("/calls")
         await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
-        await expect(page.get_by_role("link", name="Calls", exact=True)).to_have_attribute("aria-current", "page")
+        await expect(page.get_by_role("link", name="Calls", exact=True)).to_have_attribute(
+            "aria-current", "page"
+        )
         await expect(page.get_by_text("No calls yet")).to_be_visible()
 
 
@@ -150,5 +154,7 @@ async def test_a_number_opted_out_is_not_rung_and_the_page_says_why(browser: Bro
 async def refused(visit: Visit, account: Account) -> None:
     page = await visit.go("/")
     await page.get_by_role("button", name="Call me", exact=True).click()
-    await expect(page.locator(".notice.bad")).to_contain_text(re.compile("Verify the number again under Settings"))
+    await expect(page.locator(".notice.bad")).to_contain_text(
+        re.compile("Verify the number again under Settings")
+    )
     assert (await visit.site.ask("GET", "/api/calls", None, account))["items"] == []

@@ -10,7 +10,9 @@ from tests.browser.rig import Site, visiting
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 
-async def test_a_schedule_is_made_seen_in_the_calendar_skipped_paused_and_cancelled(browser: Browser, site: Site) -> None:
+async def test_a_schedule_is_made_seen_in_the_calendar_skipped_paused_and_cancelled(
+    browser: Browser, site: Site
+) -> None:
     account = await site.account(phone=True)
     async with visiting(browser, site, account) as visit:
         page = await visit.go("/schedules")
