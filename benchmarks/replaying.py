@@ -24,6 +24,7 @@ from pipeline.replay import Replay, replay
 MINUTES = 10
 LISTENS_MS = 5_000
 """The caller's silence after each line."""
+MONEY = Nanos(10 * NANOS_PER_USD)
 PRICES = (
     Price(1, "carrier", "twilio", "second", 14_000_000, 60, increment=60),
     Price(2, "stream", "twilio-media", "second", 4_000_000, 60, increment=60),
@@ -57,7 +58,7 @@ def started() -> CallStarted:
         layers=(Layer("identity", "You are Sarah, a warm friend. " * 20), Layer("manners", "Be brief.")),
         phrases=PHRASES,
         prices=PRICES,
-        allowance=Allowance(Nanos(10 * NANOS_PER_USD), EndReason.CREDIT),
+        allowance=Allowance(MONEY, MONEY, EndReason.CREDIT),
         limits=Limits(),
         manners=Manners(),
         temperature_pct=70,

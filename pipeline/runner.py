@@ -24,7 +24,7 @@ from pipeline.core import events as ev
 from pipeline.core.call import Call, Phase
 from pipeline.core.errors import BadStream
 from pipeline.core.events import CallStarted, Event
-from pipeline.core.money import Millis
+from pipeline.core.money import Millis, Nanos
 from pipeline.core.terms import EndReason
 from pipeline.engines.base import VoiceTrack
 from pipeline.journal_file import NoJournal
@@ -43,7 +43,7 @@ INBOX_EVENTS = 2_000
 
 KEPT = (
     *(ev.ReplyFinished, ev.EngineUsed, ev.Listening, ev.SpeechBought, ev.SpeechSkipped, ev.EngineFailed),
-    ev.CarrierDone,
+    *(ev.AllowanceChanged, ev.CarrierDone),
 )
 """Events that say what is to be paid; they come once a sentence, a second or a call and are never thrown away."""
 
@@ -159,6 +159,10 @@ class LiveCall:
 
     def dropped(self, reason: EndReason) -> None:
         self._post(partial(ev.LineDropped, reason=reason))
+
+    def allowed(self, held: Nanos, reach: Nanos, binds: EndReason, warn_used: Nanos | None) -> None:
+        """The answer to `RenewHold`."""
+        self._post(partial(ev.AllowanceChanged, held=held, reach=reach, binds=binds, warn_used=warn_used))
 
     def ask_hang_up(self, reason: EndReason) -> None:
         self._post(partial(ev.HangUpAsked, reason=reason))

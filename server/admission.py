@@ -18,18 +18,30 @@ from pipeline.ports import Engines
 from server import casting
 from server.parts import PlaceCall
 from server.settings import Settings
-from storage import calls, ids, ledger, opt_outs, personas, pricing, scenarios
+from storage import calls, ids, ledger, opt_outs, personas, pricing, scenarios, schedules
 from storage.db import Tx
 from storage.records import CallRow, IdemTaken, NewCall, User
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A call whose money is set aside: its row, its first event, its persona's voice."""
+    """A call whose first money is set aside: its row, its first event, its persona's voice.
+
+    `held` is the whole hold; `margin` of it is out of the call's reach.
+    """
 
     row: CallRow
     started: CallStarted
     voice: str
+    held: Nanos
+    margin: Nanos
+
+
+@dataclass(frozen=True, slots=True)
+class Funded:
+    started: CallStarted
+    held: Nanos
+    margin: Nanos
 
 
 class Admissions:
@@ -42,7 +54,7 @@ class Admissions:
     async def admit(
         self, tx: Tx, user: User, order: PlaceCall, e164: str | None, idem: tuple[str, str] | None
     ) -> Admitted:
-        """Raises `Refused`, or `IdemTaken` where the same request came through meanwhile."""
+        """Raises `Refused`, `IdemTaken` where the same request came through meanwhile, `ClaimLost` of a schedule."""
         # First of all: orders of one user queue here, so that each sees the call and the key of the one before.
         await ledger.lock_account(tx, user.id)
         if idem is not None and (earlier := await calls.by_idem(tx, user.id, idem[0])) is not None:
@@ -56,8 +68,7 @@ class Admissions:
                 status=403,
             )
         part = await self._part(tx, user, order)
-        if await calls.count_live(tx, user.id) >= 1:
-            raise Refused("call_in_progress", "Your phone is already on a call with us.", status=409)
+        await self._check_room(tx, user.id, e164)
         book = casting.pinned(
             await pricing.current(tx, now, self._settings.price_list), self._engines, order.channel
         )
@@ -77,12 +88,25 @@ class Admissions:
             max_minutes=minutes,
             idem_key=None if idem is None else idem[0],
             idem_hash=None if idem is None else idem[1],
+            scheduled_call_id=None if order.scheduled is None else order.scheduled.dial_id,
         )
         row = await calls.create(tx, new)
-        started = await self._fund(tx, row, part, book, bounds)
+        if order.scheduled is not None:
+            # In this transaction: either there is a call and its dial is on record, or neither.
+            await schedules.dialed(tx, order.scheduled, row.id)
+        funded = await self._fund(tx, row, part, book, bounds)
         if order.scenario_id is not None:
             await scenarios.used(tx, order.scenario_id)
-        return Admitted(row, started, part.persona.voice)
+        return Admitted(row, funded.started, part.persona.voice, funded.held, funded.margin)
+
+    async def _check_room(self, tx: Tx, user_id: str, e164: str | None) -> None:
+        """One call a phone, a few a user."""
+        if e164 is not None and await calls.count_live_to(tx, e164) >= 1:
+            raise Refused("call_in_progress", "Your phone is already on a call with us.", status=409)
+        if await calls.count_live(tx, user_id) >= (most := self._settings.max_calls_per_user):
+            raise Refused(
+                "call_in_progress", f"You have {most} calls going on; end one of them first.", status=409
+            )
 
     async def _part(self, tx: Tx, user: User, order: PlaceCall) -> casting.Part:
         persona = await personas.by_id(tx, order.persona_id)
@@ -108,29 +132,41 @@ class Admissions:
 
     async def _fund(
         self, tx: Tx, row: CallRow, part: casting.Part, book: tuple[Price, ...], bounds: Limits
-    ) -> CallStarted:
+    ) -> Funded:
         system, greeting = casting.layers(part), casting.phrases(part, self._settings).greeting
         admitted = casting.admission(book, bounds, system, greeting)
-        budget = await ledger.budget(tx, row.user_id)
-        limit = budget.per_call_nano if budget.auto_cutoff else None
         granted = await ledger.hold(
-            tx, user_id=row.user_id, call_id=row.id, epoch=row.epoch,
-            at_least=admitted.at_least, wanted=admitted.wanted, budget_limit=limit,
+            tx, user_id=row.user_id, call_id=row.id, epoch=row.epoch, at_least=admitted.at_least,
+            wanted=admitted.at_least, now=row.created_at,
         )  # fmt: skip
-        if granted == 0 and limit is not None and limit < admitted.at_least:
-            raise _too_little("budget_exhausted", "your budget per call", admitted.at_least, limit)
         if granted == 0:
-            free = (await ledger.balance(tx, row.user_id)).available
-            raise _too_little("insufficient_credit", "your available credit", admitted.at_least, free)
-        money = casting.allowance(
-            granted, admitted, budget.per_call_nano, budget.warn_percent, hard=budget.auto_cutoff
+            raise await self._too_little(tx, row, admitted.at_least)
+        grant = await ledger.standing(
+            tx, user_id=row.user_id, call_id=row.id, epoch=row.epoch, now=row.created_at
         )
-        return casting.started(
+        money = casting.allowance(grant, admitted)
+        started = casting.started(
             row.id, part, self._settings, self._engines, book, money, bounds, row.created_at
         )
+        return Funded(started, grant.held, admitted.margin)
+
+    async def _too_little(self, tx: Tx, row: CallRow, needed: Nanos) -> Refused:
+        """Which of the limits was too low."""
+        left = await ledger.budgets_left(tx, row.user_id, row.id, row.created_at)
+        kind = min(left, key=lambda kind: left[kind], default=None)
+        if kind is not None and left[kind] < needed:
+            return _refusal("budget_exhausted", BUDGETS[kind], needed, left[kind])
+        free = (await ledger.balance(tx, row.user_id)).available
+        return _refusal("insufficient_credit", "your available credit", needed, free)
 
 
-def _too_little(code: str, what: str, needed: Nanos, available: Nanos) -> Refused:
+BUDGETS = {
+    "call": "your budget per call", "day": "what is left of your daily budget",
+    "month": "what is left of your monthly budget",
+}  # fmt: skip
+
+
+def _refusal(code: str, what: str, needed: Nanos, available: Nanos) -> Refused:
     figures = {"needed_usd": usd(needed), "available_usd": usd(available)}
     return Refused(
         code,

@@ -17,10 +17,10 @@ from pipeline.core.errors import CallMeBackError
 from pipeline.core.events import CallStarted
 from pipeline.core.money import START, Nanos
 from pipeline.core.tariff import STEP_SERVICES, Price, PriceBook, Service, Unit, cost
-from pipeline.core.terms import Allowance, EndReason, Layer, Limits, Manners, Phrases, TimeLeft
+from pipeline.core.terms import Allowance, Layer, Limits, Manners, Phrases, TimeLeft
 from pipeline.ports import Engines
 from server.settings import Settings
-from storage.records import Channel, Persona, PriceRow, Relationship, Scenario
+from storage.records import Channel, Grant, Persona, PriceRow, Relationship, Scenario
 
 CARRIER_MODEL = "twilio"
 STREAM_MODEL = "twilio-media"
@@ -157,16 +157,25 @@ def layers(part: Part) -> tuple[Layer, ...]:
     )
 
 
+PART_S = 60
+"""A part of the hold lasts so long at the worst."""
+LOW_S = 35
+"""With less than this at the worst left of it, the next part is asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Money to set aside: at least so much or the phone does not ring, at most what the call could ever use.
+    """Money to set aside: at least so much or the phone does not ring, then a part at a time.
 
-    `margin` stays in the hold until the carrier's own count is known.
+    `margin` stays in the hold until the carrier's own count is known. With less than `low` left, another `part` is
+    asked for. `most` is what the call could ever use.
     """
 
     at_least: Nanos
-    wanted: Nanos
     margin: Nanos
+    part: Nanos
+    low: Nanos
+    most: Nanos
 
 
 def admission(prices: tuple[Price, ...], bounds: Limits, system: Sequence[Layer], greeting: str) -> Admission:
@@ -183,10 +192,16 @@ def admission(prices: tuple[Price, ...], bounds: Limits, system: Sequence[Layer]
     full_reply = _of(book, "token_in", bounds.prompt_max_tokens * prompt.BYTES_PER_TOKEN) + _of(
         book, "token_out", bounds.reply_max_tokens
     )
-    burn = minute + listening + _speech(book, TALKED_CHARS_A_MINUTE) + REPLIES_A_MINUTE * full_reply
+    talk = listening + _speech(book, TALKED_CHARS_A_MINUTE) + REPLIES_A_MINUTE * full_reply
     minutes = -(-bounds.max_duration_ms // 60_000)
-    wanted = at_least + burn * minutes
-    return Admission(Nanos(at_least), Nanos(wanted), Nanos(minute))
+    return Admission(
+        at_least=Nanos(at_least),
+        margin=Nanos(minute),
+        part=Nanos(minute + talk * PART_S // 60),
+        # A carrier minute is bought whole, so a whole one is always at hand.
+        low=Nanos(minute + talk * LOW_S // 60),
+        most=Nanos(at_least + (minute + talk) * minutes),
+    )
 
 
 def _worst(book: PriceBook, service: Service, unit: Unit, quantity: int) -> int:
@@ -202,16 +217,15 @@ def _speech(book: PriceBook, chars: int) -> int:
     return _worst(book, "tts", "char", chars)
 
 
-def allowance(
-    granted: Nanos, admitted: Admission, budget: Nanos | None, warn_percent: int, *, hard: bool
-) -> Allowance:
-    """What of a hold may be spent. A budget that only warns never binds."""
-    binds = EndReason.BUDGET if hard and budget is not None and granted >= budget else EndReason.CREDIT
+def allowance(grant: Grant, admitted: Admission) -> Allowance:
+    """What of a hold may be spent, and what of it and of what is free."""
     return Allowance(
-        allowed=Nanos(granted - admitted.margin),
-        binds=binds,
-        budget=budget or Nanos(0),
-        warn_percent=warn_percent,
+        held=Nanos(grant.held - admitted.margin),
+        reach=Nanos(grant.reach - admitted.margin),
+        binds=grant.binds,
+        warn_used=grant.warn_used,
+        part=admitted.part,
+        low=admitted.low,
     )
 
 

@@ -178,7 +178,7 @@ class Desk:
 
     def _begin(self, admitted: Admitted, files: Files) -> None:
         row = admitted.row
-        account = Account(row.id, row.epoch, files.journal)
+        account = Account(row.id, row.epoch, files.journal, row.user_id, admitted.held, admitted.margin)
         outside = Outside(
             account,
             self._flush,

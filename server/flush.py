@@ -1,4 +1,5 @@
-"""Writes what all calls of this process used: one transaction a second, nothing in the hot path.
+"""Writes what all calls of this process used, and sets aside what they will: one transaction a second, nothing in
+the hot path.
 
 Charges wait here in memory, and in the journals on disk, until the database has them. When
 it does not answer they stay, and are offered again with the same numbers; a commit whose
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import chain
 from typing import Protocol
 
@@ -22,10 +24,10 @@ from pipeline.journal_file import JournalFile
 from server.metrics import FLUSH_SECONDS, FLUSHES_FAILED, SURPRISES
 from server.news import News
 from storage import calls, ledger, notes
-from storage.db import Database, DatabaseDown
+from storage.db import Database, DatabaseDown, Tx
 from storage.ledger import CallCharges
 from storage.notes import Note
-from storage.records import OVER, STATUS_RANK, CallStatus, Fenced, Final
+from storage.records import OVER, STATUS_RANK, CallStatus, Fenced, Final, Grant
 
 log = structlog.get_logger()
 
@@ -36,11 +38,19 @@ SYNCS = 4
 
 @dataclass(slots=True)
 class Account:
-    """One call's unwritten facts. `settled` is set once the ledger of the call is closed."""
+    """One call's unwritten facts, and the money it waits for. `settled` is set once its ledger is closed.
+
+    `held` is the call's hold as far as this process knows; `margin` of it the call does not get. `wanted` is how much
+    more was asked for and not yet answered.
+    """
 
     call_id: str
     epoch: int
     journal: JournalFile
+    user_id: str = ""
+    held: Nanos = ZERO
+    margin: Nanos = ZERO
+    wanted: Nanos | None = None
     charges: list[Charge] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     second: int = 0
@@ -56,6 +66,9 @@ class Guardian(Protocol):
     def fence(self) -> None:
         """The call is somebody else's now."""
 
+    def granted(self, grant: Grant) -> None:
+        """What it asked for is decided: so much is held for it now."""
+
     def disk_lost(self, error: OSError) -> None:
         """Its journal cannot be carried to the disk."""
 
@@ -68,6 +81,16 @@ class _Due:
     charges: tuple[Charge, ...]
     notes: tuple[Note, ...]
     ended: Ended | None
+    wanted: Nanos | None
+
+
+@dataclass(slots=True)
+class _Done:
+    """What came of one transaction, by call."""
+
+    lost: set[str] = field(default_factory=set)
+    finals: dict[str, Final] = field(default_factory=dict)
+    grants: dict[str, Grant] = field(default_factory=dict)
 
 
 class Flush:
@@ -118,12 +141,15 @@ class Flush:
 
     async def once(self) -> None:
         """Write everything that waits. Never raises for a database that is down: the next second tries again."""
-        waiting = [a for a in self._accounts.values() if a.charges or a.notes or a.ended is not None]
+        waiting = [
+            a for a in self._accounts.values()
+            if a.charges or a.notes or a.ended is not None or a.wanted is not None
+        ]  # fmt: skip
         if not waiting:
             return
         await self._to_disk(waiting)
         begun = cpu_seconds()
-        batch = [_Due(a, tuple(a.charges), tuple(a.notes), a.ended) for a in waiting]
+        batch = [_Due(a, tuple(a.charges), tuple(a.notes), a.ended, a.wanted) for a in waiting]
         try:
             await self._write_and_tell(batch)
         except DatabaseDown as error:
@@ -146,19 +172,23 @@ class Flush:
             log.exception("flush_failed_alone", call=due.account.call_id)
 
     async def _write_and_tell(self, batch: Sequence[_Due]) -> None:
-        lost, finals = await self._write(batch)
+        done = await self._write(batch)
         for due in batch:
-            account = due.account
+            account, guardian = due.account, self._guardians.get(due.account.call_id)
             del account.charges[: len(due.charges)]
             del account.notes[: len(due.notes)]
             settled = account.settled if account.settled is not None and not account.settled.done() else None
-            if account.call_id in lost:
-                if (guardian := self._guardians.get(account.call_id)) is not None:
+            if account.call_id in done.lost:
+                if guardian is not None:
                     guardian.fence()
                 if settled is not None:
                     settled.set_exception(Fenced(account.call_id))
-            elif settled is not None and account.call_id in finals:
-                settled.set_result(finals[account.call_id])
+            elif settled is not None and account.call_id in done.finals:
+                settled.set_result(done.finals[account.call_id])
+            elif (grant := done.grants.get(account.call_id)) is not None:
+                account.held, account.wanted = grant.held, None
+                if guardian is not None:
+                    guardian.granted(grant)
             self._tell(account)
 
     async def _to_disk(self, waiting: list[Account]) -> None:
@@ -174,33 +204,43 @@ class Flush:
             if (guardian := self._guardians.get(account.call_id)) is not None:
                 guardian.disk_lost(error)
 
-    async def _write(self, batch: Sequence[_Due]) -> tuple[set[str], dict[str, Final]]:
-        finals: dict[str, Final] = {}
+    async def _write(self, batch: Sequence[_Due]) -> _Done:
+        """All calls first, then all accounts, each in one order: two flushes never wait for each other."""
+        done = _Done()
         async with self._database.write() as tx:
             now = self._clock.utc()
             charged = [
                 CallCharges(due.account.call_id, due.account.epoch, due.charges, due.account.second)
                 for due in batch
-                if due.charges
+                if due.charges or due.ended is not None or due.wanted is not None
             ]
-            lost = set(await ledger.flush(tx, charged, node=self._node, now=now))
-            for due in batch:
-                account, ended = due.account, due.ended
-                if account.call_id in lost:
-                    continue
-                await notes.write(tx, account.call_id, due.notes, now)
-                if ended is not None:
-                    await calls.advance(
-                        tx, account.call_id, _terminal(ended.status), at=now,
-                        end_reason=ended.reason, carrier_seconds=ended.seconds,
-                    )  # fmt: skip
-                    try:
-                        finals[account.call_id] = await ledger.finalise(
-                            tx, call_id=account.call_id, epoch=account.epoch, now=now
-                        )
-                    except Fenced:
-                        lost.add(account.call_id)
-        return lost, finals
+            done.lost |= set(await ledger.flush(tx, charged, node=self._node, now=now))
+            ours = [due for due in batch if due.account.call_id not in done.lost]
+            for due in ours:
+                await notes.write(tx, due.account.call_id, due.notes, now)
+            for due in sorted(ours, key=lambda due: (due.account.user_id, due.account.call_id)):
+                await self._move_money(tx, due, now, done)
+        return done
+
+    async def _move_money(self, tx: Tx, due: _Due, now: datetime, done: _Done) -> None:
+        """Settle what has ended; set aside more for what goes on."""
+        account = due.account
+        try:
+            if due.ended is not None:
+                await calls.advance(
+                    tx, account.call_id, _terminal(due.ended.status), at=now,
+                    end_reason=due.ended.reason, carrier_seconds=due.ended.seconds,
+                )  # fmt: skip
+                done.finals[account.call_id] = await ledger.finalise(
+                    tx, call_id=account.call_id, epoch=account.epoch, now=now
+                )
+            elif due.wanted is not None:
+                done.grants[account.call_id] = await ledger.renew(
+                    tx, user_id=account.user_id, call_id=account.call_id, epoch=account.epoch,
+                    known=account.held, wanted=due.wanted, now=now,
+                )  # fmt: skip
+        except Fenced:
+            done.lost.add(account.call_id)
 
     def _tell(self, account: Account) -> None:
         told = (account.second, account.total)

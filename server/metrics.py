@@ -59,6 +59,14 @@ PAYMENTS_REFUSED = Counter(
     "callmeback_payments_not_granted", "Payments that were made and not granted, by why", ("why",)
 )
 FLUSHES_FAILED = Counter("callmeback_flushes_failed", "Flushes the database did not take; their charges wait")
+SCHEDULED = Counter("callmeback_scheduled_dials", "Runs of schedules by what came of them", ("outcome",))
+SCHEDULED_LATE = Histogram(
+    "callmeback_scheduled_late_seconds",
+    "From the moment a scheduled call was due to its claim",
+    buckets=(0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300),
+)
+JOBS = Gauge("callmeback_jobs", "Background jobs by kind and state: waiting, dead", ("kind", "state"))
+JOBS_RUN = Counter("callmeback_jobs_run", "Runs of background jobs by kind and outcome", ("kind", "outcome"))
 
 
 class EngineBreakers(Collector):

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from pipeline.core.errors import CarrierError
+from pipeline.core.money import Nanos
 from pipeline.core.terms import EndReason
 from pipeline.runner import LiveCall
 from server.endings import ending
@@ -19,7 +20,7 @@ from server.news import News
 from server.outside import Outside
 from storage import calls
 from storage.db import Database
-from storage.records import CallRow, Fenced
+from storage.records import CallRow, Fenced, Grant
 
 log = structlog.get_logger()
 
@@ -86,6 +87,13 @@ class Ongoing:
         """Another process took the call over: being fenced means hanging up."""
         self.flush.forget(self.account)
         self.live.ask_hang_up(EndReason.SERVER_LOST)
+
+    def granted(self, grant: Grant) -> None:
+        """So much is held now; the margin is not the call's to spend."""
+        margin = self.account.margin
+        self.live.allowed(
+            Nanos(grant.held - margin), Nanos(grant.reach - margin), grant.binds, grant.warn_used
+        )
 
     def disk_lost(self, error: OSError) -> None:
         self.live.journal_lost(error)

@@ -7,7 +7,17 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pipeline.carriers.base import OVER, Leg
-from pipeline.core.effects import Charge, EagerSettled, Effect, Ended, OptedOut, TurnTaken, TurnTimed, Warned
+from pipeline.core.effects import (
+    Charge,
+    EagerSettled,
+    Effect,
+    Ended,
+    OptedOut,
+    RenewHold,
+    TurnTaken,
+    TurnTimed,
+    Warned,
+)
 from pipeline.core.errors import CarrierError
 from pipeline.core.events import Answered, CarrierDone, Event, StreamStarted
 from pipeline.core.money import Nanos, usd
@@ -84,6 +94,8 @@ class Outside:
                 case EagerSettled():
                     self._account.notes.append(effect)
                     EAGER_REPLIES.labels("used" if effect.committed else "dropped").inc()
+                case RenewHold():
+                    self._account.wanted = effect.wanted
                 case OptedOut():
                     self._account.notes.append(effect)
                 case Warned():

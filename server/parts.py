@@ -22,6 +22,7 @@ from server.settings import Settings
 from server.simulation import Texts
 from storage.db import Database
 from storage.records import CallRow, Channel, User
+from storage.schedule_records import Claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,17 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlaceCall:
-    """A call somebody asks for. `max_minutes` None leaves it to the scenario, the persona and the server."""
+    """A call somebody asks for. `max_minutes` None leaves it to the scenario, the persona and the server.
+
+    `scheduled` is set when a schedule asks: the call is placed only while that claim holds.
+    """
 
     persona_id: str
     scenario_id: str | None
     context: str
     max_minutes: int | None
     channel: Channel
+    scheduled: Claim | None = None
 
 
 class Placing(Protocol):

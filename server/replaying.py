@@ -24,6 +24,7 @@ from pipeline.conducted import replay_call
 from pipeline.core.errors import EngineError, JournalError
 from pipeline.core.events import CallStarted
 from pipeline.core.money import usd
+from pipeline.core.terms import Allowance, EndReason
 from pipeline.engines.loading import Chosen, EngineLoader
 from pipeline.journal_file import SUFFIX, read_lines
 from pipeline.offline import Aside, run_call
@@ -159,7 +160,7 @@ def _offline_call(persona: Persona, rows: list[PriceRow], engines: Engines) -> C
     book = casting.pinned(rows, engines)
     bounds = casting.limits(settings, persona, MINUTES)
     admitted = casting.admission(book, bounds, casting.layers(part), casting.phrases(part, settings).greeting)
-    money = casting.allowance(admitted.wanted, admitted, None, 80, hard=True)
+    money = Allowance(admitted.most, admitted.most, EndReason.CREDIT)
     return casting.started(secrets.token_hex(16), part, settings, engines, book, money, bounds, Clock().utc())
 
 

@@ -207,6 +207,9 @@ class Settings(BaseModel):
     max_call_minutes: int = Field(
         15, ge=1, le=240, description="Longest call, and the most max_minutes may ask for."
     )
+    max_calls_per_user: int = Field(
+        2, ge=1, description="Calls a user may have at a time; one phone is rung by one of them."
+    )
     max_live_calls: int = Field(
         100, ge=1, le=10_000, description="Live calls of this process, beyond them 503."
     )
@@ -228,6 +231,20 @@ class Settings(BaseModel):
         ge=0,
         le=86_400,
         description="How long a stopping server lets calls go on before they say goodbye.",
+    )
+
+    # schedules
+    carrier_calls_per_second: int = Field(
+        1, ge=1, le=100, description="Scheduled calls begun in a second, all nodes together."
+    )
+    schedule_min_interval: int = Field(
+        15, ge=1, le=1_440, description="Minutes that runs of one rule lie apart at least."
+    )
+    schedules_per_user: int = Field(
+        50, ge=0, le=10_000, description="Scheduled calls a user may have that are still to come."
+    )
+    retention_days: int = Field(
+        30, ge=1, le=3_650, description="Days after which a call's transcript, files and number are removed."
     )
 
     @model_validator(mode="before")

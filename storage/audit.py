@@ -106,15 +106,24 @@ async def held_is_the_open_holds(tx: Tx) -> list[Breach]:
         SELECT h.user_id AS subject, h.call_id AS hold_without_period, h.amount_nano AS held
         FROM credit_holds h WHERE h.status = 'open' AND NOT EXISTS (
             SELECT 1 FROM budget_periods b WHERE b.user_id = h.user_id AND b.key = 'call:' || h.call_id)"""
+    parts = """
+        SELECT b.user_id AS subject, b.key AS period, b.held_nano AS held, b.spent_nano AS spent,
+            COALESCE(SUM(p.held_nano), 0) AS held_by_calls, COALESCE(SUM(p.spent_nano), 0) AS spent_by_calls
+        FROM budget_periods b LEFT JOIN hold_periods p ON p.user_id = b.user_id AND p.key = b.key
+        GROUP BY b.user_id, b.key, b.held_nano, b.spent_nano
+        HAVING b.held_nano <> COALESCE(SUM(p.held_nano), 0) OR b.spent_nano <> COALESCE(SUM(p.spent_nano), 0)"""
     return [
         *await _rows(tx, "I2", accounts),
         *await _rows(tx, "I2", periods),
         *await _rows(tx, "I2", unbudgeted),
+        *await _rows(tx, "I2", parts),
     ]
 
 
 async def tiles_have_no_gap(tx: Tx) -> list[Breach]:
-    """I3: a line's tiles follow each other from 0, only refunds go back, and they end at the line's quantity."""
+    """I3: a line's tiles follow each other from 0 and end at the line's quantity; only corrections go back.
+
+    A correction goes up only where the carrier counted more after the call was settled."""
     gaps = """
         SELECT call_id AS subject, line, seq, from_qty AS begins, expected, to_qty AS ends FROM (
             SELECT call_id, line, seq, from_qty, to_qty, nano, status,
@@ -122,7 +131,8 @@ async def tiles_have_no_gap(tx: Tx) -> list[Breach]:
             FROM call_cost_events WHERE status <> 'unconfirmed') AS laid
         WHERE from_qty <> expected
             OR (status = 'confirmed' AND (to_qty <= from_qty OR nano < 0))
-            OR (status = 'adjust' AND (to_qty >= from_qty OR nano > 0))"""
+            OR (status = 'adjust' AND (to_qty = from_qty OR (to_qty < from_qty AND nano > 0) OR (to_qty > from_qty
+                AND (nano < 0 OR (line NOT LIKE 'carrier:%' AND line NOT LIKE 'stream:%')))))"""
     ends = """
         SELECT b.call_id AS subject, b.line AS line, b.quantity AS quantity,
             COALESCE(SUM(e.to_qty - e.from_qty), 0) AS tiles
@@ -182,8 +192,8 @@ async def somebody_paid(tx: Tx) -> list[Breach]:
         SELECT c.id AS subject, c.total_nano AS total, c.settled_nano AS settled,
             COALESCE(t.paid, 0) AS paid_by_user, COALESCE(o.paid, 0) AS paid_by_operator
         FROM calls c
-        LEFT JOIN (SELECT call_id, -SUM(amount_nano) AS paid FROM credit_transactions WHERE kind = 'usage'
-            GROUP BY call_id) AS t ON t.call_id = c.id
+        LEFT JOIN (SELECT call_id, -SUM(amount_nano) AS paid FROM credit_transactions
+            WHERE kind IN ('usage', 'adjustment') GROUP BY call_id) AS t ON t.call_id = c.id
         LEFT JOIN (SELECT call_id, SUM(amount_nano) AS paid FROM operator_losses GROUP BY call_id) AS o
             ON o.call_id = c.id
         WHERE c.final_at IS NOT NULL AND (c.settled_nano <> COALESCE(t.paid, 0)

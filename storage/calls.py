@@ -127,6 +127,12 @@ async def count_live(tx: Tx, user_id: str) -> int:
     return int((await tx.execute(select(func.count()).select_from(calls).where(*ongoing))).scalar_one())
 
 
+async def count_live_to(tx: Tx, e164: str) -> int:
+    """The calls to a number that are not over, whoever ordered them."""
+    ongoing = (calls.c.phone_e164 == e164, calls.c.status_rank < OVER, calls.c.final_at.is_(None))
+    return int((await tx.execute(select(func.count()).select_from(calls).where(*ongoing))).scalar_one())
+
+
 def _calls(*conditions: ColumnElement[bool]) -> Select[Any]:
     return select(*columns(calls, CallRow)).where(*conditions)
 

@@ -74,6 +74,17 @@ async def flush(
     return lost
 
 
+async def correct(
+    tx: Tx, call_id: str, charges: Sequence[Charge], *, node: str = "", now: datetime | None = None
+) -> None:
+    """Writes what a settled call's lines are corrected by, upwards or downwards. The caller has locked the call and
+    keeps its totals."""
+    (as_of,) = {charge.second for charge in charges}
+    batch = [CallCharges(call_id, 0, tuple(charges), as_of)]
+    await tx.execute(insert(tx, tiles), [{**tile, "status": "adjust"} for tile in _tiles(batch, node, now)])
+    await _add_up(tx, batch)
+
+
 async def cost_lines(tx: Tx, call_id: str) -> list[CostLine]:
     query = select(*columns(breakdowns, CostLine)).where(breakdowns.c.call_id == call_id)
     return await every(tx, CostLine, query.order_by(breakdowns.c.line))

@@ -1,100 +1,35 @@
-"""Accounts: what a user has, what is set aside for calls, what calls cost in the end.
+"""Accounts: what a user was granted, what calls cost in the end, and the list of both.
 
-Every change of a balance is one conditional update under the lock of the user's row, taken before any other
-row of the account, and one posting that is never changed. Nothing here asks whether a call may go on; it only
-makes sure that the same money is not given twice.
+What a user has is in `accounts.py`, what is set aside for calls in `holds.py`, limits in `budgets.py`; they are used
+from here. Nothing here asks whether a call may go on; it only makes sure that no money is given or taken twice.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Row, Select, select, update
+from sqlalchemy import select, update
 
 from pipeline.core.money import Nanos
+from storage import holds
+from storage.accounts import balance, lock_account, post
+from storage.adjustments import adjust
+from storage.budgets import budget, periods_of, put_budget
 from storage.charges import CallCharges, cost_lines, cost_seconds, flush
-from storage.columns import UtcNow
 from storage.db import Tx, insert
-from storage.records import Balance, Budget, Fenced, Final, Hold, Overdrawn, Page, Transaction
-from storage.rows import columns, cut, decode_cursor, first
-from storage.tables import (
-    budget_periods,
-    calls,
-    credit_holds,
-    credit_transactions,
-    operator_losses,
-    user_budget_settings,
-    user_credits,
-)
+from storage.holds import budgets_left, hold, hold_of, renew, standing
+from storage.records import Fenced, Final, Page, Transaction
+from storage.rows import columns, cut, decode_cursor
+from storage.tables import calls, credit_transactions, operator_losses
 
 __all__ = [
-    "CallCharges", "balance", "budget", "cost_lines", "cost_seconds", "finalise", "flush", "grant", "hold",
-    "hold_of", "lock_account", "put_budget", "transactions",
+    "CallCharges", "adjust", "balance", "budget", "budgets_left", "cost_lines", "cost_seconds", "finalise",
+    "flush", "grant", "hold", "hold_of", "lock_account", "periods_of", "put_budget", "renew", "standing",
+    "transactions",
 ]  # fmt: skip
 
 OVER_HOLD = "over_hold"
 """Why the operator paid: the call cost more than was set aside for it."""
-
-
-async def lock_account(tx: Tx, user_id: str) -> Row[tuple[int, int]] | None:
-    """Whoever else locks, holds or posts on this account waits until this transaction ends.
-
-    Its balance and what is held of it; None, and no lock, for an account nothing was ever granted to: such a
-    user can place no call.
-    """
-    return (await tx.execute(_account(user_id).with_for_update())).first()
-
-
-async def hold(
-    tx: Tx,
-    *,
-    user_id: str,
-    call_id: str,
-    epoch: int,
-    at_least: Nanos,
-    wanted: Nanos,
-    budget_limit: Nanos | None,
-) -> Nanos:
-    """Sets aside what is free, up to `wanted` and the budget; how much that is.
-
-    0 when not even `at_least` (more than 0) can be had, and for a call that is settled or has another epoch;
-    nothing is changed then. Asking again for a call that has a hold answers what it has.
-    """
-    if at_least <= 0:
-        raise ValueError("a hold is for more than nothing")
-    # The lock: calls that share an account queue here, so no two of them see the same free cent.
-    account = await lock_account(tx, user_id)
-    state = (await tx.execute(select(calls.c.epoch, calls.c.final_at).where(calls.c.id == call_id))).first()
-    if state is not None and (state.final_at is not None or state.epoch != epoch):
-        return Nanos(0)
-    if (existing := await hold_of(tx, call_id)) is not None:
-        return existing.amount_nano if existing.status == "open" else Nanos(0)
-    free = 0 if account is None else account.balance_nano - account.held_nano
-    granted = Nanos(min(wanted, free) if budget_limit is None else min(wanted, free, budget_limit))
-    if granted < at_least:
-        return Nanos(0)
-    enough = user_credits.c.balance_nano - user_credits.c.held_nano >= granted
-    raised = update(user_credits).where(user_credits.c.user_id == user_id, enough)
-    raised = raised.values(held_nano=user_credits.c.held_nano + granted, updated_at=UtcNow())
-    if (await tx.execute(raised)).rowcount != 1:
-        return Nanos(0)
-    await tx.execute(
-        insert(tx, budget_periods).values(
-            user_id=user_id, key=f"call:{call_id}", limit_nano=budget_limit, held_nano=granted
-        )
-    )
-    await tx.execute(
-        insert(tx, credit_holds).values(call_id=call_id, user_id=user_id, epoch=epoch, amount_nano=granted)
-    )
-    return granted
-
-
-async def hold_of(tx: Tx, call_id: str) -> Hold | None:
-    return await first(
-        tx, Hold, select(*columns(credit_holds, Hold)).where(credit_holds.c.call_id == call_id)
-    )
 
 
 async def finalise(tx: Tx, *, call_id: str, epoch: int, now: datetime) -> Final:
@@ -117,11 +52,11 @@ async def finalise(tx: Tx, *, call_id: str, epoch: int, now: datetime) -> Final:
     held = await hold_of(tx, call_id)
     amount = held.amount_nano if held is not None and held.status == "open" else 0
     final = _final(call.total_nano, min(call.total_nano, amount))
-    await _post(
+    await post(
         tx, user_id=call.user_id, amount=Nanos(-final.from_user), release=amount, kind="usage",
         call_id=call_id, idem_key=f"final:{call_id}", note="", now=now,
     )  # fmt: skip
-    await _release(tx, call.user_id, call_id, amount, final.from_user, now)
+    await holds.release(tx, call.user_id, call_id, final.from_user, now)
     if final.operator:
         loss = insert(tx, operator_losses).values(
             call_id=call_id, reason=OVER_HOLD, amount_nano=final.operator, created_at=now
@@ -139,7 +74,7 @@ async def grant(
 
     Raises `Overdrawn` when a correction exceeds what is available.
     """
-    return await _post(
+    return await post(
         tx,
         user_id=user_id,
         amount=amount,
@@ -150,14 +85,6 @@ async def grant(
         note=note,
         now=now,
     )
-
-
-async def balance(tx: Tx, user_id: str) -> Balance:
-    """An account nothing was ever granted to is empty."""
-    row = (await tx.execute(_account(user_id))).first()
-    if row is None:
-        return Balance(Nanos(0), Nanos(0), Nanos(0))
-    return Balance(Nanos(row.balance_nano), Nanos(row.held_nano), Nanos(row.balance_nano - row.held_nano))
 
 
 async def transactions(tx: Tx, user_id: str, cursor: str | None, limit: int) -> Page[Transaction]:
@@ -176,73 +103,5 @@ def _row_id(place: str) -> int:
     return number
 
 
-async def budget(tx: Tx, user_id: str) -> Budget:
-    query = select(*columns(user_budget_settings, Budget)).where(user_budget_settings.c.user_id == user_id)
-    return await first(tx, Budget, query) or Budget()
-
-
-async def put_budget(tx: Tx, user_id: str, budget: Budget) -> Budget:
-    values: dict[str, Any] = {field.name: getattr(budget, field.name) for field in fields(Budget)}
-    row = insert(tx, user_budget_settings).values(user_id=user_id, **values)
-    anew = {**values, "updated_at": UtcNow()}
-    await tx.execute(row.on_conflict_do_update(index_elements=["user_id"], set_=anew))
-    return budget
-
-
-def _account(user_id: str) -> Select[tuple[int, int]]:
-    query = select(user_credits.c.balance_nano, user_credits.c.held_nano)
-    return query.where(user_credits.c.user_id == user_id)
-
-
 def _final(total: int, from_user: int) -> Final:
     return Final(Nanos(total), Nanos(from_user), Nanos(total - from_user))
-
-
-async def _post(
-    tx: Tx,
-    *,
-    user_id: str,
-    amount: Nanos,
-    release: int,
-    kind: str,
-    call_id: str | None,
-    idem_key: str,
-    note: str,
-    now: datetime,
-) -> bool:
-    """One posting; `release` of the held money is set free with it. False if the key is used."""
-    opened = insert(tx, user_credits).values(user_id=user_id, updated_at=now)
-    await tx.execute(opened.on_conflict_do_nothing(index_elements=["user_id"]))
-    await lock_account(tx, user_id)
-    used = select(credit_transactions.c.id).where(credit_transactions.c.idem_key == idem_key)
-    if (await tx.execute(used)).first() is not None:
-        return False
-    left = user_credits.c.balance_nano + amount
-    kept = user_credits.c.held_nano - release
-    change = update(user_credits).where(user_credits.c.user_id == user_id, kept >= 0, left >= kept)
-    change = change.values(balance_nano=left, held_nano=kept, updated_at=now)
-    row: Row[Any] | None = (await tx.execute(change.returning(user_credits.c.balance_nano))).first()
-    if row is None:
-        raise Overdrawn(f"{kind} exceeds what is available")
-    await tx.execute(
-        insert(tx, credit_transactions).values(
-            user_id=user_id, call_id=call_id, kind=kind, amount_nano=amount,
-            balance_after_nano=row.balance_nano, idem_key=idem_key, note=note, created_at=now,
-        )
-    )  # fmt: skip
-    return True
-
-
-async def _release(tx: Tx, user_id: str, call_id: str, amount: int, spent: Nanos, now: datetime) -> None:
-    """Closes the hold and the call's budget; `spent` of `amount` was paid."""
-    hold_row = update(credit_holds).where(credit_holds.c.call_id == call_id, credit_holds.c.status == "open")
-    await tx.execute(hold_row.values(status="closed", used_nano=spent, closed_at=now))
-    period = update(budget_periods).where(
-        budget_periods.c.user_id == user_id, budget_periods.c.key == f"call:{call_id}"
-    )
-    await tx.execute(
-        period.values(
-            held_nano=budget_periods.c.held_nano - amount, spent_nano=budget_periods.c.spent_nano + spent,
-            closed_at=now,
-        )
-    )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Generic, Literal, TypeVar
 from pipeline.core.errors import CallMeBackError
 from pipeline.core.money import Nanos
 from pipeline.core.tariff import Price, Unit
+from pipeline.core.terms import EndReason
 
 T = TypeVar("T")
 
@@ -166,6 +167,8 @@ class NewCall:
     max_minutes: int = 15
     idem_key: str | None = None
     idem_hash: str | None = None
+    scheduled_call_id: str | None = None
+    """The id of the scheduled dial it is, not of the schedule: a schedule makes many calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +199,7 @@ class CallRow:
     final_at: datetime | None
     idem_key: str | None
     idem_hash: str | None
+    scheduled_call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +298,39 @@ class Hold:
     status: Literal["open", "closed"]
     opened_at: datetime
     closed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetPeriod:
+    """A call, day or month of a user's budgets as an account. `limit_nano` is None without a limit."""
+
+    key: str
+    limit_nano: Nanos | None
+    spent_nano: Nanos
+    held_nano: Nanos
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """How the money of a live call stands. `held` is its whole hold, `reach` that and its share of what is free.
+
+    `binds` names the limit at which the reach ends; `warn_used` is what the call has used when one of the user's
+    budgets comes to its warning percentage, None without a budget.
+    """
+
+    held: Nanos
+    reach: Nanos
+    binds: EndReason
+    warn_used: Nanos | None
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """What a late report of the carrier's changed: `total` of the call, `refunded` to the user, `operator` pays."""
+
+    total: Nanos
+    refunded: Nanos
+    operator: Nanos
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,8 +167,44 @@ scheduled_calls = Table(
     count("claim_epoch"),
     Column("dial_id", Text, unique=True),
     written(),
+    Column("max_minutes", BigInteger),
+    words("skips"),
+    words("tzdata"),
+    count("retries", 1),
+    count("retry_s", 300),
+    # What is due: try `attempt` of the run at `occurrence_at`, missed after `late_at`; NULL says `due_at` is that run.
+    count("attempt"),
+    moment("occurrence_at"),
+    moment("late_at"),
+    Column("claimed_by", Text),
+    moment("lease_until"),
     Index("ix_scheduled_calls_due", "status", "due_at"),
+    Index("ix_scheduled_calls_user", "user_id", "created_at"),
 )
+
+scheduled_dials = Table(
+    "scheduled_dials",
+    metadata,
+    # Made of schedule, run and try; `calls.scheduled_call_id` holds it, so that no try ever makes two calls.
+    name(),
+    Column("schedule_id", Text, ForeignKey("scheduled_calls.id", ondelete="CASCADE"), nullable=False),
+    Column("occurrence_at", Moment, nullable=False),
+    count("attempt"),
+    words("status", default="claimed"),
+    count("epoch"),
+    words("code"),
+    words("detail"),
+    Column("call_id", Text),
+    written("claimed_at"),
+    moment("concluded_at"),
+    UniqueConstraint("schedule_id", "occurrence_at", "attempt", name="uq_scheduled_dials_try"),
+    Index("ix_scheduled_dials_claimed", "claimed_at"),
+    # The few of which something is still to come.
+    Index(
+        "ix_scheduled_dials_open", "status",
+        sqlite_where=text("concluded_at IS NULL"), postgresql_where=text("concluded_at IS NULL"),
+    ),
+)  # fmt: skip
 
 calls = Table(
     "calls",
@@ -199,6 +235,7 @@ calls = Table(
     moment("final_at"),
     Column("idem_key", Words),
     Column("idem_hash", Text),
+    moment("cleared_at"),
     UniqueConstraint("user_id", "idem_key", name="uq_calls_user_idem_key"),
     check("channel IN ('phone', 'browser')", "calls_channel"),
     check("total_nano >= 0 AND settled_nano >= 0 AND last_seq >= 0", "calls_money"),
@@ -207,6 +244,11 @@ calls = Table(
     Index(
         "ix_calls_open", "owner",
         sqlite_where=text("final_at IS NULL"), postgresql_where=text("final_at IS NULL"),
+    ),
+    # Those whose words are still kept.
+    Index(
+        "ix_calls_uncleared", "final_at",
+        sqlite_where=text("cleared_at IS NULL"), postgresql_where=text("cleared_at IS NULL"),
     ),
 )  # fmt: skip
 
@@ -350,6 +392,21 @@ credit_holds = Table(
     Index("ix_credit_holds_user", "user_id", "status"),
 )  # fmt: skip
 
+hold_periods = Table(
+    "hold_periods",
+    metadata,
+    Column(
+        "call_id", Text, ForeignKey("credit_holds.call_id", ondelete="CASCADE"), nullable=False
+    ),
+    _user(),
+    Column("key", Text, nullable=False),
+    nanos("held_nano"),
+    nanos("spent_nano"),
+    PrimaryKeyConstraint("call_id", "key"),
+    check("held_nano >= 0 AND spent_nano >= 0", "hold_periods_money"),
+    Index("ix_hold_periods_period", "user_id", "key"),
+)  # fmt: skip
+
 call_cost_breakdowns = Table(
     "call_cost_breakdowns",
     metadata,
@@ -452,7 +509,8 @@ nodes = Table(
 jobs = Table(
     "jobs", metadata, name(), words("kind", default=None), words("payload", default="{}"),
     Column("due_at", Moment, nullable=False), words("status", default="pending"), count("attempts"),
-    Column("claimed_by", Text), moment("claimed_at"), written(), Index("ix_jobs_due", "status", "due_at"),
+    Column("claimed_by", Text), moment("claimed_at"), written(), moment("lease_until"), words("error"),
+    moment("finished_at"), Index("ix_jobs_due", "status", "due_at"),
 )  # fmt: skip
 
 audit_log = Table(

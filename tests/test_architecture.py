@@ -46,7 +46,9 @@ CORE_BANS = {
     *("secrets", "selectors", "shutil", "signal", "socket", "sqlite3", "subprocess", "tempfile", "threading"),
     *("time", "urllib", "uuid", "warnings"),
 }
-MONEY_MODULES = {f"pipeline/core/{name}.py" for name in ("money", "tariff", "meter", "budget", "spending")}
+MONEY_MODULES = {
+    f"pipeline/core/{name}.py" for name in ("money", "tariff", "meter", "budget", "spending", "renewal")
+}
 DATABASE_LIBRARIES = {"sqlalchemy", "aiosqlite", "asyncpg", "sqlite3", "alembic"}
 SQL = re.compile(
     r"\b(SELECT\b.+\bFROM|INSERT\s+(OR\s+\w+\s+)?INTO|UPDATE\s+[\w\".]+\s+SET|DELETE\s+FROM|ALTER\s+TABLE"

@@ -99,9 +99,10 @@ def warn_at(cutoff: Millis) -> Millis:
     return Millis(max(0, cutoff - notice))
 
 
-def percent_reached(used: Nanos, budget: Nanos, percent: int) -> bool:
-    """Whether spending has reached the user's warning percentage of a budget; 0 is no budget."""
-    return budget > 0 and used * 100 >= budget * percent
+def lasts(purse: Purse, price: Nanos, until: Millis) -> bool:
+    """Whether the money lasts until then after a purchase, or the purchase takes no time off the call."""
+    after = cutoff_at(replace(purse, pending=Nanos(purse.pending + price)))
+    return after >= min(until, cutoff_at(purse))
 
 
 def affordable(purse: Purse, price: Nanos, now: Millis, *, announced: Millis | None) -> bool:

@@ -26,7 +26,7 @@ from pipeline.core.dues import Dues
 from pipeline.core.hearing import Hearing, Verdict
 from pipeline.core.money import Millis
 from pipeline.core.notice import Notice, words
-from pipeline.core.phases import ANSWERING, PAID, TALKING, Phase
+from pipeline.core.phases import ANSWERING, PAID, RENEWING, TALKING, Phase
 from pipeline.core.speech import Outcome, Speech, Spoken
 from pipeline.core.spending import Spending
 from pipeline.core.terms import EndReason
@@ -73,6 +73,8 @@ class Call:
             self._out += self.spending.run(self._now)
         self._take(event)
         self._mind_the_time()
+        if self.phase in RENEWING:
+            self._out += self.spending.renew(self._now)
         self._out += self.replies.settled()
         return self._out
 
@@ -130,7 +132,9 @@ class Call:
             case ev.EngineUsed():
                 self._out += self.spending.used_line(event.line, event.total, self._now)
             case ev.AllowanceChanged():
-                self.spending.change(event.allowed, event.binds)
+                self.spending.change(event.held, event.reach, event.binds, event.warn_used, self._now)
+                if self.phase in PAID:
+                    self._out += self.spending.run(self._now)  # what had to wait for it
             case ev.EngineFailed():
                 self._engine_failed(event)
             case ev.HangUpAsked():
@@ -187,7 +191,7 @@ class Call:
             case Outcome.SAID if self.phase is not Phase.SPEAKING:
                 self._enter(Phase.SPEAKING)
             case Outcome.UNAFFORDABLE:
-                self._close(self.spending.reason, self.start.phrases.out_of_time)
+                self._out_of_money()
             case Outcome.STILLBORN:
                 self._fail()
             case Outcome.HEARD:
@@ -345,7 +349,7 @@ class Call:
         if order is None and leaving:
             self._close(EndReason.AGENT_ENDED, self.start.phrases.goodbye)
         elif order is None:
-            self._close(self.spending.reason, self.start.phrases.out_of_time)
+            self._out_of_money()
         else:
             self._out.append(order)
             if self.phase is not Phase.SPEAKING:
@@ -436,6 +440,17 @@ class Call:
         self._out.append(self._speech.say(text, self._now, protected=True))
         self._enter(Phase.CLOSING)
 
+    def _out_of_money(self) -> None:
+        """Say goodbye for whatever it is that ends the paid time."""
+        phrases, reason = self.start.phrases, self.spending.reason
+        match reason:
+            case EndReason.MAX_DURATION:
+                self._close(reason, phrases.goodbye)
+            case EndReason.ENGINE_FAILURE:
+                self._close(reason, phrases.trouble)
+            case _:
+                self._close(reason, phrases.out_of_time)
+
     def _asked_to_hang_up(self, reason: EndReason) -> None:
         if reason is EndReason.DRAINED and self.phase in (*TALKING, Phase.MACHINE):
             self._close(reason, self.start.phrases.goodbye)
@@ -513,8 +528,7 @@ class Call:
 
     def _mind_the_money(self) -> None:
         if self._due(self._dues.goodbye):
-            phrases, reason = self.start.phrases, self.spending.reason
-            self._close(reason, phrases.goodbye if reason is EndReason.MAX_DURATION else phrases.out_of_time)
+            self._out_of_money()
             return
         busy = self.turn.voiced_since is not None or self.phase in (Phase.THINKING, Phase.INTERRUPTED)
         if self._notice.due(self._now, greeted=self._dues.greeted, busy=busy):

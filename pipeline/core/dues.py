@@ -41,15 +41,20 @@ class Dues:
             case Phase.RINGING | Phase.HUNG_UP:
                 return [self.patience(phase, since)]
             case Phase.CONNECTING:
-                return [self.patience(phase, since), self.spending.next_second]
+                return [
+                    self.patience(phase, since), self.spending.next_second, self.spending.renewal,
+                    self.spending.cutoff,
+                ]  # fmt: skip
             case Phase.CLOSING:
                 return [self.closed_by(since), self.spending.next_second]
             case Phase.MACHINE:
-                return [self.message(since), self.spending.next_second, self.goodbye]
+                return [
+                    self.message(since), self.spending.next_second, self.spending.renewal, self.goodbye,
+                ]  # fmt: skip
             case _:
                 floor = self._floor(phase, since)
                 notice = self.notice.deadline(greeted=self.greeted)
-                return [floor, self.spending.next_second, self.goodbye, notice]
+                return [floor, self.spending.next_second, self.spending.renewal, self.goodbye, notice]
 
     def _floor(self, phase: Phase, since: Millis) -> Millis | None:
         """When whoever has the floor loses it."""

@@ -92,6 +92,16 @@ class Charge(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class RenewHold(Effect):
+    """Set aside up to `wanted` more for this call; `AllowanceChanged` follows, however little that was.
+
+    One is under way at a time. Until it is answered nothing is bought but what is held.
+    """
+
+    wanted: Nanos
+
+
+@dataclass(frozen=True, slots=True)
 class TurnTaken(Effect):
     """A line of the transcript. For the agent, `text` is what was heard, not what was sent."""
 

@@ -227,10 +227,15 @@ class EngineUsed(Event):
 
 @dataclass(frozen=True, slots=True)
 class AllowanceChanged(Event):
-    """The hold grew or shrank: a renewal, a top-up, another call of the same account."""
+    """The answer to `RenewHold`: what is held now, what could still be had, and which limit that ends at.
 
-    allowed: Nanos
+    With `reach` no more than `held` this is the last of it, unless somebody pays in or another call ends.
+    """
+
+    held: Nanos
+    reach: Nanos
     binds: EndReason
+    warn_used: Nanos | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,4 +21,6 @@ class Phase(StrEnum):
 ANSWERING = (Phase.THINKING, Phase.SPEAKING)
 """It is the agent's turn."""
 TALKING = (Phase.LISTENING, *ANSWERING, Phase.INTERRUPTED)
-PAID = (*TALKING, Phase.CONNECTING, Phase.MACHINE, Phase.CLOSING)
+RENEWING = (*TALKING, Phase.CONNECTING, Phase.MACHINE)
+"""More money is of use."""
+PAID = (*RENEWING, Phase.CLOSING)

@@ -1,7 +1,10 @@
 """The money side of one call: what it has bought, what is asked for, and until when it is paid.
 
 Holds the meter and the allowance together and answers in call time; the arithmetic of
-cutoffs is in `budget.py`, that of prices in `tariff.py`.
+cutoffs is in `budget.py`, that of prices in `tariff.py`, when more is asked for in `renewal.py`.
+
+Nothing is bought but what is held. When the call is warned and cut off goes by its reach: what is held and
+what can still be had.
 """
 
 from __future__ import annotations
@@ -10,9 +13,10 @@ from dataclasses import replace
 
 from pipeline.core import budget
 from pipeline.core.budget import STEP_S, Clock, Purse
-from pipeline.core.effects import Charge
+from pipeline.core.effects import Charge, RenewHold
 from pipeline.core.meter import Meter
 from pipeline.core.money import Millis, Nanos
+from pipeline.core.renewal import AHEAD, NEAR_END, PATIENCE, Renewal
 from pipeline.core.tariff import STEP_SERVICES, Price, PriceBook, Service, Unit
 from pipeline.core.terms import Allowance, EndReason, Limits
 
@@ -35,7 +39,8 @@ class Spending:
         self._limits = limits
         self._pending: dict[str, int] = {}
         self._purse: Purse | None = None
-        self._paid: Millis | None = None
+        self._ends: tuple[Millis, Millis] | None = None
+        self._renewal = Renewal()
         self.meter = Meter(self._book)
         self.allowance = allowance
         self.answered: Millis | None = None
@@ -56,12 +61,14 @@ class Spending:
         return charges + self.run(now)
 
     def run(self, now: Millis) -> list[Charge]:
-        """Buy the minute and the second that have begun by `now`, unless the call is past its cutoff."""
+        """Buy the minute and the second that have begun by `now`, unless the held money has ended."""
         if self.answered is None:
             return []
+        if self._renewal.wait(Millis(now - self.answered)):
+            self._changed()
         second = self.second(now)
         charges: list[Charge] = []
-        if second == 0 or now < (self.cutoff or now):
+        if second == 0 or now < self.answered + self._held_until:
             minutes = (second // STEP_S + 1) * STEP_S
             for price in self._steps:
                 charges += self.meter.raise_to(price.line, minutes, second)
@@ -73,13 +80,16 @@ class Spending:
 
     @property
     def next_second(self) -> Millis | None:
-        """When `run` has something to buy again."""
+        """When `run` has something to buy again, or the call's end where that comes before."""
         if self.answered is None:
             return None
         bought = [self._bought_s] if self._steps else []
         if self._clock is not None:
             bought.append(self._clock_s)
-        return Millis(self.answered + min(bought) * 1000) if bought else None
+        if not bought:
+            return None
+        due = Millis(min(bought) * 1000)
+        return Millis(self.answered + (due if due < self._held_until else self._paid_until))
 
     def listening(self, model: str, now: Millis) -> None:
         """Another transcriber listens from here on: its seconds run, those of the one before do not."""
@@ -118,11 +128,23 @@ class Spending:
 
     def _changed(self) -> None:
         """Every change of what the purse is made of passes here."""
-        self._purse = self._paid = None
+        self._purse = self._ends = None
+
+    @property
+    def _held_purse(self) -> Purse:
+        """The same with nothing in it but what is held."""
+        purse, held = self.purse, self.allowance.held
+        return purse if purse.allowed == held else replace(purse, allowed=held)
+
+    @property
+    def held_rest(self) -> Nanos:
+        """What of the held money may still be spent on anything but the goodbye."""
+        return self._held_purse.rest
 
     def _count(self) -> Purse:
+        allowance = self.allowance
         return Purse(
-            allowed=self.allowance.allowed,
+            allowed=allowance.held if self._renewal.overdue else max(allowance.held, allowance.reach),
             used=self.meter.nano,
             pending=Nanos(sum(self._pending.values())),
             steps=self._steps,
@@ -142,9 +164,11 @@ class Spending:
 
     @property
     def reason(self) -> EndReason:
-        """Which limit the cutoff comes from."""
+        """Which limit the cutoff comes from; money that could be had and does not come is a failure of ours."""
         if self.answered is not None and self._paid_until >= self.purse.horizon_s * 1000:
             return EndReason.MAX_DURATION
+        if self._renewal.overdue and self.allowance.reach > self.allowance.held:
+            return EndReason.ENGINE_FAILURE
         return self.allowance.binds
 
     @property
@@ -152,15 +176,51 @@ class Spending:
         """When the warning is due; already past where the percentage is reached."""
         if self.answered is None or (cutoff := self.cutoff) is None:
             return None
-        if budget.percent_reached(self.meter.nano, self.allowance.budget, self.allowance.warn_percent):
+        warn_used = self.allowance.warn_used
+        if warn_used is not None and self.meter.nano >= warn_used:
             return self.answered
         if self.reason is EndReason.MAX_DURATION:
             return None
         return Millis(self.answered + budget.warn_at(Millis(cutoff - self.answered)))
 
-    def change(self, allowed: Nanos, binds: EndReason) -> None:
-        self.allowance = replace(self.allowance, allowed=allowed, binds=binds)
+    # -- renewals ----------------------------------------------------------------------
+
+    def change(
+        self, held: Nanos, reach: Nanos, binds: EndReason, warn_used: Nanos | None, now: Millis
+    ) -> None:
+        """What is held and what can still be had, as of now."""
+        self.allowance = replace(self.allowance, held=held, reach=reach, binds=binds, warn_used=warn_used)
+        since = Millis(0) if self.answered is None else Millis(now - self.answered)
+        self._renewal.answer(since, last=reach <= held)
         self._changed()
+
+    def renew(self, now: Millis) -> list[RenewHold]:
+        """Ask for the next part of the hold, if it is time to."""
+        if self.answered is None or not self._renewal.due(Millis(now - self.answered), self._wanted_from):
+            return []
+        self._renewal.ask(Millis(now - self.answered))
+        return [RenewHold(self.allowance.part)]
+
+    @property
+    def renewal(self) -> Millis | None:
+        """When to look again whether more is to be asked for, or whether an answer is overdue."""
+        if self.answered is None:
+            return None
+        due = self._renewal.deadline(self._wanted_from)
+        return None if due is None else Millis(self.answered + due)
+
+    @property
+    def _wanted_from(self) -> Millis | None:
+        """From when on more money is wanted, as things stand; None where there is enough to the call's end."""
+        if not self.allowance.part:
+            return None
+        if self.held_rest < self.allowance.low:
+            return Millis(0)
+        if self._held_until >= self.purse.horizon_s * 1000:
+            return None
+        ends = self.reason is not EndReason.MAX_DURATION
+        near = self._paid_until - NEAR_END if ends else self._held_until
+        return Millis(max(0, min(near, self._held_until - AHEAD)))
 
     # -- purchases ---------------------------------------------------------------------
 
@@ -178,15 +238,19 @@ class Spending:
         told = None if announced is None else Millis(announced - zero)
         if not budget.affordable(self.purse, price, Millis(now - zero), announced=told):
             return False
+        # Of the held money alone, the seconds stay paid in which more of it can come and a goodbye be said.
+        safe = Millis(now - zero + PATIENCE + self._limits.goodbye_ms)
+        if price > max(0, self.held_rest) or not budget.lasts(self._held_purse, price, safe):
+            return False
         self._pending[ref] = self._pending.get(ref, 0) + price
         self._changed()
         return True
 
     def lasts(self, price: Nanos, until: Millis) -> bool:
         """Whether the money lasts until then after a purchase, or the purchase takes no time off the call."""
-        after = budget.cutoff_at(replace(self.purse, pending=Nanos(self.purse.pending + price)))
-        zero = until if self.answered is None else Millis(until - self.answered)
-        return after >= min(zero, self._paid_until)
+        return budget.lasts(
+            self.purse, price, until if self.answered is None else Millis(until - self.answered)
+        )
 
     def release(self, ref: str, price: Nanos | None = None) -> None:
         """Give back what was drawn for a purchase, or a part of it."""
@@ -257,9 +321,20 @@ class Spending:
     @property
     def _paid_until(self) -> Millis:
         """The cutoff since the answer."""
-        if self._paid is None:
-            self._paid = budget.cutoff_at(self.purse)
-        return self._paid
+        return self._both_ends[0]
+
+    @property
+    def _held_until(self) -> Millis:
+        """The last second that the held money pays for, since the answer."""
+        return self._both_ends[1]
+
+    @property
+    def _both_ends(self) -> tuple[Millis, Millis]:
+        if self._ends is None:
+            paid, held = self.purse, self._held_purse
+            cutoff = budget.cutoff_at(paid)
+            self._ends = cutoff, cutoff if held is paid else budget.cutoff_at(held)
+        return self._ends
 
     @property
     def _bought_s(self) -> int:

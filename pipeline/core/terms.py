@@ -143,16 +143,20 @@ class Manners:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """The money set aside for this call.
+    """The money of this call.
 
-    `allowed` is what may be spent (the hold less the reconciliation margin), `binds` names the
-    limit that made it so; `budget` is the per-call budget the warning percentage refers to, 0 for none.
+    `held` is set aside and may be spent now (the hold less the reconciliation margin); `reach` is that and what
+    could still be had on top of it, and `binds` names the limit it ends at. `warn_used` is what the call has used
+    when the user's percentage of one of their budgets is reached, None without a budget. With less than `low` of
+    the hold left, `part` more is asked for; where `part` is 0, all there ever will be is held from the start.
     """
 
-    allowed: Nanos
+    held: Nanos
+    reach: Nanos
     binds: EndReason
-    budget: Nanos = ZERO
-    warn_percent: int = 80
+    warn_used: Nanos | None = None
+    part: Nanos = ZERO
+    low: Nanos = ZERO
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from server.routes import (
     payments,
     personas,
     scenarios,
+    scheduled,
     simulation,
 )
 from server.routing import AnyOp
@@ -23,6 +24,7 @@ OPS: tuple[AnyOp, ...] = (
     *personas.OPS,
     *scenarios.OPS,
     *calls.OPS,
+    *scheduled.OPS,
     *events.OPS,
     *browser.OPS,
     *money.OPS,

@@ -51,6 +51,7 @@ class CallView(View):
     ended_at: When | None
     duration_seconds: int | None
     total_usd: Usd
+    scheduled_call_id: str | None
 
 
 class Latencies(View):
@@ -151,6 +152,8 @@ def view(call: CallRow) -> CallView:
         ended_at=call.ended_at,
         duration_seconds=duration(call),
         total_usd=usd(call.total_nano),
+        # The dial's id begins with the schedule's.
+        scheduled_call_id=call.scheduled_call_id and call.scheduled_call_id.rsplit(".", 2)[0],
     )
 
 

@@ -9,10 +9,11 @@ from pydantic import AfterValidator, Field
 
 from pipeline.core.money import Nanos, parse_usd, usd
 from server import prices
-from server.errors import FieldError, InvalidFields, not_found
+from server.errors import not_found
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Query, Usd, View, When
 from storage import ledger, personas, pricing
-from storage.records import Budget, PriceRow
+from storage.db import Tx
+from storage.records import Budget, BudgetPeriod, PriceRow
 
 
 def _positive(text: str) -> str:
@@ -61,12 +62,25 @@ class BudgetBody(Body):
     auto_cutoff: bool = True
 
 
+class PeriodView(View):
+    """`period` is a date or a month of the user's time zone; `held_usd` is set aside for calls going on."""
+
+    period: str
+    spent_usd: Usd
+    held_usd: Usd
+    limit_usd: Usd | None
+
+
 class BudgetView(View):
+    """The limits, and what of the present day and month is used."""
+
     per_call_usd: Usd | None
     daily_usd: Usd | None
     monthly_usd: Usd | None
     warn_percent: int
     auto_cutoff: bool
+    day: PeriodView
+    month: PeriodView
 
 
 class PriceView(View):
@@ -144,38 +158,45 @@ def _usd(amount: Nanos | None) -> str | None:
     return None if amount is None else usd(amount)
 
 
-def _budget_view(budget: Budget) -> BudgetView:
+def _period_view(period: BudgetPeriod) -> PeriodView:
+    return PeriodView(
+        period=period.key.partition(":")[2],
+        spent_usd=usd(period.spent_nano),
+        held_usd=usd(period.held_nano),
+        limit_usd=_usd(period.limit_nano),
+    )
+
+
+async def _budget_view(ask: Ask[None, None] | Ask[BudgetBody, None], tx: Tx, budget: Budget) -> BudgetView:
+    day, month = await ledger.periods_of(tx, ask.user.id, ask.parts.clock.utc())
     return BudgetView(
         per_call_usd=_usd(budget.per_call_nano),
         daily_usd=_usd(budget.daily_nano),
         monthly_usd=_usd(budget.monthly_nano),
         warn_percent=budget.warn_percent,
         auto_cutoff=budget.auto_cutoff,
+        day=_period_view(day),
+        month=_period_view(month),
     )
 
 
 async def budget(ask: Ask[None, None]) -> BudgetView:
     async with ask.parts.database.read() as tx:
-        return _budget_view(await ledger.budget(tx, ask.user.id))
+        return await _budget_view(ask, tx, await ledger.budget(tx, ask.user.id))
 
 
 async def put_budget(ask: Ask[BudgetBody, None]) -> BudgetView:
-    """A limit that nothing enforces is worse than none, so the daily and monthly ones are refused for now."""
+    """Calls going on keep what is held for them; what they ask for next goes by the new limits."""
     body = ask.body
-    unenforced = [name for name in ("daily_usd", "monthly_usd") if getattr(body, name) is not None]
-    if unenforced:
-        raise InvalidFields(
-            [FieldError(field=name, message="is not enforced yet; leave it null") for name in unenforced]
-        )
     wanted = Budget(
         per_call_nano=_nanos(body.per_call_usd),
-        daily_nano=None,
-        monthly_nano=None,
+        daily_nano=_nanos(body.daily_usd),
+        monthly_nano=_nanos(body.monthly_usd),
         warn_percent=body.warn_percent,
         auto_cutoff=body.auto_cutoff,
     )
     async with ask.parts.database.write() as tx:
-        return _budget_view(await ledger.put_budget(tx, ask.user.id, wanted))
+        return await _budget_view(ask, tx, await ledger.put_budget(tx, ask.user.id, wanted))
 
 
 async def _current(ask: Ask[None, None] | Ask[None, EstimateQuery]) -> list[PriceRow]:

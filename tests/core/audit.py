@@ -51,9 +51,9 @@ class Audit:
                 self.unanswered.discard(event.reply)
             case ev.EngineFailed() if event.service == "llm":
                 self.unanswered.discard(event.ref)  # its tokens are still to come
-            case ev.AllowanceChanged() | ev.EngineUsed():
+            case ev.AllowanceChanged() | ev.EngineUsed():  # a hold that shrinks, a vendor that counts more
                 spending = self.call.spending
-                self.bounded = self.bounded and spending.answered is not None and spending.purse.rest >= 0
+                self.bounded = self.bounded and spending.answered is not None and spending.held_rest >= 0
             case _:
                 pass
         self._check_speech_charges(event, effects)
@@ -67,7 +67,7 @@ class Audit:
         assert spending.meter.nano == self.total
         assert spending.purse.pending >= 0
         if self.bounded and self.ended is None and not isinstance(event, ev.CarrierDone):
-            assert self.total <= spending.allowance.allowed, f"overspent at {event}"
+            assert self.total <= spending.allowance.held, f"overspent at {event}"
 
     def _check_speech_charges(self, event: ev.Event, effects: list[fx.Effect]) -> None:
         """Speech is charged when a voice has it, once an utterance, by its characters."""

@@ -72,8 +72,10 @@ def started(
     allowed: Nanos = PLENTY,
     *,
     binds: EndReason = EndReason.CREDIT,
-    budget: Nanos = ZERO,
-    warn_percent: int = 80,
+    warn_used: Nanos | None = None,
+    reach: Nanos | None = None,
+    part: Nanos = ZERO,
+    low: Nanos = ZERO,
     prices: tuple[Price, ...] = PRICES,
     limits: Limits | None = None,
     transcriber_ends_turns: bool = False,
@@ -86,7 +88,7 @@ def started(
         layers=(Layer("identity", "You are Nora."), Layer("manners", "Be brief.")),
         phrases=PHRASES,
         prices=prices,
-        allowance=Allowance(allowed, binds, budget, warn_percent),
+        allowance=Allowance(allowed, allowed if reach is None else reach, binds, warn_used, part, low),
         limits=Limits() if limits is None else limits,
         manners=manners,
         temperature_pct=70,
@@ -138,6 +140,11 @@ class Story:
         """Without, whatever is to be spoken is neither bought nor heard."""
         self.marks_come = True
         self.tokens_come = True
+        self.free = Nanos(self.start.allowance.reach - self.start.allowance.held)
+        """Money that can still be had for this call."""
+        self.bank_ms: int | None = 700
+        """How long a question for more money takes; None while nobody answers."""
+        self._unanswered = ZERO
         self._lateness = lateness
         self._queue: list[tuple[int, int, Make]] = []
         self._order = 0
@@ -292,10 +299,25 @@ class Story:
                 self._write(effect.reply)
             case fx.DropReply():
                 self.finish(effect.reply, 20)
+            case fx.RenewHold():
+                self._unanswered = effect.wanted
+                if self.bank_ms is not None:
+                    self.post(self._granted, self.bank_ms)
             case fx.HangUp() if self.carrier_speaks:
                 self.carrier_done(after=150)
             case _:
                 pass
+
+    def bank_returns(self, ms: int = 700) -> Story:
+        """Whoever answers for the money does so again, the question that waited first."""
+        self.bank_ms = ms
+        return self.post(self._granted, ms)
+
+    def _granted(self, at: Millis) -> ev.Event:
+        allowance, granted = self.call.spending.allowance, min(self._unanswered, self.free)
+        self._unanswered, self.free = ZERO, Nanos(self.free - granted)
+        held = Nanos(allowance.held + granted)
+        return ev.AllowanceChanged(at, held, Nanos(held + self.free), allowance.binds, allowance.warn_used)
 
     def carrier_done(self, *, after: int = 0, status: str = "completed") -> Story:
         """The carrier's last word, with the seconds it has counted by then unless told otherwise."""

@@ -12,7 +12,6 @@ from pipeline.core.budget import (
     Purse,
     affordable,
     cutoff_at,
-    percent_reached,
     step_price,
     warn_at,
 )
@@ -97,13 +96,6 @@ def test_free_lines_last_to_the_horizon() -> None:
 )
 def test_the_warning_comes_half_the_paid_time_ahead_within_bounds(cutoff_s: int, warn_s: int) -> None:
     assert warn_at(Millis(cutoff_s * 1000)) == warn_s * 1000
-
-
-@pytest.mark.parametrize(
-    ("used", "budget", "reached"), [(79, 100, False), (80, 100, True), (100, 100, True), (5, 0, False)]
-)
-def test_the_percentage_of_a_budget(used: int, budget: int, reached: bool) -> None:
-    assert percent_reached(Nanos(used), Nanos(budget), 80) is reached
 
 
 def test_before_the_warning_a_purchase_must_leave_time_for_it() -> None:

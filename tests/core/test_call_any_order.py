@@ -11,11 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pipeline.core import events as ev
 from pipeline.core.call import Call, Phase
 from pipeline.core.events import CallStarted, Event
-from pipeline.core.money import Millis, Nanos
+from pipeline.core.money import ZERO, Millis, Nanos
 from pipeline.core.tariff import STEP_SERVICES, Price, cost
 from pipeline.core.terms import EndReason, Limits, Manners
 from tests.core.audit import Audit
-from tests.core.story import LLM_IN, PHRASES, PRICES, STT, TTS, Story, minutes_paid, started
+from tests.core.story import LLM_IN, MINUTE, PHRASES, PRICES, STT, TTS, Story, minutes_paid, started
 
 number = st.integers(0, 12)
 text = st.sampled_from(
@@ -68,8 +68,10 @@ EVENTS: dict[type[Event], dict[str, st.SearchStrategy[object]]] = {
     ev.MachineDetected: {"kind": st.sampled_from(["human", "machine_start", "machine_end_beep", "fax"])},
     ev.EngineUsed: {"line": st.sampled_from([STT.line, "stt:none:second"]), "total": st.integers(0, 90)},
     ev.AllowanceChanged: {
-        "allowed": st.integers(0, 200_000_000).map(Nanos),
+        "held": st.integers(0, 200_000_000).map(Nanos),
+        "reach": st.integers(0, 400_000_000).map(Nanos),
         "binds": st.sampled_from([EndReason.BUDGET, EndReason.CREDIT]),
+        "warn_used": st.none() | st.integers(0, 200_000_000).map(Nanos),
     },
     ev.EngineFailed: {
         "service": st.sampled_from(["stt", "llm", "tts", "amd"]),
@@ -110,11 +112,20 @@ class AnyOrder(RuleBasedStateMachine):
         ends_turns=st.booleans(),
         manners=st.builds(Manners),
         barge_in_words=st.integers(1, 2),
+        in_parts=st.booleans(),
     )
-    def it_begins(self, minutes: int, ends_turns: bool, manners: Manners, barge_in_words: int) -> None:
+    def it_begins(
+        self, minutes: int, ends_turns: bool, manners: Manners, barge_in_words: int, in_parts: bool
+    ) -> None:
         limits = Limits(max_duration_ms=320_000, barge_in_words=barge_in_words)
         start = started(
-            minutes_paid(minutes), limits=limits, transcriber_ends_turns=ends_turns, manners=manners
+            minutes_paid(minutes),
+            reach=minutes_paid(minutes + 3) if in_parts else None,
+            part=MINUTE if in_parts else ZERO,
+            low=MINUTE,
+            limits=limits,
+            transcriber_ends_turns=ends_turns,
+            manners=manners,
         )
         self.call = Call(start)
         self.audit = Audit(self.call)
@@ -267,7 +278,13 @@ def converse(story: Story, chance: Random) -> None:
         )
         utter(story, chance)
         if chance.random() < 0.1:
-            grown = Nanos(story.call.spending.allowance.allowed + chance.randrange(30_000_000))
+            story.free = Nanos(story.free + chance.randrange(30_000_000))
+        if chance.random() < 0.1:
+            story.bank_ms = None
+        elif story.bank_ms is None and chance.random() < 0.5:
+            story.bank_returns(chance.randrange(2_000))
+        if chance.random() < 0.1 and not story.start.allowance.part:
+            grown = Nanos(story.call.spending.allowance.held + chance.randrange(30_000_000))
             story.post(_allowed(grown), chance.randrange(2_000))
         if chance.random() < 0.1:
             story.post(_listening(chance.choice([STT.model, "spare"]), story.start.transcriber_ends_turns))
@@ -293,12 +310,17 @@ def _listening(model: str, ends_turns: bool) -> Callable[[Millis], Event]:
 
 
 def _allowed(grown: Nanos) -> Callable[[Millis], Event]:
-    return lambda at: ev.AllowanceChanged(at, grown, EndReason.CREDIT)
+    return lambda at: ev.AllowanceChanged(at, grown, grown, EndReason.CREDIT, None)
 
 
 def calls(listed: tuple[Price, ...], extra: int, chance: Random) -> CallStarted:
+    part = Nanos(chance.choice([0, MINUTE, 5 * MINUTE]))
+    held = admission(listed) + (0 if part else extra)
     return started(
-        Nanos(admission(listed) + extra),
+        Nanos(held),
+        reach=Nanos(held + (extra if part else 0)),
+        part=part,
+        low=Nanos(chance.choice([0, MINUTE])) if part else ZERO,
         prices=listed,
         limits=Limits(max_duration_ms=240_000, barge_in_words=chance.choice([1, 2])),
         transcriber_ends_turns=chance.random() < 0.5,
@@ -329,4 +351,4 @@ def test_with_several_engines_of_a_kind_neither(seed: int) -> None:
     listed = (*PRICES, *SPARE)
     story = Story(calls(listed, chance.randrange(150_000_000), chance))
     converse(story, chance)
-    assert story.end().total <= story.call.spending.allowance.allowed
+    assert story.end().total <= story.call.spending.allowance.held

@@ -204,7 +204,7 @@ def test_the_warning_drops_it() -> None:
     story = told(idle_ms=60_000).run(to=ANSWERED + 19_500)
     guessed(story, "Not much.", hangs=True)
     poor = Nanos(story.call.spending.meter.nano + 19_000_000)
-    story.post(lambda at: ev.AllowanceChanged(at, poor, story.start.allowance.binds)).run(200)
+    story.post(lambda at: ev.AllowanceChanged(at, poor, poor, story.start.allowance.binds, None)).run(200)
     assert story.said()[-1] == PHRASES.warning
     assert story.all(fx.DropReply) == [fx.DropReply(1)]
     story.run(300).reply("Fine.")

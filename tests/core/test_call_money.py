@@ -40,7 +40,7 @@ def quiet(allowed: Nanos, **changes: Nanos | int | EndReason) -> Story:
 
 def change(story: Story, allowed: int, at: int) -> Story:
     story.run(to=ANSWERED + at)
-    story.post(lambda now: ev.AllowanceChanged(now, Nanos(allowed), EndReason.CREDIT))
+    story.post(lambda now: ev.AllowanceChanged(now, Nanos(allowed), Nanos(allowed), EndReason.CREDIT, None))
     return story.run()
 
 
@@ -171,7 +171,7 @@ def test_an_allowance_that_shrinks_ends_the_call_sooner() -> None:
 
 
 def test_the_percentage_of_the_budget_warns_early() -> None:
-    story = quiet(minutes_paid(5), budget=Nanos(MINUTE * 4), warn_percent=50)
+    story = quiet(minutes_paid(5), warn_used=Nanos(MINUTE * 2))
     story.end()
     assert story.times(fx.Warned)[0] == 60_000
     assert story.when_said(PHRASES.out_of_time) == 288_000
@@ -189,12 +189,12 @@ def test_the_warning_tells_the_time_that_is_left() -> None:
 
     assert warned(started(minutes_paid(1), limits=QUIET)) == ("Not much.", 20_000)
     assert warned(started(minutes_paid(2), limits=QUIET)) == ("A minute.", 60_000)
-    half = started(minutes_paid(5), limits=QUIET, budget=Nanos(MINUTE * 4), warn_percent=50)
+    half = started(minutes_paid(5), limits=QUIET, warn_used=Nanos(MINUTE * 2))
     assert warned(half) == ("Half is used.", 60_000)
 
 
 def test_a_budget_used_up_by_the_answer_waits_for_the_greeting_to_warn() -> None:
-    story = quiet(minutes_paid(2), budget=MINUTE).hear_out().run().hear_out()
+    story = quiet(minutes_paid(2), warn_used=Nanos(MINUTE * 8 // 10)).hear_out().run().hear_out()
     assert story.said() == [PHRASES.disclosure, PHRASES.greeting, PHRASES.warning]
     assert story.heard() == [f"a: {PHRASES.disclosure} {PHRASES.greeting}", f"a: {PHRASES.warning}"]
 
@@ -293,7 +293,7 @@ def test_a_first_turn_that_comes_when_the_money_is_gone_is_the_goodbye() -> None
         ev.StreamStarted(Millis(0)),
         ev.SegmentHeard(Millis(0), "What is that thing?"),
         ev.EngineUsed(Millis(0), STT.line, 11),
-        ev.AllowanceChanged(Millis(0), Nanos(0), EndReason.BUDGET),
+        ev.AllowanceChanged(Millis(0), Nanos(0), Nanos(0), EndReason.BUDGET, None),
     ):
         call.step(event)
     effects = call.step(ev.Tick(Millis(start.limits.lost_mark_ms)))
@@ -332,7 +332,7 @@ def test_a_reply_of_which_nothing_can_be_afforded_is_the_goodbye(end: str) -> No
 
 def test_a_warning_by_percentage_announces_a_minute_and_not_the_whole_rest() -> None:
     allowed = minutes_paid(5, slack=500_000)
-    story = Story(started(allowed, binds=EndReason.BUDGET, budget=allowed, warn_percent=15))
+    story = Story(started(allowed, binds=EndReason.BUDGET, warn_used=Nanos(allowed * 15 // 100)))
     story.answer().run(20_000)
     assert len(story.all(fx.Warned)) == 1
     cutoff = story.call.spending.cutoff

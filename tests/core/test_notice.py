@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.core.money import START, Millis, Nanos
+from pipeline.core.money import START, Millis
 from pipeline.core.notice import Notice, words
 from pipeline.core.spending import Spending
 from pipeline.core.terms import Allowance, EndReason, Limits, TimeLeft
@@ -14,7 +14,7 @@ DUE = Millis(60_000)
 
 
 def notice() -> tuple[Notice, Spending]:
-    spending = Spending(PRICES, Allowance(minutes_paid(2), EndReason.CREDIT), Limits())
+    spending = Spending(PRICES, Allowance(minutes_paid(2), minutes_paid(2), EndReason.CREDIT), Limits())
     spending.answer(START)
     assert spending.warning == DUE
     return Notice(spending, 5_000), spending
@@ -50,7 +50,7 @@ def test_a_floor_that_falls_free_is_taken_at_once() -> None:
 def test_a_top_up_while_it_waits_puts_it_off() -> None:
     warning, spending = notice()
     assert not warning.due(DUE, greeted=True, busy=True)
-    spending.change(Nanos(minutes_paid(3)), EndReason.CREDIT)
+    spending.change(minutes_paid(3), minutes_paid(3), EndReason.CREDIT, None, Millis(0))
     assert not warning.due(Millis(DUE + 5_000), greeted=True, busy=True)
     assert warning.deadline(greeted=True) == DUE + 60_000
 

@@ -75,7 +75,8 @@ def test_speech_beyond_what_was_drawn_is_drawn_sentence_by_sentence() -> None:
     assert spending.purse.pending == first
     assert writer.pay("x" * 15, 2, NOW, announced=None)
     assert spending.purse.pending == first + 15 * 15_000
-    spending.change(Nanos(spending.meter.nano + spending.purse.pending + 10**6), spending.reason)
+    left = Nanos(spending.meter.nano + spending.purse.pending + 10**6)
+    spending.change(left, left, spending.reason, None, NOW)
     assert not writer.pay("x" * 200, 3, NOW, announced=None)
     assert writer.pay("x" * 5, 3, NOW, announced=None)  # drawn at the beginning and not yet spoken
 

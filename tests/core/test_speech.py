@@ -121,7 +121,7 @@ def test_nothing_is_begun_early_by_who_does_not_or_cannot() -> None:
     agent, spending, _ = speech()
     (order,) = agent.guess("What is new?", NOW)
     assert isinstance(order, fx.AskReply)
-    spending.change(spending.meter.nano, spending.allowance.binds)
+    spending.change(spending.meter.nano, spending.meter.nano, spending.allowance.binds, None, Millis(0))
     assert agent.guess("What else is new?", NOW) == [fx.DropReply(order.reply)]
 
 

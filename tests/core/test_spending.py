@@ -17,12 +17,12 @@ def spending(
     allowed: Nanos = PLENTY,
     *,
     prices: tuple[Price, ...] = PRICES,
-    budget: int = 0,
-    percent: int = 80,
+    warn_used: int | None = None,
     limits: Limits | None = None,
     answered: bool = True,
 ) -> Spending:
-    made = Spending(prices, Allowance(allowed, EndReason.BUDGET, Nanos(budget), percent), limits or Limits())
+    due = None if warn_used is None else Nanos(warn_used)
+    made = Spending(prices, Allowance(allowed, allowed, EndReason.BUDGET, due), limits or Limits())
     if answered:
         made.answer(ANSWER)
     return made
@@ -99,7 +99,7 @@ def test_the_reason_and_the_warning_of_each_limit() -> None:
     by_time = spending()
     assert by_time.reason is EndReason.MAX_DURATION
     assert by_time.warning is None
-    by_percentage = spending(budget=MINUTE, percent=100)
+    by_percentage = spending(warn_used=MINUTE)
     assert by_percentage.warning == ANSWER
 
 
@@ -112,9 +112,9 @@ def test_a_longest_call_of_broken_seconds_still_ends_for_its_length() -> None:
 
 def test_a_change_of_the_allowance_moves_the_cutoff_both_ways() -> None:
     running = spending(minutes_paid(2))
-    running.change(minutes_paid(4), EndReason.CREDIT)
+    running.change(minutes_paid(4), minutes_paid(4), EndReason.CREDIT, None, ANSWER)
     assert (running.cutoff, running.reason) == (ANSWER + 240_000, EndReason.CREDIT)
-    running.change(minutes_paid(1), EndReason.CREDIT)
+    running.change(minutes_paid(1), minutes_paid(1), EndReason.CREDIT, None, ANSWER)
     assert running.cutoff == ANSWER + 60_000
 
 

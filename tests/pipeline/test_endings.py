@@ -67,7 +67,7 @@ def test_a_budget_of_two_minutes_warns_at_sixty_seconds_and_says_goodbye_at_108(
     assert played.when_said(PHRASES.warning) == warned
     assert played.ended.reason is EndReason.BUDGET
     assert played.ended.seconds < 120
-    assert played.ended.total <= stage.start.allowance.allowed
+    assert played.ended.total <= stage.start.allowance.held
     carrier = [charge for charge in played.all(fx.Charge) if charge.line.startswith("carrier")]
     assert [charge.to_qty for charge in carrier] == [60, 120]
 

@@ -9,11 +9,13 @@ import pytest
 
 from pipeline.clock import Clock
 from pipeline.core.errors import Refused
+from pipeline.core.money import Nanos
+from pipeline.core.terms import EndReason
 from server.admission import Admissions, Admitted
 from server.parts import PlaceCall
-from storage import calls, personas, scenarios
+from storage import calls, ledger, personas, scenarios
 from storage.db import Database
-from storage.records import IdemTaken, User
+from storage.records import Budget, IdemTaken, User
 from tests.server.rig import NOON, PHONE, settings
 from tests.storage.world import DOLLAR, audited, person, rows
 from tests.whole.rig import scripted
@@ -27,12 +29,16 @@ def admissions(folder: Path, node: str = "a", **more: object) -> Admissions:
 
 
 async def tried(
-    database: Database, admitting: Admissions, user: User, idem: tuple[str, str] | None = None
+    database: Database,
+    admitting: Admissions,
+    user: User,
+    idem: tuple[str, str] | None = None,
+    phone: str = PHONE,
 ) -> Admitted | str:
     """The call, the code of the refusal, or whose key it was."""
     try:
         async with database.write() as tx:
-            return await admitting.admit(tx, user, ORDER, PHONE, idem)
+            return await admitting.admit(tx, user, ORDER, phone, idem)
     except Refused as refused:
         return refused.code
     except IdemTaken as taken:
@@ -70,11 +76,73 @@ async def test_orders_of_two_users_do_not_disturb_each_other(two_nodes: Pair, tm
     ann, bob = await rich(two_nodes[0]), await rich(two_nodes[0])
     answers = await asyncio.gather(
         *(
-            tried(database, admissions(tmp_path), user)
-            for database, user in zip(two_nodes, (ann, bob), strict=True)
+            tried(database, admissions(tmp_path), user, phone=f"+1202555019{number}")
+            for number, (database, user) in enumerate(zip(two_nodes, (ann, bob), strict=True))
         )
     )
     assert all(isinstance(answer, Admitted) for answer in answers)
+
+
+async def test_a_user_has_as_many_calls_as_the_server_allows_and_a_phone_one(
+    two_nodes: Pair, tmp_path: Path
+) -> None:
+    user, database, admitting = await rich(two_nodes[0]), two_nodes[0], admissions(tmp_path)
+    first, again, second, third = [
+        await tried(database, admitting, user, phone=f"+1202555019{digit}") for digit in (0, 0, 1, 2)
+    ]
+    assert isinstance(first, Admitted)
+    assert isinstance(second, Admitted)
+    assert (again, third) == ("call_in_progress", "call_in_progress")
+    assert isinstance(
+        await tried(database, admissions(tmp_path, max_calls_per_user=3), user, phone="+12025550192"),
+        Admitted,
+    )
+    assert (await audited(database)).breaches == []
+
+
+async def test_of_ten_orders_on_credit_for_one_call_one_rings(two_nodes: Pair, tmp_path: Path) -> None:
+    async with two_nodes[0].write() as tx:
+        user = await person(tx, credit=DOLLAR // 10)
+    answers = await asyncio.gather(
+        *(
+            tried(
+                two_nodes[number % 2],
+                admissions(tmp_path, max_calls_per_user=99),
+                user,
+                phone=f"+120255501{number:02d}",
+            )
+            for number in range(10)
+        )
+    )
+    placed = [answer for answer in answers if isinstance(answer, Admitted)]
+    assert len(placed) == 1
+    assert [answer for answer in answers if isinstance(answer, str)] == ["insufficient_credit"] * 9
+    assert placed[0].started.allowance.reach < DOLLAR // 10
+    assert (await audited(two_nodes[0])).breaches == []
+
+
+@pytest.mark.parametrize(
+    ("budget", "code"),
+    [
+        (Budget(per_call_nano=Nanos(DOLLAR // 100)), "budget_exhausted"),
+        (Budget(daily_nano=Nanos(DOLLAR // 100)), "budget_exhausted"),
+        (Budget(monthly_nano=Nanos(DOLLAR // 100)), "budget_exhausted"),
+        (Budget(daily_nano=Nanos(DOLLAR // 100), auto_cutoff=False), None),
+    ],
+)
+async def test_each_budget_is_asked(
+    two_nodes: Pair, tmp_path: Path, budget: Budget, code: str | None
+) -> None:
+    user = await rich(two_nodes[0])
+    async with two_nodes[0].write() as tx:
+        await ledger.put_budget(tx, user.id, budget)
+    answer = await tried(two_nodes[0], admissions(tmp_path), user)
+    assert (answer if code else None) == code
+    if isinstance(answer, Admitted):
+        allowance = answer.started.allowance
+        assert allowance.held < allowance.reach
+        assert allowance.binds is EndReason.CREDIT
+        assert allowance.warn_used == DOLLAR // 100 * 8 // 10
 
 
 async def test_somebody_without_an_account_is_refused(two_nodes: Pair, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from storage import calls, ledger, pricing, turns, users
 from storage.audit import audit
 from storage.db import Database
 from storage.migrate import migrate
-from storage.records import Fenced, NewCall
+from storage.records import Fenced, Grant, NewCall
 
 LINE = "stt:scripted:second"
 CALL = "c" * 32
@@ -98,6 +98,9 @@ class Watcher:
 
     def fence(self) -> None:
         self._told.append("fenced")
+
+    def granted(self, grant: Grant) -> None:
+        self._told.append(f"{grant.held} held of {grant.reach}")
 
     def disk_lost(self, error: OSError) -> None:
         self._told.append("disk lost")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from server.console import PAGES, REFERENCE
 from server.errors import MEDIA_TYPE, Problem
 from server.metrics import REQUESTS
 from server.parts import State
@@ -95,6 +96,9 @@ async def test_a22_fields_that_are_not_the_clients_are_refused_everywhere(rig: R
         ("POST", "/api/scenarios"): {"title": "t", "prompt": "p"},
         ("PATCH", "/api/scenarios/{id}"): {"title": "t"},
         ("POST", "/api/calls"): {"persona_id": "brad"},
+        ("POST", "/api/scheduled-calls"): {"persona_id": "brad", "at": "2026-12-24T18:00:00"},
+        ("POST", "/api/scheduled-calls/preview"): {"rrule": "FREQ=DAILY"},
+        ("PATCH", "/api/scheduled-calls/{id}"): {"context": "c"},
         ("PUT", "/api/budget"): {},
         ("POST", "/api/credits/checkout"): {"pack": "5"},
     }
@@ -302,14 +306,23 @@ async def test_a43_amounts_that_are_none(ann: Person, field: str) -> None:
 
 async def test_a_budget_is_replaced_as_a_whole(ann: Person) -> None:
     put = await ann.ask("PUT", "/api/budget", {"per_call_usd": "0.123456789", "warn_percent": 50})
+    unused = {"spent_usd": "0.00", "held_usd": "0.00", "limit_usd": None}
     assert put.json() == {
         "per_call_usd": "0.123456789", "daily_usd": None, "monthly_usd": None, "warn_percent": 50, "auto_cutoff": True,
+        "day": {"period": "2026-11-23", **unused}, "month": {"period": "2026-11", **unused},
     }  # fmt: skip
     assert (await ann.get("/api/budget")).json() == put.json()
     assert (await ann.ask("PUT", "/api/budget", {"auto_cutoff": False})).json()["per_call_usd"] is None
-    for body in ({"daily_usd": "5"}, {"monthly_usd": "5.00"}, {"warn_percent": 0}, {"warn_percent": 101}):
+    for body in ({"warn_percent": 0}, {"warn_percent": 101}, {"weekly_usd": "5.00"}):
         assert (await ann.ask("PUT", "/api/budget", body)).status_code == 422
-    assert "not enforced yet" in (await ann.ask("PUT", "/api/budget", {"daily_usd": "5"})).text
+    limited = await ann.ask("PUT", "/api/budget", {"daily_usd": "5", "monthly_usd": "50.00"})
+    assert (limited.json()["day"]["limit_usd"], limited.json()["month"]["limit_usd"]) == ("5.00", "50.00")
+
+
+async def test_the_day_of_a_budget_is_the_users_own(ann: Person) -> None:
+    """It is noon in London; in Auckland the next day has begun."""
+    assert (await ann.ask("PATCH", "/api/me", {"timezone": "Pacific/Auckland"})).status_code == 200
+    assert (await ann.get("/api/budget")).json()["day"]["period"] == "2026-11-24"
 
 
 async def test_credit_prices_and_estimates_are_decimal_strings(ann: Person) -> None:
@@ -446,8 +459,8 @@ async def test_probes_may_ask_for_the_head_only(rig: Rig) -> None:
 
 async def test_the_front_page_says_what_this_is_and_where_to_read_on(rig: Rig) -> None:
     answer = await rig.http.get("/")
-    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
-    for words in ("Call Me Back 0.", f"{rig.parts.settings.public_url}/openapi.json", "README.md"):
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    for words in ("Call Me Back", 'href="/docs"', "/static/js/pages/start.js"):
         assert words in answer.text
 
 
@@ -455,7 +468,7 @@ async def test_private_routes_need_a_token_and_public_ones_do_not(rig: Rig) -> N
     public = {(op.method, op.path) for op in OPS if op.public}
     assert public == {
         ("POST", "/api/auth/register"), ("POST", "/api/auth/login"),
-        ("GET", "/"), ("GET", "/healthz"), ("HEAD", "/healthz"), ("GET", "/readyz"), ("HEAD", "/readyz"),
+        ("GET", "/healthz"), ("HEAD", "/healthz"), ("GET", "/readyz"), ("HEAD", "/readyz"),
         ("GET", "/metrics"), ("GET", "/openapi.json"), ("POST", "/stripe/webhook"),
     }  # fmt: skip
     for op in OPS:
@@ -481,7 +494,8 @@ async def test_requests_are_counted_by_route_and_never_by_path(rig: Rig, ann: Pe
     await ann.get("/wp-login.php")
     routes = {sample.labels["route"] for metric in REQUESTS.collect() for sample in metric.samples}
     assert "/api/scenarios/{id}" in routes
-    assert routes <= {op.path for op in OPS} | {"other"}
+    pages = {page.path for page in (*PAGES, REFERENCE)} | {"/static"}
+    assert routes <= {op.path for op in OPS} | pages | {"other"}
 
 
 async def test_a_surprise_is_a_500_that_says_nothing(

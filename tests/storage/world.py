@@ -103,6 +103,7 @@ async def held_call(tx: Tx, user: User, amount: int) -> CallRow:
         at_least=Nanos(1),
         wanted=Nanos(amount),
         budget_limit=None,
+        now=NOON,
     )
     assert granted == amount
     return placed

@@ -147,7 +147,7 @@ def started(cast: Cast, engines: Engines, call_id: str = "call-1") -> CallStarte
         layers=(Layer("identity", "You are Nora."), Layer("manners", "Be brief.")),
         phrases=PHRASES,
         prices=(*PHONE, *(price for model in models for price in ENGINES[model])),
-        allowance=Allowance(cast.allowed, EndReason.CREDIT),
+        allowance=Allowance(cast.allowed, cast.allowed, EndReason.CREDIT),
         limits=cast.limits,
         manners=Manners(eager=cast.eager),
         temperature_pct=70,

@@ -68,8 +68,8 @@ def _bill(held: Held) -> Iterator[str]:
     total = sum(charge.nano for charge in held.all(fx.Charge))
     if held.ended.total != total:
         yield f"the total {held.ended.total} is not the sum of the tiles {total}"
-    if total > start.allowance.allowed:
-        yield f"{total} was spent of {start.allowance.allowed}"
+    if total > start.allowance.held:
+        yield f"{total} was spent of {start.allowance.held}"
     book = PriceBook(start.prices)
     anew = sum(cost(book.line(name), quantity) for name, quantity in held.charged.items())
     if anew != total:

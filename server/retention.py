@@ -1,0 +1,89 @@
+"""Old calls lose their words: transcript, context, number, journal, recording. Their costs and dates stay.
+
+The database is cleared by a daily job, on whichever node takes it. Files lie on the node that was on the call, so
+each node looks for itself which of the calls in its folder have been cleared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from pipeline.clock import Clock
+from storage import jobs, retention, schedules
+from storage.db import Database, DatabaseDown
+
+log = structlog.get_logger()
+
+KIND = "retention"
+EVERY = timedelta(days=1)
+FILES_EVERY_S = 3600.0
+BATCH = 200
+
+
+class Retention:
+    def __init__(self, database: Database, clock: Clock, calls_dir: Path, days: int) -> None:
+        self._database = database
+        self._clock = clock
+        self._calls_dir = calls_dir
+        self._kept = timedelta(days=days)
+
+    async def plan(self) -> None:
+        """The daily job is there, once for all nodes."""
+        async with self._database.write() as tx:
+            await jobs.add(tx, KIND, KIND, "{}", self._clock.utc())
+
+    async def clear(self, _payload: dict[str, Any]) -> datetime:
+        """The job: clears what is too old, in short transactions. When to run next."""
+        now = self._clock.utc()
+        before = now - self._kept
+        calls = gone = 0
+        while True:
+            async with self._database.write() as tx:
+                ids = await retention.clear_calls(tx, before, now, BATCH)
+                removed = await schedules.delete_before(tx, before) + await jobs.delete_before(tx, before)
+            calls, gone = calls + len(ids), gone + removed
+            if not ids and not removed:
+                break
+        log.info("retention", calls=calls, others=gone, days=self._kept.days)
+        return now + EVERY
+
+    async def tidy_files(self) -> None:
+        """Until cancelled: the files of cleared calls go, now and every hour."""
+        while True:
+            try:
+                await self.unlink_cleared()
+            except (DatabaseDown, OSError) as error:
+                log.warning("files_not_tidied", kind=type(error).__name__)
+            await asyncio.sleep(FILES_EVERY_S)
+
+    async def unlink_cleared(self) -> int:
+        """Unlinks what cleared calls left in this node's folder; how many files."""
+        files = await asyncio.to_thread(
+            lambda: [file for file in self._calls_dir.iterdir() if file.is_file()]
+        )
+        by_call: dict[str, list[Path]] = {}
+        for file in files:
+            by_call.setdefault(file.name.partition(".")[0], []).append(file)
+        count = 0
+        for ids in _chunks(list(by_call)):
+            async with self._database.read() as tx:
+                old = await retention.cleared(tx, ids)
+            doomed = [file for call_id in sorted(old) for file in by_call[call_id]]
+            await asyncio.to_thread(_unlink, doomed)
+            count += len(doomed)
+        return count
+
+
+def _chunks(ids: list[str]) -> Iterable[list[str]]:
+    return (ids[start : start + BATCH] for start in range(0, len(ids), BATCH))
+
+
+def _unlink(files: Iterable[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)

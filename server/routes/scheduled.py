@@ -1,0 +1,300 @@
+"""My scheduled calls: make, look at, change, skip, pause, cancel one. What may be planned `server/planned.py` says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field, model_validator
+from starlette.responses import Response
+
+from pipeline.core.errors import Refused
+from server.errors import not_found
+from server.parts import Parts
+from server.planned import Planned, planned, skip_of_run
+from server.recurrence import Plan, local_of, next_run, runs, skip_of
+from server.routes.auth import Zone
+from server.routes.calls import Ident
+from server.routes.scheduled_views import PREVIEWED, Preview, ScheduleList, ScheduleView, dials_of, shown
+from server.routing import AnyOp, Ask, Body, Op, PageQuery, Text, no_content
+from server.rule_words import describe
+from server.schedule import plan_of
+from server.zones import tzdata_version
+from storage import personas, scenarios, schedules
+from storage.db import Tx
+from storage.records import Page
+from storage.schedule_records import Schedule
+
+MOST_SKIPS = 100
+OPEN = frozenset({"pending", "claimed", "paused"})
+
+At = Annotated[
+    datetime,
+    Field(
+        description="With an offset: that moment. Without: a local time in `timezone`. Of a rule: its beginning, "
+        "and the time of day it repeats."
+    ),
+]
+Rule = Annotated[
+    Text,
+    Field(
+        min_length=1,
+        max_length=500,
+        description="RFC 5545, such as FREQ=WEEKLY;BYDAY=MO,FR;BYHOUR=7;BYMINUTE=30.",
+    ),
+]
+Skip = Annotated[str, AfterValidator(skip_of), Field(min_length=10, max_length=26)]
+Skips = Annotated[
+    list[Skip],
+    Field(
+        max_length=MOST_SKIPS,
+        description="Local dates (2026-12-25) or times (2026-12-25T07:00) that are left out.",
+    ),
+]
+Context = Annotated[Text, Field(max_length=2000, description="What the persona should know each time.")]
+Minutes = Annotated[int, Field(ge=1, le=240)]
+Window = Annotated[
+    int, Field(ge=30, le=3600, description="Seconds by which it may be late before it is missed.")
+]
+Retries = Annotated[int, Field(ge=0, le=2, description="Further tries when busy or not answered.")]
+RetryMinutes = Annotated[int, Field(ge=5, le=60, description="Minutes from a call's end to the next try.")]
+
+
+class Timing(Body):
+    """When to call: `at` alone for once, `rrule` for again and again."""
+
+    at: At | None = None
+    rrule: Rule | None = None
+    timezone: Zone | None = None
+    skip: Skips = Field(default_factory=list)
+
+
+class NewSchedule(Timing):
+    persona_id: Ident
+    scenario_id: Ident | None = None
+    context: Context = ""
+    max_minutes: Minutes | None = None
+    window_s: Window = 300
+    retries: Retries = 1
+    retry_minutes: RetryMinutes = 5
+
+
+class ScheduleChange(Timing):
+    """Only what is given changes. `rrule: null` makes it a single call, at `at`."""
+
+    persona_id: Ident = "unchanged"
+    scenario_id: Ident | None = None
+    context: Context = ""
+    max_minutes: Minutes | None = None
+    window_s: Window = 300
+    retries: Retries = 1
+    retry_minutes: RetryMinutes = 5
+    paused: bool = False
+
+    @model_validator(mode="after")
+    def _something(self) -> ScheduleChange:
+        if not self.model_fields_set:
+            raise ValueError("nothing to change")
+        return self
+
+
+async def _planned(
+    parts: Parts,
+    at: datetime | None,
+    rrule: str | None,
+    zone: str,
+    skip: Sequence[str],
+    *,
+    began: bool = False,
+) -> Planned:
+    """Aside, since a dense rule takes a while to look through."""
+    least = timedelta(minutes=parts.settings.schedule_min_interval)
+    return await asyncio.to_thread(
+        planned, at, rrule, zone, skip, now=parts.clock.utc(), least=least, began=began
+    )
+
+
+async def preview(ask: Ask[Timing, None]) -> Preview:
+    body, parts = ask.body, ask.parts
+    zone = body.timezone or ask.user.timezone
+    found = await _planned(parts, body.at, body.rrule, zone, body.skip)
+    coming = [found.due_at]
+    if body.rrule is not None:
+        coming = await asyncio.to_thread(runs, found.plan, parts.clock.utc(), PREVIEWED)
+    return Preview(
+        description=describe(found.plan),
+        timezone=zone,
+        next_runs=[run.astimezone(ZoneInfo(zone)) for run in coming],
+    )
+
+
+async def create(ask: Ask[NewSchedule, None]) -> ScheduleView:
+    body, parts = ask.body, ask.parts
+    zone = body.timezone or ask.user.timezone
+    found = await _planned(parts, body.at, body.rrule, zone, body.skip)
+    values = {
+        "persona_id": body.persona_id, "scenario_id": body.scenario_id, "context": body.context,
+        "max_minutes": body.max_minutes, "rrule": body.rrule, "window_s": body.window_s,
+        "retries": body.retries, "retry_s": body.retry_minutes * 60, **_timing(found),
+    }  # fmt: skip
+    async with parts.database.write() as tx:
+        await _known(tx, ask.user.id, body.persona_id, body.scenario_id)
+        await _room(tx, parts, ask.user.id)
+        schedule = await schedules.add(tx, ask.user.id, values, parts.clock.utc())
+    return await shown(schedule, [])
+
+
+def _timing(found: Planned) -> dict[str, Any]:
+    return {
+        "local_time": found.local_time, "timezone": found.plan.zone, "skips": ",".join(found.plan.skips),
+        "tzdata": tzdata_version(), "due_at": found.due_at,
+    }  # fmt: skip
+
+
+async def _known(tx: Tx, user_id: str, persona_id: str | None, scenario_id: str | None) -> None:
+    if persona_id is not None and await personas.by_id(tx, persona_id) is None:
+        raise Refused("not_found", "There is no such persona.", status=404)
+    if scenario_id is not None and await scenarios.get(tx, user_id, scenario_id) is None:
+        raise Refused("not_found", "There is no such scenario.", status=404)
+
+
+async def _room(tx: Tx, parts: Parts, user_id: str) -> None:
+    most = parts.settings.schedules_per_user
+    if await schedules.count_active(tx, user_id) >= most:
+        raise Refused("rate_limited", f"You have {most} scheduled calls, the most there may be.", status=429)
+
+
+async def listing(ask: Ask[None, PageQuery]) -> ScheduleList:
+    async with ask.parts.database.read() as tx:
+        page: Page[Schedule] = await schedules.page(tx, ask.user.id, ask.query.cursor, ask.query.limit)
+        dials = await dials_of(tx, *page.items)
+    items = [await shown(schedule, dials) for schedule in page.items]
+    return ScheduleList(items=items, next_cursor=page.next_cursor)
+
+
+async def show(ask: Ask[None, None]) -> ScheduleView:
+    async with ask.parts.database.read() as tx:
+        schedule = await schedules.get(tx, ask.user.id, ask.ident())
+        if schedule is None:
+            raise not_found()
+        dials = await dials_of(tx, schedule)
+    return await shown(schedule, dials)
+
+
+# -- changing --------------------------------------------------------------------------
+
+FRESH: dict[str, Any] = {"attempt": 0, "occurrence_at": None, "late_at": None, "dial_id": None}
+
+
+async def change(ask: Ask[ScheduleChange, None]) -> ScheduleView:
+    body, given = ask.body, ask.body.model_fields_set
+    async with ask.parts.database.write() as tx:
+        schedule = await _mine(tx, ask)
+        plain = ("persona_id", "scenario_id", "context", "max_minutes", "window_s", "retries")
+        values: dict[str, Any] = {name: getattr(body, name) for name in plain if name in given}
+        if "retry_minutes" in given:
+            values["retry_s"] = body.retry_minutes * 60
+        await _known(tx, ask.user.id, values.get("persona_id"), values.get("scenario_id"))
+        resumed = schedule.status == "paused" and "paused" in given and not body.paused
+        if resumed or given & {"at", "rrule", "timezone", "skip"}:
+            values |= await _moved(tx, ask, schedule)
+        if "paused" in given:
+            if schedule.status not in OPEN and "status" not in values:
+                raise Refused("invalid_request", "Nothing of this scheduled call is still to come.")
+            values["status"] = "paused" if body.paused else "pending"
+        elif schedule.status == "claimed":  # its claim is lost by the change
+            values.setdefault("status", "pending")
+        changed = await schedules.put(tx, schedule.id, values)
+        dials = await dials_of(tx, changed)
+    return await shown(changed, dials)
+
+
+async def _moved(tx: Tx, ask: Ask[ScheduleChange, None], schedule: Schedule) -> dict[str, Any]:
+    """When it is due by what is given and, of what is not, by what was."""
+    body, given = ask.body, ask.body.model_fields_set
+    if schedule.status not in OPEN:
+        await _room(tx, ask.parts, ask.user.id)
+    zone = body.timezone if "timezone" in given and body.timezone else schedule.timezone
+    rrule = body.rrule if "rrule" in given else schedule.rrule
+    skip = body.skip if "skip" in given else list(plan_of(schedule).skips)
+    at = body.at if "at" in given else None
+    found = await _planned(ask.parts, at or _was_at(schedule), rrule, zone, skip, began=at is None)
+    status = schedule.status if schedule.status == "paused" else "pending"
+    return {**FRESH, **_timing(found), "rrule": rrule, "status": status}
+
+
+def _was_at(schedule: Schedule) -> datetime:
+    return datetime.fromisoformat(schedule.local_time) if schedule.local_time else schedule.run_at
+
+
+async def _mine(tx: Tx, ask: Ask[Any, None]) -> Schedule:
+    """The schedule, locked; one that was canceled is not changed any more."""
+    schedule = await schedules.locked(tx, ask.user.id, ask.ident())
+    if schedule is None:
+        raise not_found()
+    if schedule.status == "canceled":
+        raise Refused("invalid_request", "This scheduled call is canceled; make a new one.")
+    return schedule
+
+
+async def skip_next(ask: Ask[None, None]) -> ScheduleView:
+    """The next run of a rule is left out, retries of the last one with it."""
+    async with ask.parts.database.write() as tx:
+        schedule = await _mine(tx, ask)
+        if schedule.rrule is None or schedule.status not in {"pending", "claimed"}:
+            raise Refused("invalid_request", "There is no next run to skip.")
+        plan = plan_of(schedule)
+        # While a retry is due, the next run is that retry: it is left out by going on to the run after.
+        skipped = () if schedule.attempt else (skip_of_run(plan, schedule.run_at),)
+        now = ask.parts.clock.utc()
+        today = local_of(now, plan.zone).date().isoformat()
+        # Those of days that are over have done their work.
+        skips = (*(skip for skip in plan.skips if skip >= today), *skipped)
+        if len(skips) > MOST_SKIPS:
+            raise Refused("invalid_request", f"At most {MOST_SKIPS} runs can be skipped.")
+        after = max(now, schedule.run_at)
+        due = next_run(Plan(plan.start, plan.zone, plan.rule, skips), after)
+        values = {**FRESH, "skips": ",".join(skips), "due_at": due or schedule.run_at}
+        values["status"] = "pending" if due is not None else "canceled"
+        changed = await schedules.put(tx, schedule.id, values)
+        dials = await dials_of(tx, changed)
+    return await shown(changed, dials)
+
+
+async def cancel(ask: Ask[None, None]) -> Response:
+    """It stays in the list with what came of it; canceled twice is no error."""
+    async with ask.parts.database.write() as tx:
+        schedule = await schedules.locked(tx, ask.user.id, ask.ident())
+        if schedule is None:
+            raise not_found()
+        if schedule.status in OPEN:
+            await schedules.put(tx, schedule.id, {"status": "canceled"})
+    return no_content()
+
+
+OPS: tuple[AnyOp, ...] = (
+    Op(
+        "GET", "/api/scheduled-calls", listing, "My scheduled calls, newest first", query=PageQuery,
+        reply=ScheduleList,
+    ),
+    Op(
+        "POST", "/api/scheduled-calls", create, "Call me then, once or by a rule", body=NewSchedule,
+        reply=ScheduleView, status=201, refuses=((404, "not_found"), (429, "rate_limited")),
+    ),
+    Op(
+        "POST", "/api/scheduled-calls/preview", preview, "When that would be", body=Timing, reply=Preview,
+    ),
+    Op("GET", "/api/scheduled-calls/{id}", show, "One of them", reply=ScheduleView),
+    Op(
+        "PATCH", "/api/scheduled-calls/{id}", change, "Change, pause or resume it", body=ScheduleChange,
+        reply=ScheduleView, refuses=((429, "rate_limited"),),
+    ),
+    Op("DELETE", "/api/scheduled-calls/{id}", cancel, "Cancel it", status=204),
+    Op(
+        "POST", "/api/scheduled-calls/{id}/skip", skip_next, "Leave out its next run", reply=ScheduleView,
+        refuses=((422, "invalid_request"),),
+    ),
+)  # fmt: skip

@@ -1,0 +1,184 @@
+"""Budgets as accounts: what of a limit is spent and what is held, for each call, local day and local month.
+
+A period is a row named `call:<id>`, `day:<date>` or `month:<month>`; the calendar is that of the user's time zone
+when money is taken, so a day has 23 or 25 hours twice a year. Every part of a hold is taken from one period of each
+kind, and `hold_periods` knows how much of which call lies in which. All writers hold the lock of the user's account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sqlalchemy import case, select, update
+
+from pipeline.core.money import Nanos
+from storage.columns import UtcNow
+from storage.db import Tx, insert
+from storage.records import Budget, BudgetPeriod, Overdrawn
+from storage.rows import columns, every, first
+from storage.tables import budget_periods, hold_periods, user_budget_settings, users
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What of one call's hold lies in one period: still held, or spent."""
+
+    key: str
+    held_nano: Nanos
+    spent_nano: Nanos
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One of a user's budgets as it is now. `nano` is None for none."""
+
+    key: str
+    nano: Nanos | None
+
+
+async def budget(tx: Tx, user_id: str) -> Budget:
+    query = select(*columns(user_budget_settings, Budget)).where(user_budget_settings.c.user_id == user_id)
+    return await first(tx, Budget, query) or Budget()
+
+
+async def put_budget(tx: Tx, user_id: str, budget: Budget) -> Budget:
+    """Takes effect with the next hold and the next renewal of every call."""
+    values: dict[str, Any] = {field.name: getattr(budget, field.name) for field in fields(Budget)}
+    row = insert(tx, user_budget_settings).values(user_id=user_id, **values)
+    anew = {**values, "updated_at": UtcNow()}
+    await tx.execute(row.on_conflict_do_update(index_elements=["user_id"], set_=anew))
+    return budget
+
+
+def calendar(timezone: str, now: datetime) -> tuple[str, str]:
+    """The keys of the local day and month; of UTC's for a name that is no time zone, as only a row by hand has."""
+    try:
+        zone = ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        zone = ZoneInfo("UTC")
+    local = now.astimezone(zone)
+    return f"day:{local:%Y-%m-%d}", f"month:{local:%Y-%m}"
+
+
+def limits(budget: Budget, timezone: str, call_id: str, now: datetime) -> tuple[Limit, ...]:
+    """The user's three limits for money that this call takes now."""
+    day, month = calendar(timezone, now)
+    return (
+        Limit(f"call:{call_id}", budget.per_call_nano),
+        Limit(day, budget.daily_nano),
+        Limit(month, budget.monthly_nano),
+    )
+
+
+async def timezone(tx: Tx, user_id: str) -> str:
+    query = select(users.c.timezone).where(users.c.id == user_id)
+    return str((await tx.execute(query)).scalar_one_or_none() or "UTC")
+
+
+async def periods_of(tx: Tx, user_id: str, now: datetime) -> tuple[BudgetPeriod, BudgetPeriod]:
+    """The user's present day and month, with the limits as the user set them last."""
+    wished = await budget(tx, user_id)
+    day, month = calendar(await timezone(tx, user_id), now)
+    return (
+        replace(await period(tx, user_id, day), limit_nano=wished.daily_nano),
+        replace(await period(tx, user_id, month), limit_nano=wished.monthly_nano),
+    )
+
+
+async def period(tx: Tx, user_id: str, key: str) -> BudgetPeriod:
+    """One nothing was ever taken from is empty."""
+    query = select(*columns(budget_periods, BudgetPeriod))
+    query = query.where(budget_periods.c.user_id == user_id, budget_periods.c.key == key)
+    return await first(tx, BudgetPeriod, query) or BudgetPeriod(key, None, Nanos(0), Nanos(0))
+
+
+async def opened(tx: Tx, user_id: str, wanted: Iterable[Limit]) -> dict[str, BudgetPeriod]:
+    """These periods with these limits. One that was set below what is spent and held already refuses all more."""
+    rows = insert(tx, budget_periods).values(
+        [
+            {"user_id": user_id, "key": limit.key, "limit_nano": limit.nano}
+            for limit in sorted(wanted, key=_by_key)
+        ]
+    )
+    taken = budget_periods.c.spent_nano + budget_periods.c.held_nano
+    least = case((rows.excluded.limit_nano < taken, taken), else_=rows.excluded.limit_nano)
+    rows = rows.on_conflict_do_update(index_elements=["user_id", "key"], set_={"limit_nano": least})
+    found = await tx.execute(rows.returning(*columns(budget_periods, BudgetPeriod)))
+    return {row.key: BudgetPeriod(*row) for row in found}
+
+
+async def forget(tx: Tx, user_id: str, keys: Sequence[str]) -> None:
+    """Of these periods, those from which nothing was ever taken leave no trace."""
+    unused = (budget_periods.c.spent_nano == 0, budget_periods.c.held_nano == 0)
+    mine = (budget_periods.c.user_id == user_id, budget_periods.c.key.in_(keys))
+    await tx.execute(budget_periods.delete().where(*mine, *unused))
+
+
+async def take(tx: Tx, user_id: str, call_id: str, keys: Sequence[str], amount: Nanos) -> None:
+    """Holds this much more for a call in each of these periods. Raises `Overdrawn` where one has not that much."""
+    limit, used = budget_periods.c.limit_nano, budget_periods.c.spent_nano + budget_periods.c.held_nano
+    raised = update(budget_periods).where(budget_periods.c.user_id == user_id, budget_periods.c.key.in_(keys))
+    raised = raised.where(limit.is_(None) | (used + amount <= limit))
+    raised = raised.values(held_nano=budget_periods.c.held_nano + amount)
+    if (await tx.execute(raised)).rowcount != len(keys):
+        raise Overdrawn("a hold exceeds a budget")
+    parts = insert(tx, hold_periods).values(
+        [{"call_id": call_id, "user_id": user_id, "key": key, "held_nano": amount} for key in sorted(keys)]
+    )
+    more = {"held_nano": hold_periods.c.held_nano + parts.excluded.held_nano}
+    await tx.execute(parts.on_conflict_do_update(index_elements=["call_id", "key"], set_=more))
+
+
+async def parts(tx: Tx, call_id: str) -> list[Part]:
+    query = select(*columns(hold_periods, Part)).where(hold_periods.c.call_id == call_id)
+    return await every(tx, Part, query.order_by(hold_periods.c.key))
+
+
+async def settle(tx: Tx, user_id: str, call_id: str, spent: Nanos) -> None:
+    """What a call held is free again in every period, and `spent` of it is spent: of the earliest period first."""
+    left: dict[str, int] = {}
+    changes: dict[str, tuple[int, int]] = {}
+    for part in await parts(tx, call_id):
+        kind = kind_of(part.key)
+        pays = min(part.held_nano, left.get(kind, spent))
+        left[kind] = left.get(kind, spent) - pays
+        changes[part.key] = (-part.held_nano, pays)
+    await _change(tx, user_id, call_id, changes)
+
+
+async def give_back(tx: Tx, user_id: str, call_id: str, amount: Nanos) -> None:
+    """A settled call has cost less after all: of the latest period first."""
+    left: dict[str, int] = {}
+    changes: dict[str, tuple[int, int]] = {}
+    for part in reversed(await parts(tx, call_id)):
+        kind = kind_of(part.key)
+        back = min(part.spent_nano, left.get(kind, amount))
+        left[kind] = left.get(kind, amount) - back
+        changes[part.key] = (0, -back)
+    await _change(tx, user_id, call_id, changes)
+
+
+def kind_of(key: str) -> str:
+    """call, day or month."""
+    return key.partition(":")[0]
+
+
+async def _change(tx: Tx, user_id: str, call_id: str, changes: Mapping[str, tuple[int, int]]) -> None:
+    """Adds to what is held and what is spent, period by period in the order of their keys."""
+    for key in sorted(changes):
+        held, spent = changes[key]
+        for table, where in (
+            (budget_periods, budget_periods.c.user_id == user_id),
+            (hold_periods, hold_periods.c.call_id == call_id),
+        ):
+            row = update(table).where(where, table.c.key == key)
+            more = {"held_nano": table.c.held_nano + held, "spent_nano": table.c.spent_nano + spent}
+            await tx.execute(row.values(more))
+
+
+def _by_key(limit: Limit) -> str:
+    return limit.key
