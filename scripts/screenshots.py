@@ -18,9 +18,12 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from scripts.palette_png import palette_png
 from tests.browser.rig import DESKTOP, PHONE, Account, Site, launched, serving, spoken, visiting
+from tests.emulators.stripe import KEY, SECRET
 
 WHERE = Path("docs/screenshots")
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
+SELLS = {"STRIPE_SECRET_KEY": KEY, "STRIPE_WEBHOOK_SECRET": SECRET}
+"""So that the packs of credit are seen; nobody buys one here."""
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, Scheme] = ("light", "dark")
 LARGEST = 100_000
@@ -66,11 +69,13 @@ class Camera:
 
 
 async def live_a_day(site: Site, account: Account) -> None:
-    """What is there before the pictures: limits, a note, schedules."""
+    """What is there before the pictures: limits, a note, memories, schedules."""
     limits = {"per_call_usd": "0.05", "daily_usd": "1.00", "monthly_usd": "10.00", "warn_percent": 80}
     await site.ask("PUT", "/api/budget", limits, account)
     about = {"kind": "friend", "notes": "I moved to a new flat in spring and look for work."}
     await site.ask("PUT", "/api/personas/sarah/relationship", about, account)
+    for text in ("Jordan has a sister in York.", "Jordan is allergic to nuts."):
+        await site.ask("POST", "/api/personas/brad/memories", {"text": text}, account)
     morning = {"at": "2030-01-07T08:30", "timezone": "UTC", "rrule": "FREQ=WEEKLY;BYDAY=MO,WE,FR"}
     plan = {"persona_id": "brad", "context": "Ask me what today's training is.", **morning}
     await site.ask("POST", "/api/scheduled-calls", {**plan, "at": await tomorrow(site, account)}, account)
@@ -118,7 +123,7 @@ async def take_all(browser: Browser, site: Site, where: Path) -> None:
 async def main(where: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="callmeback-screenshots-") as made:
         microphone = spoken(Path(made) / "mic.wav", LINES, end_s=120)
-        with serving(Path(made)) as site:
+        with serving(Path(made), **SELLS) as site:
             async with async_playwright() as playwright:
                 browser = await launched(playwright, microphone)
                 await take_all(browser, site, where)

@@ -160,7 +160,9 @@ def spoken(path: Path, lines: Sequence[tuple[float, str]], end_s: float) -> Path
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(MICROPHONE_RATE)
-        file.writeframes(resample(sound.astype(np.float32), mulaw.RATE, MICROPHONE_RATE).astype("<i2").tobytes())
+        file.writeframes(
+            resample(sound.astype(np.float32), mulaw.RATE, MICROPHONE_RATE).astype("<i2").tobytes()
+        )
     return path
 
 
@@ -249,6 +251,7 @@ class Visit:
         return self.page
 
     async def settled(self) -> None:
+        """Until the page has shown its content and nothing moves any more."""
         await self.page.locator("#content .loading").wait_for(state="detached", timeout=WAIT_MS)
         await self.page.wait_for_function(
             "document.getAnimations().every((each) => each.playState !== 'running')"

@@ -49,9 +49,20 @@ async def grave_findings(page: Page) -> list[str]:
 
 
 SEEN_IN_CALL = {"/live/{id}", "/calls/{id}"}
+WAITING = {
+    "/personas": "GET /api/personas/{id}/memories is not there yet",
+    "/operator": "its module is not there yet",
+}
+PATHS = [
+    pytest.param(
+        page.path, marks=[pytest.mark.xfail(reason=WAITING[page.path])] if page.path in WAITING else []
+    )
+    for page in (*PAGES, REFERENCE)
+    if page.path not in SEEN_IN_CALL
+]
 
 
-@pytest.mark.parametrize("path", [page.path for page in (*PAGES, REFERENCE) if page.path not in SEEN_IN_CALL])
+@pytest.mark.parametrize("path", PATHS)
 async def test_axe_finds_nothing_grave(browser: Browser, site: Site, path: str) -> None:
     account = None if path == "/login" else await site.account()
     async with visiting(browser, site, account) as visit:
@@ -138,6 +149,7 @@ async def test_the_theme_is_kept_and_the_menu_says_where_one_is(browser: Browser
 # -- my number, my wish ---------------------------------------------------------------------
 
 
+@pytest.mark.xfail(reason="POST /api/opt-out is not there yet")
 async def test_a_number_opted_out_is_not_rung_and_the_page_says_why(browser: Browser, site: Site) -> None:
     account = await site.account(phone=True)
     async with visiting(browser, site, account) as visit:
