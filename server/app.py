@@ -13,7 +13,15 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    closing,
+    nullcontext,
+)
 from functools import partial
 from typing import TypeAlias, cast
 
@@ -45,11 +53,13 @@ from server.passwords import Passwords
 from server.payments.cashier import Cashier, open_cashier
 from server.routes import OPS
 from server.routes.browser import browser_routes
+from server.routes.relay import relay_routes
 from server.routes.twilio import twilio_routes
 from server.routing import routes
 from server.samples import Samples
 from server.settings import Settings
 from server.simulation import Texts, phones
+from server.workers import Inherited, sockets, when_orphaned
 from storage.db import Database
 from storage.lockfile import hold_data_dir, private_dir
 from storage.migrate import migrate
@@ -74,6 +84,12 @@ class NoDesk:
 
     async def hang_up(self, user_id: str, call_id: str) -> CallRow:
         raise overloaded()
+
+    async def opt_out(self, e164: str, how: str) -> None:
+        raise overloaded()
+
+    def follow(self, call: CallRow) -> AbstractContextManager[bool]:
+        return nullcontext(False)
 
     @property
     def live_calls(self) -> int:
@@ -106,7 +122,8 @@ def _tell_ready(settings: Settings) -> None:
     rows = {"stt": settings.stt_engine, "llm": settings.llm_engine, "tts": settings.tts_engine}
     engines = {seam: ",".join(row) for seam, row in rows.items()}
     unused = {"unused_keys": ",".join(settings.unused_keys)} if settings.unused_keys else {}
-    log.info("ready", public_url=settings.public_url, simulated=settings.simulated, **engines, **unused)
+    where = {"public_url": settings.public_url, "node_url": settings.node_url}
+    log.info("ready", **where, simulated=settings.simulated, **engines, **unused)
 
 
 def build(
@@ -167,7 +184,13 @@ def build(
 def _routes(settings: Settings, account: Account) -> list[BaseRoute]:
     url = settings.public_url
     hooks = twilio_routes(public_url=url, account_sid=account.sid, auth_tokens=[account.auth_token])
-    return [*routes(OPS), *console_routes(url, lambda: describe(OPS)), *browser_routes(url), *hooks]
+    return [
+        *routes(OPS),
+        *console_routes(url, lambda: describe(OPS)),
+        *browser_routes(url),
+        *hooks,
+        *relay_routes(),
+    ]
 
 
 def _account(settings: Settings) -> Account:
@@ -278,20 +301,30 @@ async def serve(
     settings: Settings,
     open_desk: OpenDesk = no_desk,
     on_ready: Callable[[Settings], None] = lambda _settings: None,
+    inherited: Inherited | None = None,
 ) -> None:
     """Serve until told to stop. Raises before it listens when anything cannot be opened, the port first of all.
 
     The first signal drains: no new calls, the live ones go on for a while. The second makes them say goodbye now.
     """
-    app = build(settings, open_desk=open_desk)
-    with closing(bound(settings)) as listener:
+    with ExitStack() as stack:
+        if inherited is None:
+            listeners = [bound(settings)]
+        else:
+            settings, listeners = sockets(settings, inherited)
+        for listener in listeners:
+            stack.enter_context(closing(listener))
+        app = build(settings, open_desk=open_desk)
         async with app.router.lifespan_context(app):
-            listen(listener, settings)
+            for listener in listeners:
+                listen(listener, settings)
             on_ready(settings)
-            await _serve(app, settings, listener)
+            await _serve(app, settings, listeners, None if inherited is None else inherited.parent)
 
 
-async def _serve(app: Starlette, settings: Settings, listener: socket.socket) -> None:
+async def _serve(
+    app: Starlette, settings: Settings, listeners: list[socket.socket], parent: int | None
+) -> None:
     parts: Parts = app.state.parts
     server = _Server(server_config(app, settings))
     stopping = asyncio.Event()
@@ -306,12 +339,19 @@ async def _serve(app: Starlette, settings: Settings, listener: socket.socket) ->
         parts.state = State.DRAINING
         stopping.set()
 
+    def begin_drain() -> None:
+        if not stopping.is_set():
+            stop(signal.SIGTERM)
+
+    parts.begin_drain = begin_drain
+    if parent is not None:
+        when_orphaned(parent, begin_drain)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
     async with asyncio.TaskGroup() as tasks:
         draining = tasks.create_task(_drain(stopping, parts, server))
-        await server.serve(sockets=[listener])
+        await server.serve(sockets=listeners)
         draining.cancel()
 
 

@@ -18,6 +18,7 @@ import typer
 
 if TYPE_CHECKING:
     from server.settings import Settings
+    from server.workers import Inherited
     from storage.db import Database
     from storage.shell import Parameter
 
@@ -33,14 +34,30 @@ app = typer.Typer(
 
 
 @app.command()
-def serve() -> None:
+def serve(
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes that share the port; more than one need PostgreSQL.")
+    ] = 1,
+    worker: Annotated[int, typer.Option(hidden=True)] = 0,
+    listener: Annotated[int, typer.Option(hidden=True)] = -1,
+    parent: Annotated[int, typer.Option(hidden=True)] = -1,
+) -> None:
     """Run the server, on the database and under the address the environment says."""
     from server.logs import configure
 
     settings = _settings()
     configure(settings.log_level, plain=sys.stderr.isatty())
     _log_misspelt()
-    _run(_serve(settings))
+    if workers > 1:
+        from server.workers import supervise
+
+        _run(supervise(settings, workers))
+    elif worker:
+        from server.workers import Inherited
+
+        _run(_serve(settings, Inherited(worker, listener, parent)))
+    else:
+        _run(_serve(settings))
 
 
 def _log_misspelt() -> None:
@@ -53,12 +70,12 @@ def _log_misspelt() -> None:
         structlog.get_logger("server.cli").warning("unknown_setting", name=name, meant=meant)
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, inherited: Inherited | None = None) -> None:
     from server.app import serve as run_server
     from server.live import open_desk
 
-    if not sys.stderr.isatty():
-        await run_server(settings, open_desk)
+    if not sys.stderr.isatty() or inherited is not None:
+        await run_server(settings, open_desk, inherited=inherited)
         return
     from server.terminal import Terminal
 
@@ -272,6 +289,21 @@ def audit() -> None:
         f"{len(report.breaches)} breaches"
     )
     raise typer.Exit(1 if report.breaches else 0)
+
+
+@app.command()
+def drain(
+    node: Annotated[str, typer.Argument(metavar="NODE_URL", help="Where it is reached, as its log says.")],
+) -> None:
+    """Have one of several nodes take no new calls and stop when its live ones are over, as SIGTERM does."""
+    from storage import addresses
+
+    async def work() -> bool:
+        async with _database() as database, database.write() as tx:
+            return await addresses.drain_at(tx, node.rstrip("/")) > 0
+
+    if not _run(work()):
+        _fail("there is no such node")
 
 
 @app.command()

@@ -8,11 +8,10 @@ of this process. The only place from which a number is dialled.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import secrets
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
@@ -30,6 +29,7 @@ from pipeline.traffic import SUFFIX as TRAFFIC
 from pipeline.traffic import Tape
 from server import numbers
 from server.admission import Admissions, Admitted
+from server.answers import hash_of, take_answer
 from server.browser import BrowserCalls, BrowserLegs, sid_of
 from server.flush import Account, Flush
 from server.metrics import CALLS_LIVE
@@ -45,7 +45,6 @@ from storage.records import OVER, STATUS_RANK, CallRow, CallStatus, IdemTaken, U
 
 log = structlog.get_logger()
 
-TOKEN_LIFE = timedelta(seconds=30)
 LOOK_EVERY_S = 2.0
 """How often the carrier's list is asked for a call whose dial got no answer."""
 GOODBYES_S = 45.0
@@ -110,6 +109,10 @@ class Desk:
     def conducts(self, call_id: str) -> bool:
         """Whether this desk is on the call, or still closing its books."""
         return call_id in self._ongoing
+
+    def ongoing(self) -> Mapping[str, Ongoing]:
+        """The calls this desk is on, by their ids."""
+        return self._ongoing
 
     # -- for users ---------------------------------------------------------------------
 
@@ -295,29 +298,29 @@ class Desk:
         ongoing = self._ongoing.get(call_id)
         if ongoing is None or ongoing.live.over or not ongoing.outside.owns(sid):
             return None
-        token = secrets.token_urlsafe(32)
         async with self._database.write() as tx:
-            now = self._clock.utc()
-            row = await calls.get(tx, call_id)
-            if row is None or STATUS_RANK[row.status] == OVER or (row.sid is not None and row.sid != sid):
-                return None
-            await stream_tokens.add(tx, _hash(token), call_id, sid, now + TOKEN_LIFE)
-            moved = await calls.advance(tx, call_id, "in-progress", at=now, sid=sid)
-            if moved:
-                await personas.met(tx, row.user_id, row.persona_id, now)
-        if moved:
+            answer = await take_answer(tx, call_id, sid, self._clock.utc())
+        if answer is None:
+            return None
+        if answer.moved:
             self._news.publish(call_id, "status", {"status": "in-progress"})
         ongoing.outside.leg(sid)
         ongoing.live.answered()
-        return token
+        return answer.token
 
     async def attach(self, token: str, call_sid: str, line: Line) -> LiveCall:
         """Spend a stream token. Raises `BadStream` unless it is this call's, fresh and unspent."""
         async with self._database.write() as tx:
-            spent = await stream_tokens.spend(tx, _hash(token), self._clock.utc())
-        ongoing = None if spent is None else self._ongoing.get(spent.call_id)
-        if spent is None or ongoing is None or spent.call_sid != call_sid:
+            spent = await stream_tokens.spend(tx, hash_of(token), self._clock.utc())
+        if spent is None or spent.call_sid != call_sid:
             raise BadStream("no such stream token")
+        return self.join(spent.call_id, line)
+
+    def join(self, call_id: str, line: Line) -> LiveCall:
+        """Give a call its line, whose right to it was proved. Raises `BadStream` when it takes none."""
+        ongoing = self._ongoing.get(call_id)
+        if ongoing is None:
+            raise BadStream("the call is not conducted here")
         ongoing.live.attach(line)
         return ongoing.live
 
@@ -388,7 +391,3 @@ def _same(row: CallRow, idem: tuple[str, str] | None) -> CallRow:
             "idempotency_conflict", "This Idempotency-Key was used with another request.", status=409
         )
     return row
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

@@ -17,15 +17,20 @@ class CannotListen(CallMeBackError):
 
 def bound(settings: Settings) -> socket.socket:
     """A socket that has the address but refuses connections until `listen`. Raises `CannotListen`."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    return bound_to(settings.host, settings.port)
+
+
+def bound_to(host: str, port: int, setting: str = "PORT") -> socket.socket:
+    """The same for any address; port 0 is one that is free. `setting` is what to change where it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     found = socket.socket(family, socket.SOCK_STREAM)
     try:
         # A port whose last connections are still dying is free; one that is listened on is not.
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        with _named(settings):
-            found.bind((settings.host, settings.port))
+        with _named(host, port, setting):
+            found.bind((host, port))
     except CannotListen:
         found.close()
         raise
@@ -34,17 +39,16 @@ def bound(settings: Settings) -> socket.socket:
 
 def listen(listener: socket.socket, settings: Settings) -> None:
     """Raises `CannotListen` when another server that started meanwhile was faster."""
-    with _named(settings):
+    with _named(settings.host, settings.port):
         listener.listen()
 
 
 @contextmanager
-def _named(settings: Settings) -> Iterator[None]:
+def _named(host: str, port: int, setting: str = "PORT") -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise CannotListen(f"port {settings.port} is in use; set PORT") from None
-        raise CannotListen(
-            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; set HOST or PORT"
-        ) from None
+            raise CannotListen(f"port {port} is in use; set {setting}") from None
+        told = "HOST or PORT" if setting == "PORT" else setting
+        raise CannotListen(f"cannot listen on {host} port {port}: {error.strerror}; set {told}") from None

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import structlog
 
@@ -15,19 +14,16 @@ from pipeline.engines.base import Tokens
 from pipeline.engines.breaker import State
 from pipeline.engines.loading import EngineLoader, Watching
 from pipeline.ports import Engines
+from server.among import among_nodes
 from server.app import SIMULATED_SENDER
+from server.beside import beside
 from server.casting import TOKENS, pinned
 from server.desk import Desk
 from server.engines import chosen
 from server.flush import Flush
-from server.jobs import Jobs
 from server.metrics import ENGINE_BREAKERS, ENGINES_DOWN, HEARD_AGAIN, SOUND_LOST, TOKENS_LOST
 from server.parts import Parts, Placing
-from server.parts import State as ServerState
 from server.recovery import Orphans
-from server.retention import KIND as RETENTION
-from server.retention import Retention
-from server.schedule import Scheduler
 from storage import pricing
 from storage.nodes import hold_node
 
@@ -110,37 +106,16 @@ async def open_desk(
                 sender=parts.settings.twilio_phone_number or SIMULATED_SENDER,
             )
             looking = tasks.create_task(orphans.run(desk.conducts))
-            scheduler, works = await _beside(parts, desk, node)
-            beside = [tasks.create_task(work) for work in works]
+            scheduler, works = await beside(parts, desk, node)
+            running = [tasks.create_task(work) for work in works]
             try:
-                yield desk
+                async with among_nodes(parts, desk, node) as anywhere:
+                    yield anywhere
             finally:
                 await scheduler.at_rest()
-                for task in beside:
+                for task in running:
                     task.cancel()
                 desk.abandon()
                 looking.cancel()
                 flushing.cancel()
                 await flush.once()
-
-
-async def _beside(parts: Parts, desk: Desk, node: str) -> tuple[Scheduler, list[Coroutine[Any, Any, None]]]:
-    """What runs beside the calls: schedules, background jobs, retention. None of it begins while the server drains."""
-
-    def taking() -> bool:
-        return parts.state is ServerState.READY
-
-    settings, database, clock = parts.settings, parts.database, parts.clock
-    retention = Retention(database, clock, settings.calls_dir, settings.retention_days)
-    await retention.plan()
-    scheduler = Scheduler(
-        database=database,
-        clock=clock,
-        desk=desk,
-        node=node,
-        calls_per_second=settings.carrier_calls_per_second,
-        taking=taking,
-    )
-    handlers = {RETENTION: retention.clear}
-    jobs = Jobs(database=database, clock=clock, node=node, handlers=handlers, taking=taking)
-    return scheduler, [scheduler.run(), jobs.run(), retention.tidy_files()]

@@ -68,6 +68,11 @@ SCHEDULED_LATE = Histogram(
 JOBS = Gauge("callmeback_jobs", "Background jobs by kind and state: waiting, dead", ("kind", "state"))
 JOBS_RUN = Counter("callmeback_jobs_run", "Runs of background jobs by kind and outcome", ("kind", "outcome"))
 
+BUS_WORDS = Counter(
+    "callmeback_bus_words", "Words from node to node, by kind and direction", ("kind", "direction")
+)
+RELAYS = Gauge("callmeback_relays", "Media sockets here whose calls are conducted by another node")
+
 
 class EngineBreakers(Collector):
     """What the breakers of this process have counted, read off them when somebody asks."""

@@ -39,6 +39,9 @@ class Item:
 class _Topic:
     ring: deque[Item]
     last: int = 0
+    mirrored: bool = False
+    complete: bool = False
+    """All that another node had of this call when it was asked is here."""
     closed: bool = False
     waiting: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -54,9 +57,9 @@ class Listening:
     `__anext__` may be cancelled (by a timeout) and called again: nothing is lost by it.
     """
 
-    def __init__(self, topic: _Topic, after: int) -> None:
+    def __init__(self, topic: _Topic, after: int, *, ahead: bool = False) -> None:
         self._topic = topic
-        self._seen = after if 0 <= after <= topic.last else 0
+        self._seen = after if 0 <= after <= topic.last or ahead else 0
 
     def __aiter__(self) -> Listening:
         return self
@@ -74,8 +77,27 @@ class Listening:
             finally:
                 self._topic.waiting -= 1
 
+    @property
+    def seen(self) -> int:
+        """The id of the last item that was read."""
+        return self._seen
+
+    @property
+    def ended(self) -> bool:
+        """The call is closed and everything was read."""
+        return self._topic.closed and self._seen >= self._topic.last
+
+    def ready(self, most: int) -> list[Item]:
+        """Up to so many items that wait to be read, without waiting."""
+        found: list[Item] = []
+        while len(found) < most and (item := self._next()) is not None:
+            found.append(item)
+        return found
+
     def _next(self) -> Item | None:
         ring = self._topic.ring
+        if self._seen > self._topic.last and self._topic.complete:
+            self._seen = 0  # whoever counts now never came so far
         if self._seen >= self._topic.last:
             return None
         oldest = ring[0].id
@@ -86,7 +108,8 @@ class Listening:
 
 
 class News:
-    """The calls of this process. Not thread-safe: used from the event loop only."""
+    """The calls of this process, and those of others that somebody here listens to. Not thread-safe: used from the
+    event loop only."""
 
     def __init__(self, *, ring: int = RING, closed: int = CLOSED, listened: int = LISTENED) -> None:
         self._ring = ring
@@ -100,13 +123,55 @@ class News:
         """Tell all listeners; `data` must be JSON and must not be changed afterwards."""
         if call_id in self._closed:
             return
-        topic = self._live.get(call_id)
-        if topic is None:
-            topic = self._silent.pop(call_id, None) or self._new()
-            self._live[call_id] = topic
+        topic = self._opened(call_id)
+        topic.mirrored = False
         topic.last += 1
         topic.ring.append(Item(topic.last, kind, data))
         topic.wake()
+
+    def mirror(self, call_id: str, item: Item) -> bool:
+        """Tell listeners here what happened in a call on another node, under the id that it has there.
+
+        One that is known already is passed over. False when items before it are missing: it is not kept then,
+        unless it says itself that they are gone.
+        """
+        if call_id in self._closed:
+            return True
+        topic = self._opened(call_id)
+        topic.mirrored = True
+        if item.id <= topic.last:
+            return True
+        if item.id > topic.last + 1:
+            if item.missed < item.id - topic.last - 1:
+                return False
+            topic.ring.clear()  # ids in a ring have no gaps
+        topic.last = item.id
+        topic.ring.append(Item(item.id, item.kind, item.data))
+        topic.wake()
+        return True
+
+    def completed(self, call_id: str) -> None:
+        """All that another node has of this call is mirrored here by now."""
+        topic = self._live.get(call_id) or self._silent.get(call_id)
+        if topic is not None:
+            topic.complete = True
+            topic.wake()
+
+    def last(self, call_id: str) -> int:
+        """The id of the latest item of this call; 0 before the first."""
+        topic = self._live.get(call_id) or self._closed.get(call_id)
+        return 0 if topic is None else topic.last
+
+    def has_own(self, call_id: str) -> bool:
+        """Whether what is kept of this call was published here, not on another node."""
+        topic = self._live.get(call_id) or self._closed.get(call_id)
+        return topic is not None and not topic.mirrored
+
+    def drop_mirror(self, call_id: str) -> None:
+        """Nobody here listens to this call of another node any more."""
+        topic = self._live.get(call_id)
+        if topic is not None and topic.mirrored:
+            del self._live[call_id]
 
     def close(self, call_id: str) -> None:
         """The call is over: listeners end once they have read what is left. Closing twice is no error."""
@@ -119,8 +184,11 @@ class News:
         if len(self._closed) > self._keep_closed:
             self._closed.popitem(last=False)
 
-    def listen(self, call_id: str, after: int = 0) -> Listening:
-        """Items with an id above `after`, then whatever comes. An `after` not yet reached means from the start."""
+    def listen(self, call_id: str, after: int = 0, *, ahead: bool = False) -> Listening:
+        """Items with an id above `after`, then whatever comes. An `after` not yet reached means from the start.
+
+        With `ahead` the call is another node's, and only when all it has is here is it known what was reached.
+        """
         topic = self._live.get(call_id) or self._closed.get(call_id) or self._silent.get(call_id)
         if topic is None:
             topic = self._silent[call_id] = self._new()
@@ -129,7 +197,7 @@ class News:
                 _, oldest = self._silent.popitem(last=False)
                 oldest.closed = True
                 oldest.wake()
-        return Listening(topic, after)
+        return Listening(topic, after, ahead=ahead)
 
     def listeners(self, call_id: str) -> int:
         """How many have read everything of this call and wait for more."""
@@ -139,6 +207,13 @@ class News:
     def knows(self, call_id: str) -> bool:
         """Whether anything of this call is kept here."""
         return call_id in self._live or call_id in self._closed
+
+    def _opened(self, call_id: str) -> _Topic:
+        topic = self._live.get(call_id)
+        if topic is None:
+            topic = self._silent.pop(call_id, None) or self._new()
+            self._live[call_id] = topic
+        return topic
 
     def _new(self) -> _Topic:
         return _Topic(deque(maxlen=self._ring))

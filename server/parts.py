@@ -5,6 +5,8 @@ Only `server/app.py` fills them; nothing is decided here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -58,11 +60,15 @@ class PlaceCall:
 
 
 class Placing(Protocol):
-    """What the routes need of `server/desk.py`. All raise `Refused`."""
+    """What the routes need of the calls: `server/anywhere.py`. All raise `Refused`."""
 
     async def place(self, user: User, order: PlaceCall, idem: tuple[str, str] | None) -> CallRow: ...
 
     async def hang_up(self, user_id: str, call_id: str) -> CallRow: ...
+
+    async def opt_out(self, e164: str, how: str) -> None: ...
+
+    def follow(self, call: CallRow) -> AbstractContextManager[bool]: ...
 
     @property
     def live_calls(self) -> int: ...
@@ -108,3 +114,5 @@ class Parts:
     state: State = State.STARTING
     cashier: Cashier | None = None
     """None where Stripe is not set up: nothing is sold then."""
+    begin_drain: Callable[[], None] = lambda: None
+    """Take no new calls and stop when the live ones are over. Doing it again changes nothing."""

@@ -63,6 +63,9 @@ class Settings(BaseModel):
         "",
         description="Origin under which the carrier and browsers reach this server; default http://HOST:PORT.",
     )
+    node_url: Origin = Field(
+        "", description="Origin under which other nodes reach this one; default http://HOST:PORT."
+    )
     trusted_proxies: Names = Field(
         (), description="Addresses of reverse proxies whose X-Forwarded-For and -Proto are believed."
     )
@@ -256,6 +259,11 @@ class Settings(BaseModel):
             # A port that is none is reported as such, not as a bad address too.
             port = filled.get("port") if re.fullmatch(r"\d{1,5}", str(filled.get("port"))) else 8000
             filled["public_url"] = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        if not filled.get("node_url"):
+            host = str(filled.get("host") or "127.0.0.1")
+            near = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+            port = filled.get("port") if re.fullmatch(r"\d{1,5}", str(filled.get("port"))) else 8000
+            filled["node_url"] = f"http://{near}:{port}"
         if not filled.get("database_url"):
             path = Path(filled.get("data_dir") or "data") / "callmeback.db"
             filled["database_url"] = f"sqlite+aiosqlite:///{path}"

@@ -7,6 +7,7 @@ numbers to try; it has no key, because a lost key would have everybody rung agai
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import delete, select
@@ -23,6 +24,13 @@ async def add(tx: Tx, e164: str, how: str, now: datetime) -> None:
 async def has(tx: Tx, e164: str) -> bool:
     query = select(opt_outs.c.number_hash).where(opt_outs.c.number_hash == _hash(e164))
     return (await tx.execute(query)).first() is not None
+
+
+async def among(tx: Tx, numbers: Collection[str]) -> set[str]:
+    """Those of these numbers whose owners want no calls."""
+    by_hash = {_hash(number): number for number in numbers}
+    query = select(opt_outs.c.number_hash).where(opt_outs.c.number_hash.in_(by_hash))
+    return {by_hash[found] for found in (await tx.execute(query)).scalars()}
 
 
 async def lift(tx: Tx, e164: str) -> None:

@@ -356,6 +356,16 @@ class PriceRow:
 
 
 @dataclass(frozen=True, slots=True)
+class CallMessage:
+    """Something another node heard about a call, left for the node that conducts it. `payload` is JSON."""
+
+    id: int
+    call_id: str
+    kind: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
 class StreamToken:
     """The right to open one media socket, bound to one call and its carrier id."""
 

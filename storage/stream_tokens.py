@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from storage.db import Tx, insert
 from storage.records import StreamToken
-from storage.rows import columns, record
+from storage.rows import columns, first, record
 from storage.tables import calls, stream_tokens, token_blacklist, users
 
 
@@ -62,3 +62,9 @@ async def session_holds(tx: Tx, token: StreamToken) -> bool:
         )
     )
     return (await tx.execute(query)).first() is not None
+
+
+async def find(tx: Tx, token_hash: str) -> StreamToken | None:
+    """Whose token this is; whether it may still be spent is another question."""
+    query = select(*columns(stream_tokens, StreamToken)).where(stream_tokens.c.token_hash == token_hash)
+    return await first(tx, StreamToken, query)

@@ -503,8 +503,20 @@ payment_reversals = Table(
 # -- operation -------------------------------------------------------------------------
 
 nodes = Table(
-    "nodes", metadata, name("boot_id"), written("started_at"), written("heartbeat_at"), words("version")
-)
+    "nodes", metadata, name("boot_id"), written("started_at"), written("heartbeat_at"), words("version"),
+    words("url"), Column("draining", Boolean, nullable=False, server_default=false()),
+)  # fmt: skip
+
+# What nodes leave for one another: for the conductor of a call, and what a notification is too small for.
+call_messages = Table(
+    "call_messages", metadata, Column("id", BIG_ID, primary_key=True, autoincrement=True), _call(),
+    words("kind", default=None), words("payload", default="{}"), written(),
+    Index("ix_call_messages_call", "call_id", "id"),
+)  # fmt: skip
+
+erased_calls = Table("erased_calls", metadata, name("call_id"), written("erased_at"))
+
+bus_parcels = Table("bus_parcels", metadata, name(), words("body", default=None), written())
 
 jobs = Table(
     "jobs", metadata, name(), words("kind", default=None), words("payload", default="{}"),

@@ -37,7 +37,7 @@ async def events(ask: Ask[None, None]) -> Response:
     if is_over(call) and not ask.parts.news.knows(call.id):
         stream = _told(ask, call, after)
     else:
-        stream = _live(ask, ask.parts.news.listen(call.id, after), call.id, after)
+        stream = _followed(ask, call, after)
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
@@ -47,6 +47,13 @@ def _last_id(text: str) -> int:
 
 def _event(ident: int, kind: str, data: Mapping[str, object]) -> str:
     return f"id: {ident}\nevent: {kind}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
+
+
+async def _followed(ask: Ask[None, None], call: CallRow, after: int) -> AsyncIterator[str]:
+    with ask.parts.desk.follow(call) as elsewhere:
+        listening = ask.parts.news.listen(call.id, after, ahead=elsewhere)
+        async for text in _live(ask, listening, call.id, after):
+            yield text
 
 
 async def _live(ask: Ask[None, None], listening: Listening, call_id: str, after: int) -> AsyncIterator[str]:

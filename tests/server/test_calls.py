@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -230,6 +230,11 @@ class OneCallDesk(NoDesk):
         if self.call is None or (self.call.user_id, self.call.id) != (user_id, call_id):
             raise Refused("not_found", "There is nothing here.", status=404)
         return replace(self.call, end_reason="user_hung_up")
+
+    async def opt_out(self, e164: str, how: str) -> None: ...
+
+    def follow(self, call: CallRow) -> AbstractContextManager[bool]:
+        return nullcontext(False)
 
     @property
     def live_calls(self) -> int:

@@ -96,3 +96,21 @@ async def test_memory_is_bounded() -> None:
     assert await everything(waiting[0]) == []
     news.publish("z", "status", {})
     assert (await anext(waiting[2])).kind == "status"
+
+
+def test_items_of_another_node_keep_their_ids_and_come_once() -> None:
+    news = News()
+    assert news.mirror("a", Item(1, "status", {}))
+    assert news.mirror("a", Item(2, "status", {}))
+    assert news.mirror("a", Item(1, "status", {}))
+    assert not news.mirror("a", Item(4, "status", {})), "the third is missing"
+    assert news.last("a") == 2
+    assert news.mirror("a", Item(6, "status", {}, missed=3)), "they are gone there too"
+    assert [(item.id, item.missed) for item in news.listen("a").ready(9)] == [(6, 5)]
+    assert [(item.id, item.missed) for item in news.listen("a", 2).ready(9)] == [(6, 3)]
+    assert not news.has_own("a")
+    news.drop_mirror("a")
+    assert not news.knows("a")
+    news.publish("a", "status", {})
+    news.drop_mirror("a")
+    assert news.has_own("a"), "what was published here is not another node's"

@@ -13,7 +13,7 @@ import pytest
 from pipeline.carriers.base import DialOrder, Leg
 from pipeline.core.errors import CarrierError
 from pipeline.core.money import Nanos, parse_usd
-from server.desk import Desk
+from server.anywhere import Anywhere
 from server.live import open_desk
 from storage import ledger
 from storage.audit import audit
@@ -177,7 +177,7 @@ async def test_a_persona_has_met_whoever_answered_and_once_a_call(tmp_path: Path
     async with running(settings(tmp_path, **SCRIPTED), open_desk, clock=LoopClock()) as rig:
         ann, bob = await ready(rig), await ready(rig, email="bob@example.com", phone="+12025550143")
         desk = rig.parts.desk
-        assert isinstance(desk, Desk)
+        assert isinstance(desk, Anywhere)
         for number, person in enumerate((ann, bob), start=1):
             call = (await person.post("/api/calls", {"persona_id": "brad"})).json()["id"]
             sid = f"CA{number:032x}"

@@ -144,11 +144,13 @@ class Person:
         return str(answer.body["id"])
 
     async def follow(
-        self, call_id: str, until: Callable[[str, Any], bool] = lambda kind, data: False
+        self, call_id: str, until: Callable[[str, Any], bool] = lambda kind, data: False, after: int = 0
     ) -> list[tuple[int, str, Any]]:
-        """The live events, to the end of the call or to the first one wanted."""
+        """The live events after that one, to the end of the call or to the first one wanted."""
         seen: list[tuple[int, str, Any]] = []
         headers = {"Authorization": f"Bearer {self.token}"}
+        if after:
+            headers["Last-Event-ID"] = str(after)
         async with self.world.http.get(f"/api/calls/{call_id}/events", headers=headers) as stream:
             number, kind = 0, ""
             async for raw in stream.content:

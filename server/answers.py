@@ -1,0 +1,43 @@
+"""A call that was picked up: noted in its row, and given a one-time token for its media socket.
+
+The same on every node: the webhook of the answer may land on any, whoever conducts the call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from storage import calls, personas, stream_tokens
+from storage.db import Tx
+from storage.records import OVER, STATUS_RANK
+
+TOKEN_LIFE = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`moved`: this is the first that is heard of the answer."""
+
+    token: str = field(repr=False)
+    moved: bool
+
+
+async def take_answer(tx: Tx, call_id: str, sid: str, now: datetime) -> Answer | None:
+    """None when the call is over, or that leg is not its leg."""
+    row = await calls.get(tx, call_id)
+    if row is None or STATUS_RANK[row.status] == OVER or (row.sid is not None and row.sid != sid):
+        return None
+    token = secrets.token_urlsafe(32)
+    await stream_tokens.add(tx, hash_of(token), call_id, sid, now + TOKEN_LIFE)
+    moved = await calls.advance(tx, call_id, "in-progress", at=now, sid=sid)
+    if moved:
+        await personas.met(tx, row.user_id, row.persona_id, now)
+    return Answer(token, moved)
+
+
+def hash_of(token: str) -> str:
+    """What is kept of a stream token."""
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,35 @@
+"""What runs beside the calls of a node: schedules, background jobs, retention."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from server.desk import Desk
+from server.jobs import Jobs
+from server.parts import Parts, State
+from server.retention import KIND as RETENTION
+from server.retention import Retention
+from server.schedule import Scheduler
+
+
+async def beside(parts: Parts, desk: Desk, node: str) -> tuple[Scheduler, list[Coroutine[Any, Any, None]]]:
+    """The scheduler, and everything that is to run. None of it begins anything while the server drains."""
+
+    def taking() -> bool:
+        return parts.state is State.READY
+
+    settings, database, clock = parts.settings, parts.database, parts.clock
+    retention = Retention(database, clock, settings.calls_dir, settings.retention_days)
+    await retention.plan()
+    scheduler = Scheduler(
+        database=database,
+        clock=clock,
+        desk=desk,
+        node=node,
+        calls_per_second=settings.carrier_calls_per_second,
+        taking=taking,
+    )
+    handlers = {RETENTION: retention.clear}
+    jobs = Jobs(database=database, clock=clock, node=node, handlers=handlers, taking=taking)
+    return scheduler, [scheduler.run(), jobs.run(), retention.tidy_files()]
