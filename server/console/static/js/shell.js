@@ -39,7 +39,9 @@ async function signOut() {
 }
 
 function showMenu(account) {
-  document.getElementById("menu").hidden = false;
+  const menu = document.getElementById("menu");
+  menu.hidden = false;
+  menu.scrollLeft = (menu.querySelector("[aria-current]")?.offsetLeft ?? 0) - menu.offsetLeft;
   document.getElementById("operator-entry").hidden = account.role !== "admin";
   const out = document.getElementById("sign-out");
   out.hidden = false;
