@@ -53,7 +53,7 @@ endef
 .PHONY: help
 help: ## this list
 	@echo "Call Me Back. Usage: make TARGET"
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
 
 .PHONY: demo
 demo: $(VENV)/.run ## a whole call, offline: rings, hears, answers, is cut off by its budget, shows what it cost
@@ -107,6 +107,10 @@ bench: $(VENV)/.dev ## what a call costs, against a bare echo server in the same
 .PHONY: golden
 golden: $(VENV)/.dev ## write the golden calls anew; review the difference before you commit it
 	@$(BIN)/python -m tests.golden
+
+.PHONY: screenshots
+screenshots: $(VENV)/.dev ## take the pictures in docs/screenshots anew; needs a Chromium
+	@$(BIN)/python -m scripts.screenshots $(ARGS)
 
 .PHONY: soak
 soak: $(VENV)/.dev ## the tests with their full figures: hours, by hand

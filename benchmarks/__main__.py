@@ -17,6 +17,7 @@ from rich.table import Table
 
 from benchmarks import (
     concurrency,
+    first_view,
     flushing,
     interrupting,
     machine,
@@ -49,6 +50,7 @@ async def measure(console: Console, *, quick: bool) -> list[Figure]:
         "hosted engines, ten calls": lambda: vendors.measure(40 if quick else 200, 10),
         "flush": lambda: flushing.measure(21 if quick else 201, with_postgres=not quick),
         "start": lambda: starting.measure(with_local=not quick),
+        "console": lambda: first_view.measure(3 if quick else 11),
         "calls": lambda: concurrency.measure(QUICK if quick else FULL),
         "memory": lambda: remembering.measure(*((100, 100, 20) if quick else (300, 1_000, 60))),
     }

@@ -12,36 +12,18 @@ from rich.console import Console
 
 from pipeline.audio import mulaw
 from pipeline.clock import ScaledLoop
-from pipeline.engines.base import Segment
-from pipeline.engines.loading import Chosen, EngineLoader
 from server.demo import Outcome, play
 from server.demo_show import Show
 from server.settings import Settings
+from tests.transcribing import transcribed
 
 SPEED = 4.0
-PIECE_S = 8
 
 
 def agent_side(path: Path) -> bytes:
     with wave.open(str(path)) as file:
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
     return mulaw.encode(samples[:, 1].astype(np.int16))
-
-
-async def transcribed(sound: bytes) -> str:
-    """What speech to text makes of a recording, a few seconds at a time."""
-    texts = []
-    async with EngineLoader(Chosen(("local",), ("scripted",), ("scripted",))).open() as engines:
-        for start in range(0, len(sound), PIECE_S * 8000):
-            async with engines.transcriber.open() as ear:
-                ear.voice(True)
-                ear.feed(sound[start : start + PIECE_S * 8000])
-                ear.voice(False)
-                async for heard in ear.heard():
-                    assert isinstance(heard, Segment)
-                    texts.append(heard.text)
-                    break
-    return " ".join(texts).lower()
 
 
 def test_the_demo_holds_and_its_recording_says_the_answer_the_warning_and_the_goodbye(tmp_path: Path) -> None:

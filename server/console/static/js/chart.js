@@ -4,12 +4,13 @@ import { h, s } from "./dom.js";
 import { clock, dollars, ms, nanos } from "./format.js";
 
 const WIDTH = 720;
+const NARROW = 400; // beside the transcript; letters keep their size
 const COLOURS = ["var(--series-1)", "var(--series-2)", "var(--series-3)", "var(--series-4)", "var(--series-5)"];
 
 export const colour = (index) => COLOURS[index % COLOURS.length];
 
-function drawing(height, label, ...parts) {
-  return s("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": label }, ...parts);
+function drawing(width, height, label, ...parts) {
+  return s("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label }, ...parts);
 }
 
 /** What a call has cost by each second: a rising line. `seconds`: [{second, usd}]. */
@@ -26,19 +27,19 @@ export function costOverTime(seconds, duration) {
   const end = Math.max(1, duration, points.at(-1)[0]);
   points.push([end, sum]);
   const most = sum > 0n ? sum : 1n;
-  const x = (second) => left + (second / end) * (WIDTH - left - right);
+  const x = (second) => left + (second / end) * (NARROW - left - right);
   const y = (amount) => top + (1 - Number((amount * 10000n) / most) / 10000) * (height - top - bottom);
   const line = points.map(([second, amount]) => `${x(second).toFixed(1)},${y(amount).toFixed(1)}`).join(" ");
   const marks = [0, 0.5, 1].map((share) => {
     const amount = (most * BigInt(share * 2)) / 2n;
-    return [s("line", { class: "axis", x1: left, x2: WIDTH - right, y1: y(amount), y2: y(amount) }),
+    return [s("line", { class: "axis", x1: left, x2: NARROW - right, y1: y(amount), y2: y(amount) }),
       s("text", { x: left - 6, y: y(amount) + 4, "text-anchor": "end" }, dollars(amount))];
   });
-  return drawing(height, `Cost over time: ${dollars(sum)} after ${clock(end)}`,
+  return drawing(NARROW, height, `Cost over time: ${dollars(sum)} after ${clock(end)}`,
     ...marks.flat(),
     s("polyline", { points: line, fill: "none", stroke: colour(0), "stroke-width": 2.5 }),
     s("text", { x: left, y: height - 6 }, "0:00"),
-    s("text", { x: WIDTH - right, y: height - 6, "text-anchor": "end" }, clock(end)));
+    s("text", { x: NARROW - right, y: height - 6, "text-anchor": "end" }, clock(end)));
 }
 
 const STAGES = [
@@ -72,5 +73,5 @@ export function waterfall(turns) {
   const table = h("table", { class: "sr" }, h("caption", {}, "Latency of each answer in milliseconds"),
     h("thead", {}, h("tr", {}, h("th", {}, "Turn"), ...STAGES.map(([, words]) => h("th", {}, words)))),
     h("tbody", {}, ...turns.map((turn) => h("tr", {}, h("td", {}, String(turn.index)), ...STAGES.map(([stage]) => h("td", {}, String(turn.latency[stage])))))));
-  return h("div", {}, drawing(height, "Latency of each answer, stage by stage", ...bars.flat()), legend, table);
+  return h("div", {}, drawing(WIDTH, height, "Latency of each answer, stage by stage", ...bars.flat()), legend, table);
 }

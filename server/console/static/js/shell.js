@@ -39,7 +39,9 @@ async function signOut() {
 }
 
 function showMenu(account) {
-  document.getElementById("menu").hidden = false;
+  const menu = document.getElementById("menu");
+  menu.hidden = false;
+  menu.scrollLeft = (menu.querySelector("[aria-current]")?.offsetLeft ?? 0) - menu.offsetLeft;
   document.getElementById("operator-entry").hidden = account.role !== "admin";
   const out = document.getElementById("sign-out");
   out.hidden = false;
@@ -90,9 +92,12 @@ export async function page(render, { open = false } = {}) {
   }
 }
 
-/** Run an action of the page; what it raises is told. Returns what it returned, or undefined. */
-export async function attempt(action) {
-  clearNotices();
+/**
+ * Run an action of the page; what it raises is told. Returns what it returned, or undefined. What was told before is
+ * over then, unless `beside`: the page did it by itself.
+ */
+export async function attempt(action, { beside = false } = {}) {
+  if (!beside) clearNotices();
   try {
     return await action();
   } catch (error) {

@@ -48,6 +48,7 @@ class Status {
 class Money {
   constructor(budget) {
     this.budget = budget;
+    this.warned = false;
     this.total = h("p", { class: "stat num", "aria-live": "off" }, "$0.00");
     this.lines = h("tbody", {});
     this.bar = h("div", { class: "bar", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": "Share of the budget per call that is used" }, h("span", {}), h("i", {}));
@@ -64,11 +65,17 @@ class Money {
     this.total.textContent = dollars(total);
     if (this.budget.per_call_usd === null) return;
     const used = Number((nanos(total) * 1000n) / nanos(this.budget.per_call_usd)) / 10;
-    const kind = used >= 100 ? "bad" : used >= this.budget.warn_percent ? "warm" : "";
+    const kind = used >= 100 ? "bad" : this.warned || used >= this.budget.warn_percent ? "warm" : "";
     this.bar.className = `bar ${kind}`;
     this.bar.setAttribute("aria-valuenow", Math.min(100, used));
     this.bar.querySelector("span").style.setProperty("width", `${Math.min(100, used)}%`);
     this.left.textContent = `${used.toFixed(0)} % of ${dollars(this.budget.per_call_usd)}; the persona warns at ${this.budget.warn_percent} %.`;
+  }
+
+  /** The persona has said that it runs out, be it by the percentage or because little time is left. */
+  warn() {
+    this.warned = true;
+    this.bar.classList.add("warm");
   }
 
   services(costs) {
@@ -165,13 +172,16 @@ page(async (root) => {
   };
   const costs = setInterval(() => get(`/api/calls/${call.id}/costs`).then((found) => money.services(found), () => {}), COSTS_EVERY_MS);
   const on = {
-    status: () => attempt(refresh),
+    status: () => attempt(refresh, { beside: true }),
     turn: (data) => {
       transcript.put(data);
       if (data.latency) speed.add(data.index, data.latency);
     },
     cost: (data) => money.show(data.total_usd),
-    warning: (data) => notice("warm", `${persona.name} has warned: about ${clock(data.seconds_left)} left.`),
+    warning: (data) => {
+      money.warn();
+      notice("warm", `${persona.name} has warned: about ${clock(data.seconds_left)} left.`);
+    },
     ended: (data) => {
       phone?.phone.release();
       state.over();

@@ -53,8 +53,8 @@ function minutesChoice(longest) {
     const found = await get(`/api/estimate?minutes=${minutes.value}`);
     if (mine === asked) price.textContent = `about ${dollars(found.total_usd)}`;
   };
-  minutes.addEventListener("input", () => attempt(estimate));
-  attempt(estimate);
+  minutes.addEventListener("input", () => attempt(estimate, { beside: true }));
+  attempt(estimate, { beside: true });
   const labelled = field("At most", minutes);
   labelled.querySelector("label").append(label);
   return h("fieldset", { class: "card" }, h("legend", {}, h("h2", {}, "How long?")), labelled, price, detail);

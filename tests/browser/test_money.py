@@ -1,0 +1,50 @@
+"""Credit bought on the payment provider's page, and the limits."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.browser.rig import Site, visiting
+from tests.emulators.stripe import StripeEmulator
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_a_pack_is_bought_on_the_provider_s_page_and_is_there_afterwards(
+    browser: Browser, site: Site, stripe: StripeEmulator
+) -> None:
+    account = await site.account(usd="0")
+    async with visiting(browser, site, account, also=[stripe.url]) as visit:
+        page = await visit.go("/credits")
+        await expect(page.get_by_text("No transactions yet")).to_be_visible()
+        await page.get_by_role("button", name="$10.00").click()
+        await page.wait_for_url(f"{stripe.url}/c/pay/*")
+        await page.get_by_role("button").first.click()
+        await page.wait_for_url(f"{site.url}/credits?*")
+        await expect(page.get_by_text("$10.00 of credit is there. Thank you.")).to_be_visible()
+        await expect(page.locator("#balance .stat").first).to_have_text("$10.00")
+        await expect(
+            page.get_by_role("region", name="Transactions").get_by_role("row", name="Bought")
+        ).to_have_count(1)
+    assert (await site.ask("GET", "/api/credits", None, account))["balance_usd"] == "10.00"
+
+
+async def test_limits_are_saved_shown_and_wrong_ones_are_told_at_their_field(
+    browser: Browser, site: Site
+) -> None:
+    account = await site.account()
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go("/credits")
+        await page.get_by_label("Per day, $").fill("a lot")
+        await page.get_by_role("button", name="Save the limits").click()
+        await expect(page.get_by_label("Per day, $")).to_have_attribute("aria-invalid", "true")
+        await expect(page.get_by_label("Per day, $")).to_be_focused()
+        visit.watch.faults = [each for each in visit.watch.faults if "status of 422" not in each]
+        await page.get_by_label("Per day, $").fill("2.50")
+        await page.get_by_label("Warn at, %").fill("70")
+        await page.get_by_role("button", name="Save the limits").click()
+        await expect(page.get_by_text("The limits are saved.")).to_be_visible()
+        await expect(page.get_by_role("progressbar", name="Today")).to_be_visible()
+    limits = await site.ask("GET", "/api/budget", None, account)
+    assert (limits["daily_usd"], limits["warn_percent"]) == ("2.50", 70)
