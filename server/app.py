@@ -49,6 +49,7 @@ from server.routing import routes
 from server.samples import Samples
 from server.settings import Settings
 from server.simulation import Texts, phones
+from storage import search
 from storage.db import Database
 from storage.lockfile import hold_data_dir, private_dir
 from storage.migrate import migrate
@@ -181,6 +182,11 @@ async def _open_database(stack: AsyncExitStack, settings: Settings) -> Database:
     applied = await migrate(settings.database_url)
     database = Database.open(settings.database_url)
     stack.push_async_callback(database.aclose)
+    async with database.read() as tx:
+        if not await search.indexed(tx):
+            log.warning(
+                "search_without_index", reason="SQLite without FTS5: each search reads all transcripts"
+            )
     log.info("database_open", dialect=database.dialect, migrations_applied=applied)
     return database
 

@@ -5,6 +5,7 @@ Only `server/app.py` fills them; nothing is decided here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -42,13 +43,17 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlaceCall:
-    """A call somebody asks for. `max_minutes` None leaves it to the scenario, the persona and the server."""
+    """A call somebody asks for. `max_minutes` None leaves it to the scenario, the persona and the server.
+
+    `variables` fills in what the scenario leaves open.
+    """
 
     persona_id: str
     scenario_id: str | None
     context: str
     max_minutes: int | None
     channel: Channel
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 class Placing(Protocol):

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from server.routes import auth, browser, calls, events, me, money, ops, personas, scenarios, simulation
+from server.routes import (
+    auth,
+    browser,
+    calls,
+    events,
+    export,
+    me,
+    money,
+    ops,
+    personas,
+    scenarios,
+    simulation,
+    transcripts,
+)
 from server.routing import AnyOp
 
 OPS: tuple[AnyOp, ...] = (
     *auth.OPS,
     *me.OPS,
+    *export.OPS,
     *personas.OPS,
     *scenarios.OPS,
     *calls.OPS,
     *events.OPS,
+    *transcripts.OPS,
     *browser.OPS,
     *money.OPS,
     *simulation.OPS,

@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, Response
 from pipeline.core.money import usd
 from server.endings import duration
 from server.errors import invalid, not_found
+from server.open_points import Variables
 from server.parts import PlaceCall
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Text, Usd, View, When
 from storage import calls, charges, ledger, notes, turns
@@ -32,6 +33,7 @@ class NewCall(Body):
     context: Annotated[
         Text, Field(max_length=2000, description="What the persona should know this time.")
     ] = ""
+    variables: Variables = Field(default_factory=dict)
     max_minutes: Annotated[int, Field(ge=1, le=240)] | None = None
     channel: Channel = "phone"
 
@@ -191,6 +193,7 @@ async def place(ask: Ask[NewCall, None]) -> CallView:
         context=new.context,
         max_minutes=new.max_minutes,
         channel=new.channel,
+        variables=new.variables,
     )
     keys = ask.request.headers.getlist("idempotency-key")
     idem = None

@@ -7,12 +7,9 @@ another is proved.
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import secrets
-from collections.abc import Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 import structlog
@@ -20,24 +17,20 @@ from pydantic import Field
 from starlette.responses import Response
 
 from pipeline.core.errors import CarrierError, Refused
-from pipeline.journal_file import SUFFIX
-from pipeline.traffic import SUFFIX as TRAFFIC
-from server import numbers
+from server import erasure, numbers
 from server.errors import invalid, overloaded
 from server.limits import take_all, too_often
 from server.metrics import CODES
 from server.parts import Parts
 from server.routes.auth import PersonName, Phone, UserView, Zone, view
 from server.routing import AnyOp, Ask, Body, Op, View, When, no_content
-from storage import calls, opt_outs, users, verification
+from storage import opt_outs, users, verification
 from storage.db import Tx
 from storage.records import User
 
 log = structlog.get_logger(__name__)
 
 CODE_LIFE = timedelta(minutes=10)
-FILES = (SUFFIX, TRAFFIC, ".wav")
-"""What a call leaves on the disk."""
 
 
 class Profile(Body):
@@ -69,22 +62,9 @@ async def change(ask: Ask[Profile, None]) -> UserView:
 
 
 async def erase(ask: Ask[None, None]) -> Response:
-    """The account goes with all that hangs on it; its journals and recordings are unlinked before the answer."""
-    folder = ask.parts.settings.calls_dir
-    async with ask.parts.database.write() as tx:
-        mine = await calls.of_user(tx, ask.user.id)
-        if any(call.final_at is None for call in mine):
-            raise Refused("call_in_progress", "A call of yours is still on; hang up first.", status=409)
-        await users.delete(tx, ask.user.id)
-        # Before the commit: files that cannot be unlinked keep the account, so that it can be tried again.
-        await asyncio.to_thread(_unlink, [folder / f"{call.id}{end}" for call in mine for end in FILES])
-    log.info("account_deleted", user=ask.user.id, calls=len(mine))
+    """Nothing of it is left in what this server keeps, except sums without a name."""
+    await erasure.erase(ask.parts, ask.user)
     return no_content()
-
-
-def _unlink(files: Sequence[Path]) -> None:
-    for file in files:
-        file.unlink(missing_ok=True)
 
 
 async def send_code(ask: Ask[NewPhone, None]) -> CodeSent:
