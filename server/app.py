@@ -151,7 +151,7 @@ def build(
     app = Starlette(
         routes=_routes(settings, the_account),
         middleware=[
-            Middleware(AnswerHeaders, clock=the_clock),
+            Middleware(AnswerHeaders, clock=the_clock, https=settings.public_url.startswith("https:")),
             Middleware(CatchAll),
             Middleware(BodyLimit, clock=the_clock),
         ],

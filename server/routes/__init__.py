@@ -11,6 +11,7 @@ from server.routes import (
     me,
     money,
     ops,
+    password,
     personas,
     scenarios,
     simulation,
@@ -21,6 +22,7 @@ from server.routing import AnyOp
 OPS: tuple[AnyOp, ...] = (
     *auth.OPS,
     *me.OPS,
+    *password.OPS,
     *export.OPS,
     *personas.OPS,
     *scenarios.OPS,

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import GenerationMode
@@ -32,7 +33,7 @@ from tests.server.rig import Person, Rig, running
 from tests.server.rig import settings as given_settings
 
 SOAK = "CALLMEBACK_SOAK" in os.environ
-EXAMPLES = 400 if SOAK else 6
+EXAMPLES = 60 if SOAK else 4
 CHECKS: list[CheckFunction] = [status_code_conformance, content_type_conformance, response_schema_conformance]
 UNAVAILABLE = 503
 """Described everywhere, and what the rig without a desk says of calls."""
@@ -45,7 +46,7 @@ class Asking:
 
     def __init__(self, folder: Path) -> None:
         self._runner = asyncio.Runner()
-        limits = {"registrations_per_ip": 1_000_000, "login_failures": 1_000_000, "login_failures_per_ip": 1_000_000}
+        limits = {"registrations_per_ip": 10_000, "login_failures": 100, "login_failures_per_ip": 10_000}
         self._running = running(given_settings(folder, **limits))
         self._accounts = 0
         self.rig: Rig = self._runner.run(self._running.__aenter__())
@@ -56,10 +57,10 @@ class Asking:
         return self._runner.run(self.rig.register(f"p{self._accounts}@example.com"))
 
     def ask(self, case: Any) -> httpx.Response:
-        made = case.as_transport_kwargs(base_url="http://testserver")
-        made.pop("cookies", None)
-        headers = {**dict(made.pop("headers", {}) or {}), "authorization": f"Bearer {self.person.token}"}
-        answer = self._runner.run(self.rig.http.request(**made, headers=headers))
+        made = requests.Request(**case.as_transport_kwargs(base_url="http://testserver")).prepare()
+        headers = {**made.headers, "authorization": f"Bearer {self.person.token}"}
+        sending = self.rig.http.request(case.method, str(made.url), content=made.body, headers=headers)
+        answer = self._runner.run(sending)
         if case.path in {"/api/me", "/api/auth/logout"} and answer.status_code == 204:
             self.person = self._anew()
         return answer
@@ -83,7 +84,9 @@ def named(op: AnyOp) -> str:
 @pytest.mark.parametrize("op", OPS, ids=named)
 def test_a48_no_request_gets_an_answer_that_is_not_described(asking: Asking, op: AnyOp) -> None:
     operation = SCHEMA[op.path][op.method]
-    for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+    # A public route that takes nothing cannot be asked wrongly.
+    takes = not op.public or op.body is not None or op.query is not None or "{" in op.path
+    for mode in (GenerationMode.POSITIVE, *((GenerationMode.NEGATIVE,) if takes else ())):
 
         @seed(20261123)
         @settings(

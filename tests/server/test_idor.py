@@ -48,7 +48,11 @@ def left(rig: Rig, call_id: str) -> None:
 
 
 def walked() -> list[AnyOp]:
-    return [op for op in OPS if "{" in op.path and not op.public and not any(op.path.startswith(path) for path in SHARED)]
+    return [
+        op
+        for op in OPS
+        if "{" in op.path and not op.public and not any(op.path.startswith(path) for path in SHARED)
+    ]
 
 
 def filled(path: str, mine: Mapping[str, str], other: str | None) -> str:
@@ -69,7 +73,10 @@ async def test_a21_every_route_hides_what_is_somebody_elses(rig: Rig) -> None:
     for op in walked():
         body = None if op.body is None else BODIES.get(op.body.__name__, {})
         answers = {}
-        for whose, path in (("ann's", filled(op.path, mine, None)), ("nobody's", filled(op.path, mine, "f" * 32))):
+        for whose, path in (
+            ("ann's", filled(op.path, mine, None)),
+            ("nobody's", filled(op.path, mine, "f" * 32)),
+        ):
             answer = await bob.ask(op.method, path, body)
             assert "canary" not in answer.text, (op.method, path)
             answers[whose] = (answer.status_code, answer.content)

@@ -90,6 +90,7 @@ async def test_a22_fields_that_are_not_the_clients_are_refused_everywhere(rig: R
         ("POST", "/api/auth/login"): {"email": ann.email, "password": PASSWORD},
         ("PATCH", "/api/me"): {"name": "Eve"},
         ("POST", "/api/me/phone"): {"phone": PHONE},
+        ("POST", "/api/me/password"): {"current_password": PASSWORD, "new_password": "another one"},
         ("POST", "/api/me/phone/verify"): {"code": "000000"},
         ("PUT", "/api/personas/{id}/relationship"): {"kind": "friend"},
         ("POST", "/api/scenarios"): {"title": "t", "prompt": "p"},
