@@ -58,7 +58,9 @@ class Asking:
 
     def ask(self, case: Any) -> httpx.Response:
         made = requests.Request(**case.as_transport_kwargs(base_url="http://testserver")).prepare()
-        headers = {**made.headers, "authorization": f"Bearer {self.person.token}"}
+        assert made.body is None or isinstance(made.body, str | bytes)
+        headers = {str(name): str(value) for name, value in made.headers.items()}
+        headers["authorization"] = f"Bearer {self.person.token}"
         sending = self.rig.http.request(case.method, str(made.url), content=made.body, headers=headers)
         answer = self._runner.run(sending)
         if case.path in {"/api/me", "/api/auth/logout"} and answer.status_code == 204:

@@ -79,8 +79,10 @@ async def test_everything_of_mine_and_nothing_of_others(served: Rig) -> None:
     assert "theirs" not in answer.text
     assert "bob@" not in answer.text
     async with served.parts.database.read() as tx:
-        secrets = (await tx.execute(text("SELECT password_hash FROM users"))).scalars().all()
-        secrets += (await tx.execute(text("SELECT code_hash FROM phone_verifications"))).scalars().all()
+        secrets = [
+            *(await tx.execute(text("SELECT password_hash FROM users"))).scalars(),
+            *(await tx.execute(text("SELECT code_hash FROM phone_verifications"))).scalars(),
+        ]
     assert len(secrets) == 3
     assert not any(secret in answer.text for secret in secrets)
 

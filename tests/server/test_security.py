@@ -42,8 +42,10 @@ class Broken(Database):
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Tx]:
+        yield self._connected()
+
+    def _connected(self) -> Tx:
         raise RuntimeError(f"could not connect to postgresql://callmeback:{CANARY}@db/x")
-        yield
 
     write = read
 
