@@ -33,7 +33,7 @@ from tests.server.rig import Person, Rig, running
 from tests.server.rig import settings as given_settings
 
 SOAK = "CALLMEBACK_SOAK" in os.environ
-EXAMPLES = 60 if SOAK else 4
+EXAMPLES = 300 if SOAK else 4
 CHECKS: list[CheckFunction] = [status_code_conformance, content_type_conformance, response_schema_conformance]
 UNAVAILABLE = 503
 """Described everywhere, and what the rig without a desk says of calls."""
