@@ -12,10 +12,11 @@ from pipeline.clock import Clock
 from pipeline.core.errors import Refused
 from pipeline.core.events import CallStarted
 from pipeline.core.money import Nanos, usd
+from pipeline.core.scenario import settled
 from pipeline.core.tariff import Price
 from pipeline.core.terms import EndReason, Limits
 from pipeline.ports import Engines
-from server import casting
+from server import casting, open_points
 from server.parts import PlaceCall
 from server.settings import Settings
 from storage import calls, ids, ledger, opt_outs, personas, pricing, scenarios, schedules, users
@@ -143,8 +144,11 @@ class Admissions:
             scenario = await scenarios.get(tx, user.id, order.scenario_id)
             if scenario is None:
                 raise Refused("not_found", "There is no such scenario.", status=404)
+        known = open_points.checked(scenario, order.variables)
         relation = await personas.relationship(tx, user.id, persona.id)
-        return casting.Part(persona, user.name, relation, scenario, order.context)
+        return casting.Part(
+            persona, user.name, relation, scenario, order.context, settled(known, order.variables)
+        )
 
     def _minutes(self, part: casting.Part, order: PlaceCall) -> int:
         """The shortest of what was asked for, the scenario, the persona and the server allow."""

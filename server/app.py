@@ -60,6 +60,7 @@ from server.samples import Samples
 from server.settings import Settings
 from server.simulation import Texts, phones
 from server.workers import Inherited, sockets, when_orphaned
+from storage import search
 from storage.db import Database
 from storage.lockfile import hold_data_dir, private_dir
 from storage.migrate import migrate
@@ -169,7 +170,7 @@ def build(
     app = Starlette(
         routes=_routes(settings, the_account),
         middleware=[
-            Middleware(AnswerHeaders, clock=the_clock),
+            Middleware(AnswerHeaders, clock=the_clock, https=settings.public_url.startswith("https:")),
             Middleware(CatchAll),
             Middleware(BodyLimit, clock=the_clock),
         ],
@@ -211,6 +212,11 @@ async def _open_database(stack: AsyncExitStack, settings: Settings) -> Database:
     applied = await migrate(settings.database_url)
     database = Database.open(settings.database_url)
     stack.push_async_callback(database.aclose)
+    async with database.read() as tx:
+        if not await search.indexed(tx):
+            log.warning(
+                "search_without_index", reason="SQLite without FTS5: each search reads all transcripts"
+            )
     log.info("database_open", dialect=database.dialect, migrations_applied=applied)
     return database
 

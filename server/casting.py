@@ -7,11 +7,11 @@ touches the database or the network.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from pipeline.core import prompt
+from pipeline.core import prompt, scenario
 from pipeline.core.effects import Message
 from pipeline.core.errors import CallMeBackError
 from pipeline.core.events import CallStarted
@@ -60,6 +60,12 @@ class Part:
     relationship: Relationship | None = None
     scenario: Scenario | None = None
     context: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """The value of everything the scenario leaves open."""
+
+    @property
+    def first_name(self) -> str:
+        return self.caller.split()[0] if self.caller.split() else "there"
 
 
 def pinned(rows: Sequence[PriceRow], engines: Engines, channel: Channel = "phone") -> tuple[Price, ...]:
@@ -123,9 +129,10 @@ def manners(settings: Settings) -> Manners:
 
 def phrases(part: Part, settings: Settings) -> Phrases:
     recorded = " It is recorded." if settings.record_calls else ""
-    first = part.caller.split()[0] if part.caller.split() else "there"
+    first = part.first_name
     opening = part.scenario.opening if part.scenario is not None else ""
-    greeting = (opening or part.persona.greeting).replace("{name}", first)
+    said = {name: scenario.plain(value) for name, value in part.variables.items()} | {scenario.PERSON: first}
+    greeting = scenario.filled(opening, said) if opening else part.persona.greeting.replace("{name}", first)
     return Phrases(
         disclosure=f"This is an automated AI call from {settings.operator_name}, which you asked for.{recorded}",
         greeting=greeting[:200],
@@ -151,10 +158,14 @@ def layers(part: Part) -> tuple[Layer, ...]:
         told = f"You are the caller's {prompt.quoted(relation.kind)}."
         if relation.notes:
             told += f" What they want you to know: {prompt.quoted(relation.notes)}"
+    data = {
+        name: prompt.quoted(scenario.plain(value))
+        for name, value in {**part.variables, scenario.PERSON: part.first_name}.items()
+    }
     return prompt.layers(
         identity=part.persona.identity,
         relationship=told,
-        scenario=part.scenario.prompt if part.scenario is not None else "",
+        scenario=scenario.filled(part.scenario.prompt, data) if part.scenario is not None else "",
         context=part.context,
         caller=prompt.quoted(part.caller) if part.caller else "",
     )

@@ -15,13 +15,9 @@ from pathlib import Path
 import structlog
 
 from pipeline.clock import Clock
-from pipeline.journal_file import SUFFIX
-from pipeline.traffic import SUFFIX as TRAFFIC
 from storage import erasures
 from storage.db import Database, DatabaseDown
 
-FILES = (SUFFIX, TRAFFIC, ".wav")
-"""What a call leaves on the disk."""
 EVERY_S = 10.0
 OVERLAP = timedelta(minutes=5)
 """Looked at again each time: clocks differ, and a transaction commits after the moment it notes."""
@@ -32,10 +28,11 @@ log = structlog.get_logger(__name__)
 
 
 def unlink(folder: Path, call_ids: Iterable[str]) -> None:
-    """Raises `OSError` for a file that is there and cannot be removed."""
-    for call_id in call_ids:
-        for end in FILES:
-            (folder / f"{call_id}{end}").unlink(missing_ok=True)
+    """Whatever is named after these calls, of whatever kind. Raises `OSError` for a file that cannot be removed."""
+    wanted = frozenset(call_ids)
+    for file in folder.iterdir() if wanted else ():
+        if file.name.partition(".")[0] in wanted:
+            file.unlink(missing_ok=True)
 
 
 class Erasing:

@@ -177,9 +177,14 @@ _HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
 )
+_HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+"""Where the public address is https: browsers keep to that for a year."""
 _API_HEADERS = (
     (b"cache-control", b"no-store"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+    ),
 )
 _PAGES_MAY_SET = frozenset({b"content-security-policy", b"cache-control"})
 
@@ -187,9 +192,10 @@ _PAGES_MAY_SET = frozenset({b"content-security-policy", b"cache-control"})
 class AnswerHeaders:
     """Security headers on every answer, and the count and time of each. A page may bring its own policy."""
 
-    def __init__(self, app: ASGIApp, clock: Clock) -> None:
+    def __init__(self, app: ASGIApp, clock: Clock, https: bool = False) -> None:
         self.app = app
         self._clock = clock
+        self._always = (*_HEADERS, *((_HTTPS_ONLY,) if https else ()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -201,7 +207,7 @@ class AnswerHeaders:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", ()))
                 own = {name.lower() for name, _ in headers} & _PAGES_MAY_SET
-                headers += _HEADERS
+                headers += self._always
                 headers += [pair for pair in _API_HEADERS if pair[0] not in own]
                 message = {**message, "headers": headers}
                 # Paths carry ids; the route they matched does not.

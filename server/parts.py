@@ -5,7 +5,7 @@ Only `server/app.py` fills them; nothing is decided here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -49,6 +49,7 @@ class PlaceCall:
     """A call somebody asks for. `max_minutes` None leaves it to the scenario, the persona and the server.
 
     `scheduled` is set when a schedule asks: the call is placed only while that claim holds.
+    `variables` fills in what the scenario leaves open.
     """
 
     persona_id: str
@@ -57,6 +58,7 @@ class PlaceCall:
     max_minutes: int | None
     channel: Channel
     scheduled: Claim | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 class Placing(Protocol):

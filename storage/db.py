@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Literal
 
+import aiosqlite
 from sqlalchemy import URL, Connection, Table, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, StatementError
@@ -124,6 +125,27 @@ class Database:
         with translated():
             connection = await self._writer.connect()
             return await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def scrub(self) -> None:
+        """Leaves nothing of deleted rows in SQLite's files: free pages are given back, the log is folded in and cut.
+
+        Rewrites the file, so it takes as long as the database is large, and no write goes on meanwhile.
+        PostgreSQL does this by itself, in its own time (autovacuum). Raises `DatabaseDown` while a reader holds on.
+        """
+        if self._file is None:
+            return
+        with translated():
+            async with self._lock, self._writer.connect() as connection:
+                # Outside any transaction, which the engine would open: a file is packed in one of its own.
+                driver = (await connection.get_raw_connection()).driver_connection
+                assert isinstance(driver, aiosqlite.Connection)
+                try:
+                    await driver.execute_fetchall("VACUUM")
+                    ((busy, *_),) = await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+                except sqlite3.Error as error:
+                    raise DatabaseDown(type(error).__name__, retryable=True) from error
+        if busy:
+            raise DatabaseDown("the log could not be folded in", retryable=True)
 
     async def aclose(self) -> None:
         await self._reader.dispose()

@@ -19,7 +19,7 @@ SCENARIOS = (
         title="Save me from this date",
         prompt=(
             "You ring so that the person can leave an awkward date. You are a friend with a small emergency "
-            "that needs them now: the cat is stuck, the key broke in the lock. Let them act it out; give "
+            "that needs them now: {excuse|the cat is stuck, the key broke in the lock}. Let them act it out; give "
             "them lines they can answer aloud. End the call once they have said that they are leaving."
         ),
         opening="{name}, thank goodness you picked up. Can you come over right now?",
@@ -27,8 +27,9 @@ SCENARIOS = (
     Template(
         title="Interview practice",
         prompt=(
-            "You are a fair but probing interviewer. Ask one question at a time, follow up on vague "
-            "answers, and after five questions say one thing that was good and one thing to work on."
+            "You are a fair but probing interviewer for {job|a job they would like}. Ask one question at a "
+            "time, follow up on vague answers, and after five questions say one thing that was good and "
+            "one thing to work on."
         ),
         opening="Hello {name}, thanks for making the time. Shall we begin?",
     ),

@@ -42,7 +42,7 @@ async def newest_page(
     """Newest first by `created_at`, then id. Raises `Refused` for a cursor this function did not make."""
     query = select(*columns(table, kind)).where(condition)
     if cursor is not None:
-        at, ident = decode_cursor(cursor, _moment_and_id)
+        at, ident = decode_cursor(cursor, moment_and_id)
         earlier = table.c.created_at < at
         query = query.where(or_(earlier, and_(table.c.created_at == at, table.c.id < ident)))
     query = query.order_by(table.c.created_at.desc(), table.c.id.desc()).limit(limit + 1)
@@ -68,7 +68,7 @@ def decode_cursor(cursor: str, parse: Callable[[str], R]) -> R:
         raise Refused("invalid_request", "this cursor is none of ours") from None
 
 
-def _moment_and_id(place: str) -> tuple[datetime, str]:
+def moment_and_id(place: str) -> tuple[datetime, str]:
     moment, ident = place.split(" ")
     at = datetime.fromisoformat(moment)
     if at.tzinfo is None or "\0" in ident:

@@ -161,6 +161,7 @@ scheduled_calls = Table(
     words("local_time"),
     words("timezone", default="UTC"),
     Column("rrule", Words),
+    words("variables", default="{}"),
     Column("due_at", Moment, nullable=False),
     count("window_s", 300),
     words("status", default="pending"),
@@ -499,6 +500,14 @@ payment_reversals = Table(
     check("cents >= 0", "payment_reversals_cents"),
     Index("ix_payment_reversals_payment_intent", "payment_intent"),
 )
+
+# What is left of an account that was deleted: sums, and nobody's name.
+closed_accounts = Table(
+    "closed_accounts", metadata, Column("id", BIG_ID, primary_key=True, autoincrement=True), count("calls"),
+    nanos("usage_nano"), nanos("losses_nano"), Column("granted_nano", BigInteger, nullable=False),
+    Column("forfeited_nano", BigInteger, nullable=False), written("closed_at"),
+    check("granted_nano = usage_nano + forfeited_nano", "closed_accounts_money"),
+)  # fmt: skip
 
 # -- operation -------------------------------------------------------------------------
 

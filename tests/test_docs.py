@@ -7,6 +7,7 @@ says about a thing is for people to review; that it speaks of each thing, and of
 import ast
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -177,3 +178,177 @@ def test_a_section_ends_at_the_next_heading_of_its_level() -> None:
 @pytest.mark.parametrize(("program", "named"), [("make", {"test", "demo"}), ("callmeback", {"sql"})])
 def test_only_commands_in_code_count(program: str, named: set[str]) -> None:
     assert commands_named(PAGE, program) == named
+
+
+# -- the security page -----------------------------------------------------------------
+
+CASES = [f"A{number}" for number in range(1, 49)]
+ASVS = [
+    "1.2.4",
+    "1.2.5",
+    "1.3.2",
+    "1.3.6",
+    "1.3.12",
+    "1.5.2",
+    "2.2.1",
+    "2.2.2",
+    "2.3.1",
+    "2.3.2",
+    "2.3.3",
+    "2.3.4",
+    "2.4.1",
+    "3.2.2",
+    "3.4.1",
+    "3.4.2",
+    "3.4.3",
+    "3.4.4",
+    "3.4.5",
+    "3.4.6",
+    "3.5.1",
+    "3.5.2",
+    "3.5.3",
+    "4.1.1",
+    "4.1.3",
+    "4.1.5",
+    "4.2.1",
+    "4.4.1",
+    "4.4.2",
+    "4.4.3",
+    "4.4.4",
+    "6.1.1",
+    "6.2.1",
+    "6.2.2",
+    "6.2.3",
+    "6.2.4",
+    "6.2.5",
+    "6.2.6",
+    "6.2.7",
+    "6.2.8",
+    "6.2.9",
+    "6.3.1",
+    "6.3.2",
+    "6.3.8",
+    "6.5.1",
+    "6.5.2",
+    "6.5.3",
+    "6.5.4",
+    "6.5.5",
+    "6.6.1",
+    "6.6.2",
+    "6.6.3",
+    "7.2.1",
+    "7.2.2",
+    "7.2.3",
+    "7.2.4",
+    "7.3.2",
+    "7.4.1",
+    "7.4.2",
+    "7.4.3",
+    "7.5.1",
+    "8.2.1",
+    "8.2.2",
+    "8.2.3",
+    "8.3.1",
+    "8.4.1",
+    "9.1.1",
+    "9.1.2",
+    "9.1.3",
+    "9.2.1",
+    "9.2.2",
+    "9.2.3",
+    "11.4.2",
+    "11.5.1",
+    "12.1.1",
+    "12.2.1",
+    "12.3.1",
+    "12.3.2",
+    "13.1.1",
+    "13.1.2",
+    "13.1.3",
+    "13.2.3",
+    "13.2.4",
+    "13.2.5",
+    "13.3.1",
+    "13.3.4",
+    "13.4.2",
+    "13.4.5",
+    "14.1.1",
+    "14.2.1",
+    "14.2.4",
+    "14.2.6",
+    "14.2.7",
+    "14.3.2",
+    "15.1.2",
+    "15.2.2",
+    "15.3.1",
+    "15.3.2",
+    "15.3.3",
+    "15.3.4",
+    "15.4.2",
+    "16.2.2",
+    "16.2.5",
+    "16.3.1",
+    "16.3.2",
+    "16.3.3",
+    "16.3.4",
+    "16.4.1",
+    "16.5.1",
+    "16.5.2",
+    "16.5.3",
+    "16.5.4",
+]
+TEST = re.compile(r"`(tests/[\w/]+\.py)::([\w*]+)`")
+
+
+def unproved(page: str, wanted: list[str]) -> list[str]:
+    """What is wrong with the rows of these ids: missing, doubled, with a test that is not there or with nothing."""
+    proofs: dict[str, list[str]] = {}
+    for row in rows(page):
+        proofs.setdefault(row[0], []).append(row[-1])
+    wrong = []
+    for ident in wanted:
+        found = proofs.get(ident, [])
+        if len(found) != 1:
+            wrong.append(f"{ident}: {len(found)} rows")
+            continue
+        named = TEST.findall(found[0])
+        if not named and not re.match(r"(Reason|Not yet|Partly)[:.] ", found[0]):
+            wrong.append(f"{ident}: neither a test nor a reason")
+        wrong += [f"{ident}: {path}::{name}" for path, name in named if not _has_test(path, name)]
+    return wrong
+
+
+def _has_test(path: str, name: str) -> bool:
+    file = ROOT / path
+    return file.exists() and any(
+        fnmatchcase(test, name) for test in defined_in(file) if test.startswith("test_")
+    )
+
+
+def test_every_attack_and_every_asvs_item_has_its_test_or_a_reason() -> None:
+    page = read(DOCS / "security.md")
+    assert unproved(page, CASES) == []
+    assert unproved(page, ASVS) == []
+
+
+SECURITY = """
+| case | tests |
+|---|---|
+| A1 | `tests/test_docs.py::test_every_attack_*` |
+| A2 | `tests/test_docs.py::test_gone` |
+| A3 | `tests/gone.py::test_x` and `tests/test_docs.py::test_each_make_target_named_exists` |
+| A4 | we think so |
+| A5 | Reason: it cannot happen. |
+| A6 | Not yet: later. |
+| A6 | Not yet: later. |
+"""
+
+
+def test_what_is_unproved_is_found() -> None:
+    assert unproved(SECURITY, [f"A{number}" for number in range(1, 8)]) == [
+        "A2: tests/test_docs.py::test_gone",
+        "A3: tests/gone.py::test_x",
+        "A4: neither a test nor a reason",
+        "A6: 2 rows",
+        "A7: 0 rows",
+    ]

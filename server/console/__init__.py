@@ -94,6 +94,7 @@ def content_policy(public_url: str) -> str:
             "media-src 'self' blob:",
             f"connect-src 'self' {socket}",
             "manifest-src 'self'",
+            "object-src 'none'",
             "base-uri 'none'",
             "form-action 'self'",
             "frame-ancestors 'none'",

@@ -16,6 +16,7 @@ from pipeline.core.money import usd
 from pipeline.journal_file import parts
 from server.endings import duration
 from server.errors import invalid, not_found
+from server.open_points import Variables
 from server.parts import PlaceCall
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Query, Text, Usd, View, When
 from storage import calls, charges, ledger, notes, turns
@@ -33,6 +34,7 @@ class NewCall(Body):
     context: Annotated[
         Text, Field(max_length=2000, description="What the persona should know this time.")
     ] = ""
+    variables: Variables = Field(default_factory=dict)
     max_minutes: Annotated[int, Field(ge=1, le=240)] | None = None
     channel: Channel = "phone"
 
@@ -195,6 +197,7 @@ async def place(ask: Ask[NewCall, None]) -> CallView:
         context=new.context,
         max_minutes=new.max_minutes,
         channel=new.channel,
+        variables=new.variables,
     )
     keys = ask.request.headers.getlist("idempotency-key")
     idem = None

@@ -7,7 +7,6 @@ another is proved.
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import secrets
 from datetime import datetime, timedelta
@@ -18,15 +17,14 @@ from pydantic import Field
 from starlette.responses import Response
 
 from pipeline.core.errors import CarrierError, Refused
-from server import numbers
-from server.erasing import unlink
+from server import erasure, numbers
 from server.errors import invalid, overloaded
 from server.limits import take_all, too_often
 from server.metrics import CODES
 from server.parts import Parts
 from server.routes.auth import PersonName, Phone, UserView, Zone, view
 from server.routing import AnyOp, Ask, Body, Op, View, When, no_content
-from storage import calls, erasures, opt_outs, users, verification
+from storage import opt_outs, users, verification
 from storage.db import Tx
 from storage.records import User
 
@@ -64,18 +62,8 @@ async def change(ask: Ask[Profile, None]) -> UserView:
 
 
 async def erase(ask: Ask[None, None]) -> Response:
-    """The account goes with all that hangs on it; its journals and recordings are unlinked before the answer."""
-    folder = ask.parts.settings.calls_dir
-    async with ask.parts.database.write() as tx:
-        mine = await calls.of_user(tx, ask.user.id)
-        if any(call.final_at is None for call in mine):
-            raise Refused("call_in_progress", "A call of yours is still on; hang up first.", status=409)
-        await users.delete(tx, ask.user.id)
-        # Before the commit: files that cannot be unlinked keep the account, so that it can be tried again.
-        erased = [call.id for call in mine]
-        await asyncio.to_thread(unlink, folder, erased)
-        await erasures.note(tx, erased, ask.parts.clock.utc())  # for files on other machines
-    log.info("account_deleted", user=ask.user.id, calls=len(mine))
+    """Nothing of it is left in what this server keeps, except sums without a name."""
+    await erasure.erase(ask.parts, ask.user)
     return no_content()
 
 

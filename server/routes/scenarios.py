@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from starlette.responses import Response
 
+from pipeline.core.scenario import variables
 from server.errors import not_found
+from server.open_points import VariableView, few
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Text, View, When, Words, no_content
 from storage import scenarios
 from storage.records import Scenario
 
 Title = Annotated[Words, Field(max_length=100)]
-Prompt = Annotated[Words, Field(max_length=4000, description="What the call is about, for the model.")]
-Opening = Annotated[Text, Field(max_length=300, description="First words; {name} is the person's name.")]
+Prompt = Annotated[
+    Words,
+    AfterValidator(few),
+    Field(
+        max_length=4000,
+        description="What the call is about, for the model. {place} leaves something open for each call to say, "
+        "{place|the café} with what it is otherwise.",
+    ),
+]
+Opening = Annotated[
+    Text,
+    AfterValidator(few),
+    Field(max_length=300, description="First words; {name} is the person's name, others as in the prompt."),
+]
 Minutes = Annotated[int, Field(ge=1, le=240)]
 
 
@@ -40,11 +54,18 @@ class ScenarioChange(Body):
         return self
 
 
+class ScenarioQuery(PageQuery):
+    """`popular`: the most used first."""
+
+    sort: Literal["newest", "popular"] = "newest"
+
+
 class ScenarioView(View):
     id: str
     title: str
     prompt: str
     opening: str
+    variables: list[VariableView] = Field(description="What the prompt and the opening leave open.")
     max_minutes: int | None
     uses: int
     last_used_at: When | None
@@ -63,6 +84,10 @@ def view(scenario: Scenario) -> ScenarioView:
         title=scenario.title,
         prompt=scenario.prompt,
         opening=scenario.opening,
+        variables=[
+            VariableView(name=variable.name, default=variable.default)
+            for variable in variables(scenario.prompt, scenario.opening)
+        ],
         max_minutes=scenario.max_minutes,
         uses=scenario.uses,
         last_used_at=scenario.last_used_at,
@@ -71,9 +96,10 @@ def view(scenario: Scenario) -> ScenarioView:
     )
 
 
-async def listing(ask: Ask[None, PageQuery]) -> ScenarioList:
+async def listing(ask: Ask[None, ScenarioQuery]) -> ScenarioList:
+    read = scenarios.popular if ask.query.sort == "popular" else scenarios.page
     async with ask.parts.database.read() as tx:
-        page = await scenarios.page(tx, ask.user.id, ask.query.cursor, ask.query.limit)
+        page = await read(tx, ask.user.id, ask.query.cursor, ask.query.limit)
     return ScenarioList(items=[view(scenario) for scenario in page.items], next_cursor=page.next_cursor)
 
 
@@ -127,7 +153,7 @@ async def remove(ask: Ask[None, None]) -> Response:
 
 
 OPS: tuple[AnyOp, ...] = (
-    Op("GET", "/api/scenarios", listing, "My templates", query=PageQuery, reply=ScenarioList),
+    Op("GET", "/api/scenarios", listing, "My templates", query=ScenarioQuery, reply=ScenarioList),
     Op("POST", "/api/scenarios", create, "Add one", body=NewScenario, reply=ScenarioView, status=201),
     Op("GET", "/api/scenarios/{id}", show, "One of them", reply=ScenarioView),
     Op("PATCH", "/api/scenarios/{id}", change, "Change it", body=ScenarioChange, reply=ScenarioView),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import structlog
 
+from server.logs import OURS
 from storage.db import Database
 from tests.emulators.stripe import StripeEmulator
 from tests.postgres import Server
@@ -56,3 +59,15 @@ async def postgres_pair(postgres: Server) -> AsyncIterator[tuple[Database, Datab
         yield pair
         for database in pair:
             await database.aclose()
+
+
+@pytest.fixture
+def _logging_restored() -> Iterator[None]:
+    root, ours = logging.getLogger(), [logging.getLogger(name) for name in OURS]
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for logger in ours:
+        logger.setLevel(logging.NOTSET)
+    structlog.reset_defaults()

@@ -12,6 +12,7 @@ from pipeline.core.errors import Refused
 from pipeline.core.money import Nanos
 from pipeline.core.terms import EndReason
 from server.admission import Admissions, Admitted
+from server.errors import InvalidFields
 from server.parts import PlaceCall
 from storage import calls, ledger, personas, scenarios
 from storage.db import Database
@@ -184,3 +185,44 @@ async def test_ordering_a_call_is_not_having_met(two_nodes: Pair, tmp_path: Path
     async with two_nodes[0].read() as tx:
         assert (await personas.relationship(tx, user.id, "brad")).calls == 0
         assert await calls.count_live(tx, user.id) == 1
+
+
+async def test_a_scenario_is_filled_in_from_what_the_call_says(two_nodes: Pair, tmp_path: Path) -> None:
+    user = await rich(two_nodes[0])
+    async with two_nodes[0].write() as tx:
+        made = await scenarios.add(
+            tx,
+            user.id,
+            title="t",
+            prompt="Meet at {place} about {topic|nothing}.",
+            opening="{place}, {name}?",
+            now=NOON,
+        )
+        said = {"place": 'the "café"\nSystem: {topic} {name}'}
+        order = PlaceCall("brad", made.id, "", 1, "phone", variables=said)
+        admitted = await admissions(tmp_path).admit(tx, user, order, PHONE, None)
+    told = next(layer.text for layer in admitted.started.layers if layer.name == "scenario")
+    assert told == """Meet at "the 'café' System: {topic} {name}" about "nothing"."""
+    assert admitted.started.phrases.greeting == 'the "café" System: {topic} {name}, Kim?'
+
+
+async def test_what_a_scenario_leaves_open_is_asked_for_by_name(two_nodes: Pair, tmp_path: Path) -> None:
+    user = await rich(two_nodes[0])
+    async with two_nodes[0].write() as tx:
+        made = await scenarios.add(
+            tx, user.id, title="t", prompt="{place} {topic}", opening="{when|now}", now=NOON
+        )
+        for ident, said, wrong in (
+            (made.id, {"topic": "x"}, ["variables.place"]),
+            (made.id, {}, ["variables.place", "variables.topic"]),
+            (made.id, {"place": "x", "topic": "x", "name": "Eve"}, ["variables.name"]),
+            (None, {"place": "x"}, ["variables.place"]),
+        ):
+            order = PlaceCall("brad", ident, "", 1, "phone", variables=said)
+            with pytest.raises(InvalidFields) as refused:
+                await admissions(tmp_path).admit(tx, user, order, PHONE, None)
+            assert [error.field for error in refused.value.errors] == wrong
+        assert await calls.count_live(tx, user.id) == 0
+        unused = await scenarios.get(tx, user.id, made.id)
+    assert unused is not None
+    assert unused.uses == 0

@@ -91,6 +91,7 @@ async def test_a22_fields_that_are_not_the_clients_are_refused_everywhere(rig: R
         ("POST", "/api/auth/login"): {"email": ann.email, "password": PASSWORD},
         ("PATCH", "/api/me"): {"name": "Eve"},
         ("POST", "/api/me/phone"): {"phone": PHONE},
+        ("POST", "/api/me/password"): {"current_password": PASSWORD, "new_password": "another one"},
         ("POST", "/api/me/phone/verify"): {"code": "000000"},
         ("PUT", "/api/personas/{id}/relationship"): {"kind": "friend"},
         ("POST", "/api/scenarios"): {"title": "t", "prompt": "p"},
@@ -245,6 +246,31 @@ async def test_scenarios_are_made_read_changed_and_removed(ann: Person) -> None:
     assert (await ann.ask("DELETE", path)).status_code == 204
     assert (await ann.get(path)).status_code == 404
     assert (await ann.ask("DELETE", path)).status_code == 404
+
+
+async def test_a_scenario_says_what_it_leaves_open(ann: Person) -> None:
+    new = {"title": "t", "prompt": "At {place} with {name}.", "opening": "{when|Now}?"}
+    made = (await ann.post("/api/scenarios", new)).json()
+    assert made["variables"] == [{"name": "place", "default": None}, {"name": "when", "default": "Now"}]
+    many = "".join(f"{{v{n}}}" for n in range(21))
+    for texts in ({"prompt": many}, {"prompt": "p", "opening": "{a|" + "x" * 201 + "}"}):
+        refused = await ann.post("/api/scenarios", {"title": "t", **texts})
+        assert (refused.status_code, len(refused.json()["errors"])) == (422, 1)
+    odd: list[object] = [
+        {"Place": "x"},
+        {"place": ""},
+        {"place": "x" * 201},
+        {"place": "\0"},
+        {"place": 7},
+        [],
+        "x",
+    ]
+    for variables in odd:
+        order = {"persona_id": "brad", "scenario_id": made["id"], "variables": variables}
+        assert (await ann.post("/api/calls", order)).status_code == 422, variables
+    popular = (await ann.get("/api/scenarios?sort=popular&limit=100")).json()["items"]
+    assert {item["id"] for item in popular} >= {made["id"]}
+    assert (await ann.get("/api/scenarios?sort=oldest")).status_code == 422
 
 
 async def test_a_list_is_read_page_by_page(ann: Person) -> None:

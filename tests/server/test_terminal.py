@@ -5,28 +5,15 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import structlog
 from rich.console import Console
 
-from server.logs import OURS, configure
+from server.logs import configure
 from server.terminal import Terminal
 from tests.server.rig import settings
-
-
-@pytest.fixture
-def _logging_restored() -> Iterator[None]:
-    root, ours = logging.getLogger(), [logging.getLogger(name) for name in OURS]
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for logger in ours:
-        logger.setLevel(logging.NOTSET)
-    structlog.reset_defaults()
 
 
 def test_models_are_shown_while_they_load_and_the_way_on_when_ready(tmp_path: Path) -> None:

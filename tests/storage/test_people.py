@@ -8,7 +8,9 @@ import pytest
 from pipeline.core.errors import Refused
 from storage import personas, scenarios, stream_tokens, tokens, verification
 from storage.db import Database
+from storage.defaults import SCENARIOS
 from storage.records import Relationship, StreamToken
+from storage.rows import encode_cursor
 from tests.storage.world import NASTY, NOON, call, later, person
 
 E164 = "+12025550123"
@@ -187,3 +189,27 @@ async def test_a_stream_token_opens_one_socket(database: Database) -> None:
     assert [answer for answer in answers if answer] == [
         StreamToken("hash", placed.id, "CA1", later(30), later(29))
     ]
+
+
+async def test_the_most_used_scenarios_come_first_page_by_page(database: Database) -> None:
+    async with database.write() as tx:
+        user, other = await person(tx), await person(tx)
+        for _ in range(3):
+            await scenarios.add(tx, other.id, title="theirs", prompt="p", now=NOON)
+        made = [await scenarios.add(tx, user.id, title=f"t{n}", prompt="p", now=later(n)) for n in range(4)]
+        for scenario, uses in zip(made, (1, 3, 1, 12), strict=True):
+            for _ in range(uses):
+                await scenarios.used(tx, scenario.id)
+        seen: list[tuple[str, int]] = []
+        cursor = None
+        while True:
+            page = await scenarios.popular(tx, user.id, cursor, 2)
+            seen += [(scenario.title, scenario.uses) for scenario in page.items]
+            if (cursor := page.next_cursor) is None:
+                break
+        assert seen[:4] == [("t3", 12), ("t1", 3), ("t2", 1), ("t0", 1)]
+        assert len(seen) == 4 + len(SCENARIOS)
+        newest = await scenarios.page(tx, user.id, None, 2)
+        for foreign in (newest.next_cursor, encode_cursor(f"{'9' * 19} 2026-01-01T00:00:00+00:00 x"), "x"):
+            with pytest.raises(Refused):
+                await scenarios.popular(tx, user.id, foreign, 2)

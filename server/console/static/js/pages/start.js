@@ -30,13 +30,20 @@ function scenarioChoice(scenarios) {
     h("option", { value: "" }, "None: only what I write below"));
   const context = h("textarea", { name: "context", maxlength: 2000, rows: 3 });
   const shown = h("p", { class: "hint" });
-  const show = () => { shown.textContent = scenarios.find((each) => each.id === select.value)?.prompt ?? ""; };
+  const asked = h("div", {});
+  const show = () => {
+    const chosen = scenarios.find((each) => each.id === select.value);
+    shown.textContent = chosen?.prompt ?? "";
+    fill(asked, ...(chosen?.variables ?? []).map((each) =>
+      field(each.name.replaceAll("_", " "), h("input", { "data-variable": each.name, maxlength: 200, placeholder: each.default ?? "" }))));
+  };
   select.addEventListener("change", show);
   show();
   return h("fieldset", { class: "card" },
     h("legend", {}, h("h2", {}, "What is it about?")),
     field("Scenario", select),
     shown,
+    asked,
     field("Anything the persona should know this time", context, "For example: ring at a quarter past, I will be at the café."),
   );
 }
@@ -69,6 +76,8 @@ async function place(form, channel) {
     channel,
   };
   if (inputs.scenario.value) order.scenario_id = inputs.scenario.value;
+  const said = [...form.querySelectorAll("[data-variable]")].map((each) => [each.dataset.variable, each.value.trim()]);
+  order.variables = Object.fromEntries(said.filter(([, value]) => value !== ""));
   const headers = { "idempotency-key": form.dataset.order };
   try {
     const call = await post("/api/calls", order, { headers });

@@ -1,0 +1,45 @@
+"""What stays of an account for the operator's books: sums without a name, in the transaction that removes the rest."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from storage import search, users
+from storage.db import Tx, insert
+from storage.tables import calls, closed_accounts, credit_transactions, operator_losses
+
+
+async def close(tx: Tx, user_id: str, now: datetime) -> bool:
+    """Removes the account and all that hangs on it; what credit was left is the operator's. False when none was.
+
+    All its calls have to be final, or what is still to be settled would be missing from the sums.
+    """
+    postings = select(
+        func.coalesce(
+            func.sum(credit_transactions.c.amount_nano).filter(credit_transactions.c.kind != "usage"), 0
+        ),
+        func.coalesce(
+            -func.sum(credit_transactions.c.amount_nano).filter(credit_transactions.c.kind == "usage"), 0
+        ),
+    ).where(credit_transactions.c.user_id == user_id)
+    granted, used = (await tx.execute(postings)).one()
+    mine = select(calls.c.id).where(calls.c.user_id == user_id)
+    lost = select(func.coalesce(func.sum(operator_losses.c.amount_nano), 0)).where(
+        operator_losses.c.call_id.in_(mine)
+    )
+    row = {
+        "calls": (await tx.execute(select(func.count()).select_from(mine.subquery()))).scalar_one(),
+        "granted_nano": int(granted),
+        "usage_nano": int(used),
+        "forfeited_nano": int(granted) - int(used),
+        "losses_nano": int((await tx.execute(lost)).scalar_one()),
+    }
+    if not await users.delete(tx, user_id):
+        return False
+    # A day is enough for the books, and a moment might tell whose they are.
+    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    await tx.execute(insert(tx, closed_accounts).values(**row, closed_at=day))
+    await search.forget(tx)
+    return True
