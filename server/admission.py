@@ -17,19 +17,21 @@ from pipeline.core.terms import Limits
 from pipeline.ports import Engines
 from server import casting
 from server.parts import PlaceCall
+from server.remembering import today
 from server.settings import Settings
-from storage import calls, ids, ledger, opt_outs, personas, pricing, scenarios
+from storage import calls, ids, ledger, memories, opt_outs, personas, pricing, scenarios
 from storage.db import Tx
 from storage.records import CallRow, IdemTaken, NewCall, User
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A call whose money is set aside: its row, its first event, its persona's voice."""
+    """A call whose money is set aside: its row, its first event, its persona's voice and model."""
 
     row: CallRow
     started: CallStarted
     voice: str
+    model: str
 
 
 class Admissions:
@@ -82,7 +84,7 @@ class Admissions:
         started = await self._fund(tx, row, part, book, bounds)
         if order.scenario_id is not None:
             await scenarios.used(tx, order.scenario_id)
-        return Admitted(row, started, part.persona.voice)
+        return Admitted(row, started, part.voice, part.persona.model)
 
     async def _part(self, tx: Tx, user: User, order: PlaceCall) -> casting.Part:
         persona = await personas.by_id(tx, order.persona_id)
@@ -94,7 +96,15 @@ class Admissions:
             if scenario is None:
                 raise Refused("not_found", "There is no such scenario.", status=404)
         relation = await personas.relationship(tx, user.id, persona.id)
-        return casting.Part(persona, user.name, relation, scenario, order.context)
+        return casting.Part(
+            persona,
+            user.name,
+            relation,
+            scenario,
+            order.context,
+            memories=tuple(await memories.of(tx, user.id, persona.id)),
+            today=today(user, self._clock.utc()),
+        )
 
     def _minutes(self, part: casting.Part, order: PlaceCall) -> int:
         """The shortest of what was asked for, the scenario, the persona and the server allow."""

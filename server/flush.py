@@ -16,9 +16,10 @@ from typing import Protocol
 import structlog
 
 from pipeline.clock import Clock, cpu_seconds
-from pipeline.core.effects import Charge, Ended
+from pipeline.core.effects import Charge, Ended, Learned, Unlearned
 from pipeline.core.money import ZERO, Nanos, usd
 from pipeline.journal_file import JournalFile
+from server import remembering
 from server.metrics import FLUSH_SECONDS, FLUSHES_FAILED, SURPRISES
 from server.news import News
 from storage import calls, ledger, notes
@@ -46,6 +47,7 @@ class Account:
     second: int = 0
     total: Nanos = ZERO
     told: tuple[int, int] = (-1, -1)
+    taught: Learned | Unlearned | None = None
     ended: Ended | None = None
     settled: asyncio.Future[Final] | None = None
 
@@ -200,6 +202,10 @@ class Flush:
                         )
                     except Fenced:
                         lost.add(account.call_id)
+                        continue
+                    # With the settlement or not at all: a call that is recovered is remembered once too.
+                    if account.taught is not None:
+                        await remembering.keep(tx, account.call_id, account.taught, now)
         return lost, finals
 
     def _tell(self, account: Account) -> None:

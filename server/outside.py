@@ -7,7 +7,18 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pipeline.carriers.base import OVER, Leg
-from pipeline.core.effects import Charge, EagerSettled, Effect, Ended, OptedOut, TurnTaken, TurnTimed, Warned
+from pipeline.core.effects import (
+    Charge,
+    EagerSettled,
+    Effect,
+    Ended,
+    Learned,
+    OptedOut,
+    TurnTaken,
+    TurnTimed,
+    Unlearned,
+    Warned,
+)
 from pipeline.core.errors import CarrierError
 from pipeline.core.events import Answered, CarrierDone, Event, StreamStarted
 from pipeline.core.money import Nanos, usd
@@ -92,6 +103,8 @@ class Outside:
                         "seconds_left": max(0, effect.cutoff - event.at) // 1000,
                     }
                     self._news.publish(self._account.call_id, "warning", news)
+                case Learned() | Unlearned():
+                    self._account.taught = effect
                 case Ended():
                     self.ended = effect
                 case _:

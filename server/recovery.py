@@ -20,11 +20,12 @@ from pipeline.clock import Clock
 from pipeline.core import events as ev
 from pipeline.core import journal
 from pipeline.core.call import Call
-from pipeline.core.effects import Charge, Effect, Ended
+from pipeline.core.effects import Charge, Effect, Ended, Learned, Unlearned
 from pipeline.core.errors import CarrierError, JournalError
 from pipeline.core.money import Millis
 from pipeline.core.terms import EndReason
 from pipeline.journal_file import SUFFIX, JournalFile, Step, mend, read_lines, steps
+from server import remembering
 from server.errors import whereabouts
 from server.metrics import SURPRISES
 from storage import calls, ledger, nodes, notes
@@ -144,6 +145,9 @@ class Orphans:
             await notes.write(tx, row.id, noted, now)
             await calls.advance(tx, row.id, status, at=now, end_reason=reason, carrier_seconds=seconds)
             final = await ledger.finalise(tx, call_id=row.id, epoch=row.epoch, now=now)
+            for taught in effects:
+                if isinstance(taught, Learned | Unlearned):
+                    await remembering.keep(tx, row.id, taught, now)
         log.info("orphan_settled", call=row.id, total_nano=final.total, operator_nano=final.operator)
 
 

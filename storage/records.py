@@ -107,7 +107,10 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """`greeting` holds `{name}` where the person's name goes; `identity` is the first layer of the prompt."""
+    """`greeting` holds `{name}` where the person's name goes; `identity` is the first layer of the prompt.
+
+    `model` is the language model that speaks for it, "" for the first of those that are set.
+    """
 
     id: str
     name: str
@@ -118,11 +121,13 @@ class Persona:
     temperature_pct: int
     reply_max_tokens: int
     max_minutes: int
+    position: int = 0
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Relationship:
-    """What a persona is to a user, in the user's words."""
+    """What a persona is to a user, in the user's words. `voice` and `manner` "" leave it as it is for everybody."""
 
     user_id: str
     persona_id: str
@@ -130,6 +135,8 @@ class Relationship:
     notes: str = ""
     calls: int = 0
     last_call_at: datetime | None = None
+    voice: str = ""
+    manner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +177,10 @@ class NewCall:
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """`last_seq` is the last charge written; `final_at` is set once the ledger is closed."""
+    """`last_seq` is the last charge written; `final_at` is set once the ledger is closed.
+
+    `memory` says what became of remembering it: "kept", or why it was not ("money", "failed", "late").
+    """
 
     id: str
     user_id: str
@@ -196,6 +206,7 @@ class CallRow:
     final_at: datetime | None
     idem_key: str | None
     idem_hash: str | None
+    memory: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

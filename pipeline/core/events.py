@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pipeline.core.money import Millis, Nanos
 from pipeline.core.tariff import Price, Service
-from pipeline.core.terms import Allowance, EndReason, Layer, Limits, Manners, Phrases
+from pipeline.core.terms import Allowance, EndReason, Layer, Limits, Manners, Phrases, Remember
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class CallStarted(Event):
     transcriber_ends_turns: bool
     seed: int
     started_utc: str
+    remember: Remember | None = None
+    """None for a call of which nothing is to be remembered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from server.routes import (
+    admin_personas,
     auth,
     browser,
     calls,
     events,
     me,
+    memories,
     money,
     ops,
     payments,
@@ -21,6 +23,7 @@ OPS: tuple[AnyOp, ...] = (
     *auth.OPS,
     *me.OPS,
     *personas.OPS,
+    *memories.OPS,
     *scenarios.OPS,
     *calls.OPS,
     *events.OPS,
@@ -28,5 +31,6 @@ OPS: tuple[AnyOp, ...] = (
     *money.OPS,
     *payments.OPS,
     *simulation.OPS,
+    *admin_personas.OPS,
     *ops.OPS,
 )

@@ -51,6 +51,12 @@ class CallView(View):
     ended_at: When | None
     duration_seconds: int | None
     total_usd: Usd
+    memory: Annotated[
+        str | None,
+        Field(
+            description="Whether it is remembered: kept, or why not (money, failed, late); null for neither."
+        ),
+    ]
 
 
 class Latencies(View):
@@ -151,6 +157,7 @@ def view(call: CallRow) -> CallView:
         ended_at=call.ended_at,
         duration_seconds=duration(call),
         total_usd=usd(call.total_nano),
+        memory=call.memory,
     )
 
 
