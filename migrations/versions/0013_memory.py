@@ -8,7 +8,7 @@ from sqlalchemy import Column, Date, ForeignKey, PrimaryKeyConstraint, Text
 from storage.columns import words, written
 
 revision = "0013"
-down_revision = "0011"
+down_revision = "0009"
 
 
 def upgrade() -> None:

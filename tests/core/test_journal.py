@@ -35,7 +35,7 @@ EFFECTS = kinds(effects, Effect)
 
 def test_the_lists_are_complete() -> None:
     assert len(EVENTS) == 33
-    assert len(EFFECTS) == 17
+    assert len(EFFECTS) == 19
 
 
 @pytest.mark.parametrize("kind", EVENTS)
