@@ -1,7 +1,6 @@
 """The `callmeback` command. Each subcommand says what it does and hands over; nothing is decided here.
 
 Only the command line library is imported at the top: `callmeback --help` must not wait for engines or drivers.
-Long because every command of the program stands here.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from server import persona_commands
+
 if TYPE_CHECKING:
     from server.settings import Settings
     from storage.db import Database
@@ -31,6 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(persona_commands.commands, name="personas")
 
 
 @app.command()
@@ -246,53 +248,6 @@ def refund(
         typer.echo(f"{back} of {whole} USD refunded: {usd(done.taken_nano)} taken off the balance{lost}")
 
     _run(work())
-
-
-personas_app = typer.Typer(
-    no_args_is_help=True, help="Who can ring people: bring personas in, take them out."
-)
-app.add_typer(personas_app, name="personas")
-
-
-@personas_app.command("import")
-def import_personas(
-    file: Annotated[
-        Path, typer.Argument(help="JSON, or TOML with [[persona]].", exists=True, dir_okay=False)
-    ],
-) -> None:
-    """Add the personas of a file, or put them in the place of those with the same ids. All of them or none."""
-    from server.personas import read
-    from storage import personas
-
-    async def work() -> None:
-        found = read(file, _settings())
-        async with _database() as database, database.write() as tx:
-            known = {persona.id for persona in await personas.all(tx)}
-            for persona in found:
-                await personas.put(tx, persona)
-        for persona in found:
-            typer.echo(f"{'changed' if persona.id in known else 'added'} {persona.id}: {persona.name}")
-
-    _run(work())
-
-
-@personas_app.command("export")
-def export_personas(
-    out: Annotated[Path | None, typer.Option(help="Where to write; standard output unless said.")] = None,
-) -> None:
-    """All personas as JSON, as import takes them."""
-    from server.personas import written
-    from storage import personas
-
-    async def work() -> str:
-        async with _database() as database, database.read() as tx:
-            return written(await personas.all(tx))
-
-    text = _run(work())
-    if out is None:
-        typer.echo(text, nl=False)
-    else:
-        out.write_text(text, encoding="utf-8")
 
 
 @app.command()
