@@ -9,17 +9,13 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import CallMeBackError
-from pipeline.core.events import CallStarted
 from pipeline.engines.scripted import LoudnessActivity, ScriptedSpeaker, ScriptedThinker, ScriptedTranscriber
-from pipeline.journal_file import read_lines, steps
 from pipeline.ports import Engines
 from server import casting
 from server.personas import BadSheet, read, written
 from server.settings import Settings
 from storage import personas, users
-from storage.records import Persona
 from tests.server.rig import Person, Rig
-from tests.server.test_placing import ready, ringing
 
 NORA: dict[str, Any] = {
     "id": "nora", "name": "Nora", "tagline": "Patient", "identity": "You are Nora.", "greeting": "Hello {name}.",
@@ -138,24 +134,6 @@ async def test_a_voice_and_a_manner_of_ones_own(rig: Rig) -> None:
     assert casting.Part(brad, "Ann").voice == "brad"
     [layer] = [layer.text for layer in casting.layers(part) if layer.name == "relationship"]
     assert layer.endswith("How they would like you to speak: \"dry 'and' brief\"")
-
-
-async def test_what_a_persona_is_set_to_is_in_effect_in_its_calls(tmp_path: Path) -> None:
-    async with ringing(tmp_path) as (rig, _):
-        ann = await ready(rig)
-        async with rig.parts.database.write() as tx:
-            await personas.put(tx, Persona(**{**NORA, "model": "scripted"}))
-        placed = await ann.post("/api/calls", {"persona_id": "nora"})
-        assert placed.status_code == 202, placed.text
-        assert placed.json()["max_minutes"] == 7
-        [journal] = rig.parts.settings.calls_dir.glob("*.journal")
-        started = next(steps(read_lines(journal))).event
-        assert isinstance(started, CallStarted)
-        assert started.temperature_pct == 30
-        assert started.limits.reply_max_tokens == 64
-        assert started.limits.max_duration_ms == 7 * 60_000
-        assert started.layers[0].text == "You are Nora."
-        assert started.remember is not None
 
 
 def test_a_personas_own_model_speaks_first() -> None:
