@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from datetime import date
+from typing import get_args
 
 import pytest
 
 from pipeline.core.effects import Learned, Unlearned
-from pipeline.core.memory import MOST_FACTS, Finding
+from pipeline.core.memory import MOST_FACTS, Finding, Kind
 from server import casting, remembering
 from storage import calls, memories, personas
 from storage.records import CallRow
@@ -171,9 +172,9 @@ async def test_a32_no_prompt_of_a_thousand_pairs_has_a_byte_of_another(rig: Rig)
             for persona in who:
                 secret = f"canary{chance.getrandbits(64):016x}"
                 secrets[person.id, persona.id] = secret
-                for kind in ("fact", "thread", "summary"):
+                for kind in get_args(Kind):
                     await memories.add(
-                        tx, person.id, persona.id, Finding(kind, f"{kind} {secret}"),  # type: ignore[arg-type]
+                        tx, person.id, persona.id, Finding(kind, f"{kind} {secret}"),
                         said_on=date(2026, 11, 23), call_id=None, now=rig.clock.utc(),
                     )  # fmt: skip
                 await personas.put_relationship(

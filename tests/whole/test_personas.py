@@ -23,16 +23,17 @@ from tests.whole.test_whole_call import play
 NORA = Persona("nora", "Nora", "", "You are Nora.", "Hello {name}.", "sarah", 30, 64, 7, 9, "companion")
 
 
-class Listening(ScriptedSpeaker):
-    """Knows which voices were asked for."""
+class Listening:
+    """A speaker that knows which voices were asked for."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self._speaker = ScriptedSpeaker()
+        self.models = self._speaker.models
         self.opened: set[str] = set()
 
     def open(self, voice: str) -> AbstractAsyncContextManager[Voice]:
         self.opened.add(voice)
-        return super().open(voice)
+        return self._speaker.open(voice)
 
 
 def test_model_temperature_length_of_replies_and_calls_and_voice(tmp_path: Path) -> None:

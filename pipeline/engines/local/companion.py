@@ -199,9 +199,8 @@ MODEL = "companion"
 
 
 class CompanionReply:
-    model = MODEL
-
-    def __init__(self, text: str, prompt: int, max_tokens: int) -> None:
+    def __init__(self, text: str, prompt: int, max_tokens: int, model: str = MODEL) -> None:
+        self.model = model
         self._text = text
         self._prompt = prompt
         self._max_tokens = max_tokens
