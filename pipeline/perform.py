@@ -113,6 +113,12 @@ class Performer:
             if task is not None:
                 task.cancel()
 
+    def deafen(self) -> None:
+        """Nobody is on the line any more: stop paying for a transcriber."""
+        if self._hearing is not None:
+            self._hearing.cancel()
+            self._hearing = None
+
     def _listen(self) -> None:
         if self._hearing is not None:
             self._hearing.cancel()

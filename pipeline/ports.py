@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from pipeline.core.effects import Effect
@@ -71,3 +71,9 @@ class Engines:
     speaker: Speaker
     warm: Callable[[], None] = lambda: None
     """A phone rings: have open what its first reply will need. Returns at once."""
+    minds: Mapping[str, Thinker] = field(default_factory=dict)
+    """By model: the thinker that asks this one first, where there are several."""
+
+    def thinking_with(self, model: str) -> Engines:
+        """These engines with a persona's own model first; as they are where it has none or it is not there."""
+        return replace(self, thinker=self.minds.get(model, self.thinker))

@@ -131,7 +131,7 @@ class LiveCall:
     @property
     def over(self) -> bool:
         """The call hangs up or has ended: nobody is to be connected to it any more."""
-        return self._phase in (Phase.HUNG_UP, Phase.ENDED)
+        return self._phase in (Phase.HUNG_UP, Phase.REMEMBERING, Phase.ENDED)
 
     def answered(self) -> None:
         self._post(ev.Answered)
@@ -239,6 +239,8 @@ class LiveCall:
                 self._post(partial(ev.ReplyFinished, reply=effect.reply, **NO_TOKENS))
             else:
                 hands.perform(effect)
+        if self._phase is Phase.REMEMBERING:
+            hands.deafen()
 
     async def _next(self, call: Call) -> Event:
         if self._inbox.empty():

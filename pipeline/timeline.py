@@ -111,6 +111,10 @@ def _effect(effect: Effect) -> tuple[str, str] | None:
             return "money", f"warning; {usd(effect.rest)} left, cutoff at {effect.cutoff / 1000:.0f} s"
         case fx.HangUp():
             return "carrier", f"hang up: {effect.reason}"
+        case fx.Learned():
+            return "agent", f"remembers {len(effect.findings)} things of the call"
+        case fx.Unlearned():
+            return "agent", f"remembers nothing of the call ({effect.why})"
         case fx.Ended():
             return "money", f"ended ({effect.reason or 'unanswered'}), {usd(effect.total)} in all"
         case _:

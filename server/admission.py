@@ -18,15 +18,27 @@ from pipeline.core.terms import EndReason, Limits
 from pipeline.ports import Engines
 from server import casting, open_points
 from server.parts import PlaceCall
+from server.remembering import today
 from server.settings import Settings
-from storage import calls, ids, ledger, opt_outs, personas, pricing, scenarios, schedules, users
+from storage import (
+    calls,
+    ids,
+    ledger,
+    memories,
+    opt_outs,
+    personas,
+    pricing,
+    scenarios,
+    schedules,
+    users,
+)
 from storage.db import Tx
 from storage.records import CallRow, Grant, IdemTaken, NewCall, User
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A call whose first money is set aside: its row, its first event, its persona's voice.
+    """A call whose first money is set aside: its row, its first event, its persona's voice and model.
 
     `held` is the whole hold; `margin` of it is out of the call's reach.
     """
@@ -34,6 +46,7 @@ class Admitted:
     row: CallRow
     started: CallStarted
     voice: str
+    model: str
     held: Nanos
     margin: Nanos
 
@@ -98,7 +111,7 @@ class Admissions:
         funded = await self._fund(tx, row, part, book, bounds)
         if order.scenario_id is not None:
             await scenarios.used(tx, order.scenario_id)
-        return Admitted(row, funded.started, part.persona.voice, funded.held, funded.margin)
+        return Admitted(row, funded.started, part.voice, part.persona.model, funded.held, funded.margin)
 
     async def _check_room(self, tx: Tx, user_id: str, e164: str | None) -> None:
         """One call a phone, a few a user."""
@@ -133,7 +146,7 @@ class Admissions:
         started = casting.started(
             row.id, part, self._settings, self._engines, book, money, bounds, row.created_at
         )
-        return Admitted(row, started, part.persona.voice, grant.held, admitted.margin)
+        return Admitted(row, started, part.voice, part.persona.model, grant.held, admitted.margin)
 
     async def _part(self, tx: Tx, user: User, order: PlaceCall) -> casting.Part:
         persona = await personas.by_id(tx, order.persona_id)
@@ -147,7 +160,14 @@ class Admissions:
         known = open_points.checked(scenario, order.variables)
         relation = await personas.relationship(tx, user.id, persona.id)
         return casting.Part(
-            persona, user.name, relation, scenario, order.context, settled(known, order.variables)
+            persona,
+            user.name,
+            relation,
+            scenario,
+            order.context,
+            settled(known, order.variables),
+            memories=tuple(await memories.of(tx, user.id, persona.id)),
+            today=today(user, self._clock.utc()),
         )
 
     def _minutes(self, part: casting.Part, order: PlaceCall) -> int:

@@ -9,15 +9,25 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
-from pipeline.core import prompt, scenario
+from pipeline.core import memory_order, memory_prompt, prompt, scenario
 from pipeline.core.effects import Message
 from pipeline.core.errors import CallMeBackError
 from pipeline.core.events import CallStarted
+from pipeline.core.memory import Memory
 from pipeline.core.money import START, Nanos
 from pipeline.core.tariff import STEP_SERVICES, Price, PriceBook, Service, Unit, cost
-from pipeline.core.terms import Allowance, Layer, Limits, Manners, Phrases, TimeLeft
+from pipeline.core.terms import (
+    Allowance,
+    Known,
+    Layer,
+    Limits,
+    Manners,
+    Phrases,
+    Remember,
+    TimeLeft,
+)
 from pipeline.ports import Engines
 from server.settings import Settings
 from storage.records import Channel, Grant, Persona, PriceRow, Relationship, Scenario
@@ -29,6 +39,10 @@ TALKED_CHARS_A_MINUTE = 600
 REPLIES_A_MINUTE = 6
 REJOIN_S = 5
 """How long a broken socket is waited for, beside the pause before the carrier asks for another."""
+KNOWN_CHARS = 4_000
+"""Of what is known already, as told to the model that writes memories."""
+REMEMBERING_CHARS = 2_500
+"""What else it is told."""
 
 ABOUT_A_MINUTE = "Just so you know, we have about a minute left on this call."
 WARNINGS = (
@@ -62,10 +76,18 @@ class Part:
     context: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     """The value of everything the scenario leaves open."""
+    memories: tuple[Memory, ...] = ()
+    today: date | None = None
+    """Where the caller lives; None for somebody of whom nothing is to be remembered."""
 
     @property
     def first_name(self) -> str:
         return self.caller.split()[0] if self.caller.split() else "there"
+
+    @property
+    def voice(self) -> str:
+        """The one this caller wants to hear."""
+        return (self.relationship.voice if self.relationship is not None else "") or self.persona.voice
 
 
 def pinned(rows: Sequence[PriceRow], engines: Engines, channel: Channel = "phone") -> tuple[Price, ...]:
@@ -158,6 +180,8 @@ def layers(part: Part) -> tuple[Layer, ...]:
         told = f"You are the caller's {prompt.quoted(relation.kind)}."
         if relation.notes:
             told += f" What they want you to know: {prompt.quoted(relation.notes)}"
+        if relation.manner:
+            told += f" How they would like you to speak: {prompt.quoted(relation.manner)}"
     data = {
         name: prompt.quoted(scenario.plain(value))
         for name, value in {**part.variables, scenario.PERSON: part.first_name}.items()
@@ -165,6 +189,7 @@ def layers(part: Part) -> tuple[Layer, ...]:
     return prompt.layers(
         identity=part.persona.identity,
         relationship=told,
+        memory=memory_prompt.block(part.memories, part.today) if part.today is not None else "",
         scenario=scenario.filled(part.scenario.prompt, data) if part.scenario is not None else "",
         context=part.context,
         caller=prompt.quoted(part.caller) if part.caller else "",
@@ -192,6 +217,19 @@ class Admission:
     most: Nanos
 
 
+def remember(part: Part, settings: Settings) -> Remember | None:
+    """That the call is to be remembered, and what is known already; None where it is not to be."""
+    if part.today is None or not settings.remember_calls:
+        return None
+    known: list[Known] = []
+    room = KNOWN_CHARS
+    for memory in memory_prompt.ordered(part.memories):
+        room -= len(memory.text) + len(memory.subject)
+        if room >= 0 and memory.kind != "summary":
+            known.append(Known(memory.kind, memory.subject, memory.text))
+    return Remember(part.today.isoformat(), tuple(known))
+
+
 def admission(prices: tuple[Price, ...], bounds: Limits, system: Sequence[Layer], greeting: str) -> Admission:
     """Computed from the pinned prices: a first minute with a greeting and one answer, and the margin minute."""
     book = PriceBook(prices)
@@ -208,13 +246,15 @@ def admission(prices: tuple[Price, ...], bounds: Limits, system: Sequence[Layer]
     )
     talk = listening + _speech(book, TALKED_CHARS_A_MINUTE) + REPLIES_A_MINUTE * full_reply
     minutes = -(-bounds.max_duration_ms // 60_000)
+    remembering = _of(book, "token_in", KNOWN_CHARS + memory_order.TRANSCRIPT_CHARS + REMEMBERING_CHARS)
+    remembering += _of(book, "token_out", Remember("").max_tokens)
     return Admission(
         at_least=Nanos(at_least),
         margin=Nanos(minute),
         part=Nanos(minute + talk * PART_S // 60),
         # A carrier minute is bought whole, so a whole one is always at hand.
         low=Nanos(minute + talk * LOW_S // 60),
-        most=Nanos(at_least + (minute + talk) * minutes),
+        most=Nanos(at_least + (minute + talk) * minutes + remembering),
     )
 
 
@@ -267,4 +307,5 @@ def started(
         transcriber_ends_turns=engines.transcriber.ends_turns,
         seed=zlib.crc32(call_id.encode()),
         started_utc=now.isoformat(timespec="milliseconds"),
+        remember=remember(part, settings),
     )

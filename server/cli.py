@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from server import persona_commands
+
 if TYPE_CHECKING:
     from server.settings import Settings
     from server.workers import Inherited
@@ -31,6 +33,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(persona_commands.commands, name="personas")
 
 
 @app.command()
@@ -260,6 +263,25 @@ def refund(
         back, whole = (usd(part * NANOS_PER_CENT) for part in (done.reversed_cents, done.amount_cents))
         lost = f", {usd(done.lost_nano)} were spent already" if done.lost_nano else ""
         typer.echo(f"{back} of {whole} USD refunded: {usd(done.taken_nano)} taken off the balance{lost}")
+
+    _run(work())
+
+
+@app.command()
+def admin(
+    email: Annotated[str, typer.Argument(help="Whose account.")],
+    revoke: Annotated[bool, typer.Option(help="Take the role away again.")] = False,
+) -> None:
+    """Make somebody an operator of this server: they may use /api/admin."""
+    from storage import users
+
+    async def work() -> None:
+        async with _database() as database, database.write() as tx:
+            user = await users.by_email(tx, email)
+            if user is None:
+                _fail("there is no account with this address")
+            await users.update(tx, user.id, role="user" if revoke else "admin")
+        typer.echo(f"{email} is {'no operator any more' if revoke else 'an operator'}")
 
     _run(work())
 

@@ -72,6 +72,8 @@ class Outcome:
     journal: Path
     wav: Path
     latencies_ms: list[int]
+    memories: list[dict[str, Any]]
+    """What the persona remembers of the caller from now on."""
     again: CallReplay
     """The call, replayed with its sound from what was recorded (level 2)."""
     problems: tuple[str, ...]
@@ -259,6 +261,7 @@ async def _outcome(
     call = await person.ask("GET", f"/api/calls/{call_id}")
     costs = await person.ask("GET", f"/api/calls/{call_id}/costs")
     turns = (await person.ask("GET", f"/api/calls/{call_id}/transcript"))["items"]
+    memories = (await person.ask("GET", "/api/personas/sarah/memories"))["items"]
     async with parts.database.read() as tx:
         report = await audit(tx)
     journal = parts.settings.calls_dir / f"{call_id}{SUFFIX}"
@@ -282,4 +285,4 @@ async def _outcome(
     }
     problems = tuple(problem for problem, held in checks.items() if not held)
     wav = parts.settings.calls_dir / f"{call_id}.wav"
-    return Outcome(call, costs, turns, report, journal, wav, latencies_ms, again, problems)
+    return Outcome(call, costs, turns, report, journal, wav, latencies_ms, memories, again, problems)

@@ -90,6 +90,11 @@ class Show:
         self._console.print(self._costs(outcome))
         self._console.rule("how fast it answered")
         self._console.print(self._speed(outcome))
+        self._console.rule("what Sarah remembers of Jordan")
+        for memory in outcome.memories:
+            self._console.print(f"{memory['kind']:8} {memory['text']}", markup=False)
+        if not outcome.memories:
+            self._console.print(f"nothing ({outcome.call['memory'] or 'nothing was asked'})")
         self._console.rule("the books")
         report = outcome.report
         self._console.print(

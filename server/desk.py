@@ -180,7 +180,7 @@ class Desk:
         live = LiveCall(
             admitted.started,
             voice=admitted.voice,
-            engines=self._engines,
+            engines=self._engines.thinking_with(admitted.model),
             clips=self._clips,
             clock=self._clock,
             journal=files.journal,

@@ -18,10 +18,10 @@ from typing import Protocol
 import structlog
 
 from pipeline.clock import Clock, cpu_seconds
-from pipeline.core.effects import Charge, Ended
+from pipeline.core.effects import Charge, Ended, Learned, Unlearned
 from pipeline.core.money import ZERO, Nanos, usd
 from pipeline.journal_file import JournalFile
-from server import reconciling
+from server import reconciling, remembering
 from server.metrics import FLUSH_SECONDS, FLUSHES_FAILED, SURPRISES
 from server.news import News
 from storage import calls, ledger, notes
@@ -57,6 +57,7 @@ class Account:
     second: int = 0
     total: Nanos = ZERO
     told: tuple[int, int] = (-1, -1)
+    taught: Learned | Unlearned | None = None
     ended: Ended | None = None
     settled: asyncio.Future[Final] | None = None
 
@@ -236,6 +237,9 @@ class Flush:
                     tx, call_id=account.call_id, epoch=account.epoch, now=now
                 )
                 await reconciling.schedule(tx, account.call_id, now)
+                # With the settlement or not at all: a call that is recovered is remembered once too.
+                if account.taught is not None:
+                    await remembering.keep(tx, account.call_id, account.taught, now)
             elif due.wanted is not None:
                 done.grants[account.call_id] = await ledger.renew(
                     tx, user_id=account.user_id, call_id=account.call_id, epoch=account.epoch,

@@ -12,10 +12,12 @@ from pipeline.core.effects import (
     EagerSettled,
     Effect,
     Ended,
+    Learned,
     OptedOut,
     RenewHold,
     TurnTaken,
     TurnTimed,
+    Unlearned,
     Warned,
 )
 from pipeline.core.errors import CarrierError
@@ -109,6 +111,8 @@ class Outside:
                         "seconds_left": max(0, effect.cutoff - event.at) // 1000,
                     }
                     self._news.publish(self._account.call_id, "warning", news)
+                case Learned() | Unlearned():
+                    self._account.taught = effect
                 case Ended():
                     self.ended = effect
                 case _:

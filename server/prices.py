@@ -37,6 +37,11 @@ def models(settings: Settings, channel: Channel = "phone") -> dict[Service, str]
     return {"carrier": "twilio", "stream": "twilio-media", "amd": "twilio", **engines}
 
 
+def language_models(settings: Settings) -> tuple[str, ...]:
+    """The models a persona may be given, the one that speaks for all others first."""
+    return engine_models(settings)["llm"]
+
+
 def price_book(rows: Iterable[PriceRow], settings: Settings, channel: Channel = "phone") -> PriceBook:
     """The rows of a current price list that a call of this channel pins."""
     wanted = models(settings, channel)

@@ -127,6 +127,8 @@ class Settings(BaseModel):
         description="Who calls, in the disclosure that opens each call.",
     )
 
+    remember_calls: bool = Field(True, description="Whether personas remember what they are told in calls.")
+
     # engines and prices
     stt_engine: SpeechToTexts = Field(("local",), description="Speech to text, in the order of failover.")
     llm_engine: LanguageModels = Field(("local",), description="Language models, in the order of failover.")

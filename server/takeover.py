@@ -14,10 +14,10 @@ import structlog
 from pipeline.carriers.base import OVER, Carrier, Leg
 from pipeline.clock import Clock
 from pipeline.core.call import Call, Phase
-from pipeline.core.effects import Charge, Effect
+from pipeline.core.effects import Charge, Effect, Learned, Unlearned
 from pipeline.core.errors import CarrierError, JournalError
 from pipeline.core.money import NANOS_PER_USD, Nanos
-from server import reconciling
+from server import reconciling, remembering
 from server.admission import Admissions, Admitted
 from server.metrics import TAKEN_OVER
 from server.metrics import UNCONFIRMED as UNCONFIRMED_USD
@@ -160,6 +160,9 @@ class Takeovers:
             if call is not None:
                 await self._lose(tx, row, call, fresh=fresh)
             final = await ledger.finalise(tx, call_id=row.id, epoch=row.epoch, now=now)
+            for taught in effects:
+                if isinstance(taught, Learned | Unlearned):
+                    await remembering.keep(tx, row.id, taught, now)
             await reconciling.schedule(tx, row.id, now)
         TAKEN_OVER.labels("settled").inc()
         log.info("orphan_settled", call=row.id, total_nano=final.total, operator_nano=final.operator)

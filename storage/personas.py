@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import datetime
+from typing import Any
 
+from sqlalchemy import delete as delete_from
 from sqlalchemy import select
 
 from storage.columns import UtcNow
 from storage.db import Tx, insert
 from storage.records import Persona, Relationship
 from storage.rows import columns, every, first
-from storage.tables import personas
+from storage.tables import calls, forgotten, memories, personas, scheduled_calls
 from storage.tables import user_persona_relationships as relations
 
 
@@ -23,6 +26,25 @@ async def by_id(tx: Tx, persona_id: str) -> Persona | None:
     return await first(tx, Persona, select(*columns(personas, Persona)).where(personas.c.id == persona_id))
 
 
+async def put(tx: Tx, persona: Persona) -> Persona:
+    """Adds it, or puts it in the place of the one with its id."""
+    values: dict[str, Any] = {field.name: getattr(persona, field.name) for field in fields(Persona)}
+    row = insert(tx, personas).values(values)
+    anew = {name: value for name, value in values.items() if name != "id"}
+    await tx.execute(row.on_conflict_do_update(index_elements=["id"], set_=anew))
+    return persona
+
+
+async def delete(tx: Tx, persona_id: str) -> bool:
+    """False, and nothing is changed, where anybody's rows hang on it."""
+    for table in (calls, scheduled_calls, memories, forgotten, relations):
+        if (
+            await tx.execute(select(table.c.persona_id).where(table.c.persona_id == persona_id).limit(1))
+        ).first():
+            return False
+    return (await tx.execute(delete_from(personas).where(personas.c.id == persona_id))).rowcount == 1
+
+
 async def relationship(tx: Tx, user_id: str, persona_id: str) -> Relationship:
     """What was recorded, or strangers who may become friends."""
     ours = (relations.c.user_id == user_id, relations.c.persona_id == persona_id)
@@ -30,10 +52,13 @@ async def relationship(tx: Tx, user_id: str, persona_id: str) -> Relationship:
     return found or Relationship(user_id, persona_id)
 
 
-async def put_relationship(tx: Tx, user_id: str, persona_id: str, *, kind: str, notes: str) -> Relationship:
+async def put_relationship(
+    tx: Tx, user_id: str, persona_id: str, *, kind: str, notes: str, voice: str = "", manner: str = ""
+) -> Relationship:
     """Replaces the words, keeps the history."""
-    row = insert(tx, relations).values(user_id=user_id, persona_id=persona_id, kind=kind, notes=notes)
-    anew = {"kind": kind, "notes": notes, "updated_at": UtcNow()}
+    told: dict[str, Any] = {"kind": kind, "notes": notes, "voice": voice, "manner": manner}
+    row = insert(tx, relations).values(user_id=user_id, persona_id=persona_id, **told)
+    anew = {**told, "updated_at": UtcNow()}
     await tx.execute(row.on_conflict_do_update(index_elements=["user_id", "persona_id"], set_=anew))
     return await relationship(tx, user_id, persona_id)
 

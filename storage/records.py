@@ -108,7 +108,10 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """`greeting` holds `{name}` where the person's name goes; `identity` is the first layer of the prompt."""
+    """`greeting` holds `{name}` where the person's name goes; `identity` is the first layer of the prompt.
+
+    `model` is the language model that speaks for it, "" for the first of those that are set.
+    """
 
     id: str
     name: str
@@ -119,11 +122,13 @@ class Persona:
     temperature_pct: int
     reply_max_tokens: int
     max_minutes: int
+    position: int = 0
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Relationship:
-    """What a persona is to a user, in the user's words."""
+    """What a persona is to a user, in the user's words. `voice` and `manner` "" leave it as it is for everybody."""
 
     user_id: str
     persona_id: str
@@ -131,6 +136,8 @@ class Relationship:
     notes: str = ""
     calls: int = 0
     last_call_at: datetime | None = None
+    voice: str = ""
+    manner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +180,10 @@ class NewCall:
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """`last_seq` is the last charge written; `final_at` is set once the ledger is closed."""
+    """`last_seq` is the last charge written; `final_at` is set once the ledger is closed.
+
+    `memory` says what became of remembering it: "kept", or why it was not ("money", "failed", "late").
+    """
 
     id: str
     user_id: str
@@ -200,6 +210,7 @@ class CallRow:
     idem_key: str | None
     idem_hash: str | None
     scheduled_call_id: str | None = None
+    memory: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,7 @@ personas = Table(
     count("max_minutes", 15),
     count("position"),
     written(),
+    words("model"),
 )
 
 user_persona_relationships = Table(
@@ -123,13 +124,21 @@ user_persona_relationships = Table(
     count("calls"),
     moment("last_call_at"),
     written("updated_at"),
+    words("voice"),
+    words("manner"),
     PrimaryKeyConstraint("user_id", "persona_id"),
 )
 
 memories = Table(
     "memories", metadata, name(), _user(), _persona(), Column("call_id", Text), words("text"),
-    count("importance"), written("created_at"), written("updated_at"),
+    count("importance"), written("created_at"), written("updated_at"), words("kind", default="fact"),
+    words("subject"), Column("said_on", Date),
     Index("ix_memories_user_persona", "user_id", "persona_id"),
+)  # fmt: skip
+
+forgotten = Table(
+    "forgotten", metadata, _user(), _persona(), Column("mark", Text, nullable=False), written(),
+    PrimaryKeyConstraint("user_id", "persona_id", "mark"),
 )  # fmt: skip
 
 call_scenario_templates = Table(
@@ -237,6 +246,7 @@ calls = Table(
     Column("idem_key", Words),
     Column("idem_hash", Text),
     moment("cleared_at"),
+    Column("memory", Text),
     UniqueConstraint("user_id", "idem_key", name="uq_calls_user_idem_key"),
     check("channel IN ('phone', 'browser')", "calls_channel"),
     check("total_nano >= 0 AND settled_nano >= 0 AND last_seq >= 0", "calls_money"),

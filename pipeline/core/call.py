@@ -8,7 +8,7 @@ or imports from outside `pipeline.core`; `tests/test_architecture.py` checks tha
     SPEAKING, THINKING ──a voice──▶ INTERRUPTED ──words──▶ LISTENING, ──a noise, "mm-hm"──▶ back
     any of them ──a machine's greeting──▶ MACHINE ──beep──▶ CLOSING
     any but MACHINE ──the socket breaks──▶ BROKEN ──StreamStarted──▶ SPEAKING (an apology)
-    any of them ──goodbye──▶ CLOSING ──heard, or too late──▶ HUNG_UP ──carrier's last word──▶ ENDED
+    any of them ──goodbye──▶ CLOSING ──heard, or too late──▶ HUNG_UP ──carrier's last word──▶ REMEMBERING ──▶ ENDED
 
 Long because every transition of the machine stands here and nowhere else.
 
@@ -18,6 +18,7 @@ heard (`speech.py`), when what is due (`dues.py`), when money ends the call (`bu
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from pipeline.core import effects as fx
@@ -28,6 +29,7 @@ from pipeline.core.hearing import Hearing, Verdict
 from pipeline.core.money import Millis, Nanos
 from pipeline.core.notice import Notice, words
 from pipeline.core.phases import ANSWERING, PAID, RENEWING, TALKING, Phase
+from pipeline.core.remembering import Remembering
 from pipeline.core.speech import Outcome, Speech, Spoken
 from pipeline.core.spending import Spending
 from pipeline.core.terms import EndReason
@@ -58,7 +60,9 @@ class Call:
         self._idle_prompts = 0  # in a row that nobody answered
         self._failures = 0  # in a row, with nothing of the model's heard between
         self._opted_out = False
+        self._remembering = Remembering(started.remember, self.replies)
         self._reason: EndReason | None = None
+        self._ended: fx.Ended | None = None  # as far as it is known before the call is remembered
         self._done: ev.CarrierDone | None = None
         self._away = EndReason.CALLER_HUNG_UP  # what a socket that does not come back means
         self._since = started.at
@@ -84,6 +88,9 @@ class Call:
         self._out = []
         if self.phase in PAID:
             self._out += self.spending.run(self._now)
+        if self.phase is Phase.REMEMBERING:
+            self._remember(event)
+            return self._out
         self._take(event)
         self._mind_the_time()
         if self.phase in RENEWING:
@@ -108,6 +115,8 @@ class Call:
 
     def next_deadline(self) -> Millis | None:
         """When the shell must send a `Tick`, if nothing else happens first."""
+        if self.phase is Phase.REMEMBERING:
+            return self._remembering.deadline
         return self._dues.next(self.phase, self._since)
 
     def _enter(self, phase: Phase) -> None:
@@ -537,7 +546,7 @@ class Call:
             self._enter(Phase.HUNG_UP)
 
     def _end(self, done: ev.CarrierDone | None) -> None:
-        """Close the bill with the carrier's seconds, or with our own where it did not say."""
+        """Close the bill with the carrier's seconds, or with our own where it did not say; then remember the call."""
         answered = self.spending.answered
         status = ("failed" if answered is None else "completed") if done is None else done.status
         seconds = UNSAID if done is None else done.seconds
@@ -546,7 +555,31 @@ class Call:
         self._out += self.spending.close(seconds, self._now)
         self._out += self.replies.settled()
         reason = None if answered is None else self._reason
-        self._out.append(fx.Ended(reason, status, seconds, self.spending.meter.nano))
+        self._ended = fx.Ended(reason, status, seconds, self.spending.meter.nano)
+        self._out += self._remembering.ask(self.transcript.messages, reason, self._now)
+        if self._remembering.asked:
+            self._enter(Phase.REMEMBERING)
+        else:
+            self._close_books(self._ended)
+
+    def _remember(self, event: ev.Event) -> None:
+        """Nothing but the model's answer is waited for, and not for long."""
+        match event:
+            case ev.ReplyPiece():
+                self._remembering.piece(event)
+            case ev.ReplyFinished():
+                self._out += self.replies.count(event, self._now)
+            case ev.EngineFailed(service="llm"):
+                self._remembering.fail(event.ref)
+            case _:
+                pass
+        self._out += self._remembering.late(self._now)
+        if self._ended is not None and self._remembering.over(self._now):
+            self._out.append(self._remembering.result())
+            self._close_books(self._ended)
+
+    def _close_books(self, ended: fx.Ended) -> None:
+        self._out.append(replace(ended, total=self.spending.meter.nano))
         self._enter(Phase.ENDED)
 
     # -- time --------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.core.memory import Finding
 from pipeline.core.money import Millis, Nanos
 from pipeline.core.terms import EndReason
 
@@ -162,6 +163,21 @@ class HangUp(Effect):
     """Tell the carrier to end the call. Closing the socket is not hanging up."""
 
     reason: EndReason
+
+
+@dataclass(frozen=True, slots=True)
+class Learned(Effect):
+    """What the call taught of the person, to be joined with what is known; nothing is a result too."""
+
+    said_on: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unlearned(Effect):
+    """Nothing is remembered of the call: its money did not allow to ask, or the model failed or took too long."""
+
+    why: Literal["money", "failed", "late"]
 
 
 @dataclass(frozen=True, slots=True)

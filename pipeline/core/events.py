@@ -7,12 +7,12 @@ a length and a digest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.core.effects import Message
 from pipeline.core.money import Millis, Nanos
 from pipeline.core.tariff import Price, Service
-from pipeline.core.terms import Allowance, EndReason, Layer, Limits, Manners, Phrases
+from pipeline.core.terms import Allowance, EndReason, Layer, Limits, Manners, Phrases, Remember
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class CallStarted(Event):
     transcriber_ends_turns: bool
     seed: int
     started_utc: str
+    remember: Remember | None = None
+    """None for a call of which nothing is to be remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Resumed:
 class CallResumed(CallStarted):
     """First in the place of `CallStarted` where a call goes on in another process; `at` is where it goes on."""
 
-    resumed: Resumed
+    resumed: Resumed = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ class Phase(StrEnum):
     MACHINE = "machine"
     CLOSING = "closing"
     HUNG_UP = "hung_up"
+    REMEMBERING = "remembering"
     ENDED = "ended"
 
 

@@ -27,7 +27,13 @@ BLOCKS = 4
 
 
 def layers(
-    *, identity: str, relationship: str = "", scenario: str = "", context: str = "", caller: str = ""
+    *,
+    identity: str,
+    relationship: str = "",
+    memory: str = "",
+    scenario: str = "",
+    context: str = "",
+    caller: str = "",
 ) -> tuple[Layer, ...]:
     """The parts of the system prompt in their fixed order; empty ones are left out."""
     parts = (
@@ -35,6 +41,7 @@ def layers(
         Layer("manners", MANNERS),
         Layer("relationship", relationship),
         Layer("caller", f"You are talking to {caller}." if caller else ""),
+        Layer("memory", memory),
         Layer("scenario", scenario),
         Layer("context", f"The caller wrote about this call: {quoted(context)}" if context else ""),
     )

@@ -158,6 +158,19 @@ class Replies:
         messages = prompt.build(self._start.layers, history, limits.prompt_max_tokens)
         return AskReply(self._last, messages, limits.reply_max_tokens, self._start.temperature_pct)
 
+    def ask_aside(self, messages: Sequence[Message], max_tokens: int) -> AskReply | None:
+        """Request what nobody will hear, once the call is over; None when its worst case is more than what is left."""
+        spending = self._spending
+        worst = Nanos(
+            spending.price_of("llm", "token_in", prompt.tokens_at_most(messages) + prompt.TOOL_TOKENS)
+            + spending.price_of("llm", "token_out", max_tokens)
+        )
+        if not spending.spare(_reply(self._last + 1), worst):
+            return None
+        self._last += 1
+        self.unpaid.add(self._last)
+        return AskReply(self._last, tuple(messages), max_tokens, 0)
+
     # -- what comes of it --------------------------------------------------------------------
 
     def piece(self, number: int, text: str) -> list[str]:

@@ -258,6 +258,15 @@ class Spending:
         self._changed()
         return True
 
+    def spare(self, ref: str, price: Nanos) -> bool:
+        """Draw the worst case of a purchase after the call from what is left, the goodbye's reserve included."""
+        purse = self.purse
+        if price > self.allowance.held - purse.used - purse.pending:
+            return False
+        self._pending[ref] = self._pending.get(ref, 0) + price
+        self._changed()
+        return True
+
     def lasts(self, price: Nanos, until: Millis) -> bool:
         """Whether the money lasts until then after a purchase, or the purchase takes no time off the call."""
         return budget.lasts(

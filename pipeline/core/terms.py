@@ -169,3 +169,25 @@ class Layer:
 
     name: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A memory as the model is told of it that writes new ones."""
+
+    kind: str
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """That the call is to be remembered: what is known already, and what asking for more may take.
+
+    `said_on` is the person's own day, as ISO 8601. `patience_ms` is the longest wait for the model after the call.
+    """
+
+    said_on: str
+    known: tuple[Known, ...] = ()
+    max_tokens: int = 400
+    patience_ms: int = 8_000

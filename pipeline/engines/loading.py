@@ -134,6 +134,7 @@ class EngineLoader:
             hosted = [mind for mind in minds if isinstance(mind, OpenAIThinker)]
             if hosted:
                 await stack.enter_async_context(beside(self._keep_warm(hosted)))
+            rows = self._rows_of_minds(minds)
             yield Engines(
                 voice_activity=activity,
                 transcriber=ears[0]
@@ -144,13 +145,7 @@ class EngineLoader:
                     on_heard_again=self._watching.on_heard_again,
                     on_sound_lost=self._watching.on_sound_lost,
                 ),
-                thinker=minds[0]
-                if _certain(chosen.llm)
-                else FailoverThinker(
-                    [(mind, self._breaker("llm", mind.models[0])) for mind in minds],
-                    patience(len(minds), chosen.patience_s),
-                    self._watching.on_lost,
-                ),
+                thinker=next(iter(rows.values())),
                 speaker=voices[0]
                 if _certain(chosen.tts)
                 else FailoverSpeaker(
@@ -158,7 +153,20 @@ class EngineLoader:
                     patience(len(voices), chosen.patience_s),
                 ),
                 warm=self._ringing.set,
+                minds=rows,
             )
+
+    def _rows_of_minds(self, minds: Sequence[Thinker]) -> dict[str, Thinker]:
+        """By model, in the order of failover: that model, and behind it the others in theirs."""
+        if _certain(self._chosen.llm):
+            return {minds[0].models[0]: minds[0]}
+        guarded = [(mind, self._breaker("llm", mind.models[0])) for mind in minds]
+        rows: dict[str, Thinker] = {}
+        for place, (mind, _) in enumerate(guarded):
+            row = [guarded[place], *guarded[:place], *guarded[place + 1 :]]
+            patient = patience(len(minds), self._chosen.patience_s)
+            rows.setdefault(mind.models[0], FailoverThinker(row, patient, self._watching.on_lost))
+        return rows
 
     async def _keep_warm(self, hosted: Sequence[OpenAIThinker]) -> None:
         """Have connections open when the server starts and when a phone rings: servers close those that idle.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from server.routes import (
+    admin_personas,
     auth,
     browser,
     calls,
     events,
     export,
     me,
+    memories,
     money,
     ops,
     password,
@@ -27,6 +29,7 @@ OPS: tuple[AnyOp, ...] = (
     *password.OPS,
     *export.OPS,
     *personas.OPS,
+    *memories.OPS,
     *scenarios.OPS,
     *calls.OPS,
     *scheduled.OPS,
@@ -36,5 +39,6 @@ OPS: tuple[AnyOp, ...] = (
     *money.OPS,
     *payments.OPS,
     *simulation.OPS,
+    *admin_personas.OPS,
     *ops.OPS,
 )

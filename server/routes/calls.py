@@ -55,6 +55,12 @@ class CallView(View):
     duration_seconds: int | None
     total_usd: Usd
     scheduled_call_id: str | None
+    memory: Annotated[
+        str | None,
+        Field(
+            description="Whether it is remembered: kept, or why not (money, failed, late); null for neither."
+        ),
+    ]
 
 
 class Latencies(View):
@@ -157,6 +163,7 @@ def view(call: CallRow) -> CallView:
         total_usd=usd(call.total_nano),
         # The dial's id begins with the schedule's.
         scheduled_call_id=call.scheduled_call_id and call.scheduled_call_id.rsplit(".", 2)[0],
+        memory=call.memory,
     )
 
 

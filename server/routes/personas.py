@@ -9,8 +9,9 @@ from starlette.responses import Response
 
 from pipeline.audio.wav import wav_of
 from pipeline.core.errors import EngineError
-from server.errors import not_found, overloaded
+from server.errors import invalid, not_found, overloaded
 from server.routing import AnyOp, Ask, Body, Op, Text, View, When, Words
+from server.voices import voices
 from storage import personas
 from storage.records import Persona, Relationship
 
@@ -34,12 +35,18 @@ class RelationshipBody(Body):
 
     kind: Annotated[Words, Field(max_length=40)]
     notes: Annotated[Text, Field(max_length=2000)] = ""
+    voice: Annotated[Text, Field(max_length=40, description="Another voice than its own.")] = ""
+    manner: Annotated[
+        Text, Field(max_length=100, description="How it is to speak with me: dry and brief.")
+    ] = ""
 
 
 class RelationshipView(View):
     persona_id: str
     kind: str
     notes: str
+    voice: str
+    manner: str
     calls: int
     last_call_at: When | None
 
@@ -60,6 +67,8 @@ def relationship_view(relationship: Relationship) -> RelationshipView:
         persona_id=relationship.persona_id,
         kind=relationship.kind,
         notes=relationship.notes,
+        voice=relationship.voice,
+        manner=relationship.manner,
         calls=relationship.calls,
         last_call_at=relationship.last_call_at,
     )
@@ -104,14 +113,20 @@ async def relationship(ask: Ask[None, None]) -> RelationshipView:
 
 
 async def put_relationship(ask: Ask[RelationshipBody, None]) -> RelationshipView:
+    body = ask.body
+    known = voices(ask.parts.settings)
+    if body.voice and body.voice.casefold() not in known:
+        raise invalid("voice", f"no such voice; there are {', '.join(known)}")
     async with ask.parts.database.write() as tx:
         persona = await personas.by_id(tx, ask.ident())
         if persona is None:
             raise not_found()
-        kind, notes = ask.body.kind, ask.body.notes
         return relationship_view(
-            await personas.put_relationship(tx, ask.user.id, persona.id, kind=kind, notes=notes)
-        )
+            await personas.put_relationship(
+                tx, ask.user.id, persona.id,
+                kind=body.kind, notes=body.notes, voice=body.voice, manner=body.manner,
+            )
+        )  # fmt: skip
 
 
 OPS: tuple[AnyOp, ...] = (

@@ -8,9 +8,13 @@ from typing import Literal
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.call import Call, Phase
+from pipeline.core.memory_order import ORDER
 from pipeline.core.money import START
 
-AFTER_THE_END = (fx.DropReply, fx.Charge, fx.Ended, fx.TurnTaken, fx.EagerSettled, fx.OptedOut)
+AFTER_THE_END = (
+    *(fx.DropReply, fx.Charge, fx.Ended, fx.TurnTaken, fx.EagerSettled, fx.OptedOut),
+    *(fx.Learned, fx.Unlearned),
+)
 
 
 @dataclass
@@ -73,7 +77,7 @@ class Audit:
         for place, effect in enumerate(effects):
             assert self.ended is None, f"{effect} after the end"
             if self.hung_up:
-                assert isinstance(effect, AFTER_THE_END), effect
+                assert isinstance(effect, AFTER_THE_END) or _for_memory(effect), effect
             self._note(effect, effects[:place])
         self._check_state(before, effects)
         spending = self.call.spending
@@ -162,6 +166,9 @@ class Audit:
         """A reply that is asked for before the caller's turn is in the transcript is a guess."""
         assert not self.unanswered or self.unanswered < {order.reply}
         self.unanswered.add(order.reply)
+        if _for_memory(order):
+            assert self.call.phase is Phase.REMEMBERING
+            return
         asked = any(
             (isinstance(effect, fx.TurnTaken) and effect.role == "caller")
             or (isinstance(effect, fx.Say) and effect.text == self.call.start.phrases.dropped)
@@ -189,3 +196,8 @@ class Audit:
                 self.paused = False
             case _:
                 self.paused = False
+
+
+def _for_memory(effect: fx.Effect) -> bool:
+    """The one request that is made once everything else is over."""
+    return isinstance(effect, fx.AskReply) and effect.messages[0].content.startswith(ORDER)

@@ -35,7 +35,7 @@ EFFECTS = kinds(effects, Effect)
 
 def test_the_lists_are_complete() -> None:
     assert len(EVENTS) == 35
-    assert len(EFFECTS) == 18
+    assert len(EFFECTS) == 20
 
 
 @pytest.mark.parametrize("kind", EVENTS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,21 @@ from pipeline.engines.openai_chat import IDLE_S, ChatServer
 from pipeline.offline import run_call
 from tests.core.story import started
 from tests.emulators.chat import FAULTS, KEY, MODEL, ChatEmulator
+
+
+def test_each_of_several_models_can_be_asked_first() -> None:
+    async def main() -> None:
+        several = Chosen(stt=("scripted",), llm=("scripted", "local"), tts=("scripted",))
+        async with EngineLoader(several).open() as engines:
+            assert {name: mind.models for name, mind in engines.minds.items()} == {
+                "scripted": ("scripted", "companion"),
+                "companion": ("companion", "scripted"),
+            }
+            assert engines.thinker is engines.minds["scripted"]
+        async with EngineLoader(replace(several, llm=("local",))).open() as engines:
+            assert engines.minds == {"companion": engines.thinker}
+
+    run_virtual(main())
 
 
 def test_everything_local_loads_and_reports_progress() -> None:

@@ -143,6 +143,37 @@ def test_credit_is_granted_once_under_a_key_and_audited(run: Run) -> None:
     assert "u1" in broken.stdout
 
 
+def test_personas_go_out_to_a_file_and_come_in_again(run: Run, tmp_path: Path) -> None:
+    run("migrate")
+    file = tmp_path / "personas.json"
+    assert run("personas", "export", "--out", str(file)).exit_code == 0
+    exported = json.loads(run("personas", "export").stdout)
+    assert [each["id"] for each in exported] == ["brad", "sarah", "alex"]
+    assert json.loads(file.read_text(encoding="utf-8")) == exported
+    nora = {**exported[0], "id": "nora", "name": "Nora"}
+    file.write_text(json.dumps([{**exported[1], "max_minutes": 9}, nora]), encoding="utf-8")
+    done = run("personas", "import", str(file))
+    assert (done.exit_code, done.stdout) == (0, "changed sarah: Sarah\nadded nora: Nora\n")
+    again = {each["id"]: each for each in json.loads(run("personas", "export").stdout)}
+    assert (again["sarah"]["max_minutes"], again["nora"]) == (9, nora)
+    file.write_text(json.dumps([nora, {**nora, "id": "x", "voice": "nobody"}]), encoding="utf-8")
+    bad = run("personas", "import", str(file))
+    assert bad.exit_code == 1
+    assert "persona 2: voice: no such voice; there are alex, brad, sarah" in bad.output
+
+
+def test_an_operator_is_named_and_unnamed(run: Run) -> None:
+    run("migrate")
+    params = [f"--param={pair}" for pair in ("id=u1", "email=a@example.com", "hash=x", "name=A", "phone=1")]
+    run("sql", INSERT, *params)
+    role = "SELECT role FROM users"
+    assert run("admin", "A@Example.com").stdout == "A@Example.com is an operator\n"
+    assert run("sql", role).stdout == '{"role": "admin"}\n'
+    assert run("admin", "a@example.com", "--revoke").stdout == "a@example.com is no operator any more\n"
+    assert run("sql", role).stdout == '{"role": "user"}\n'
+    assert run("admin", "b@example.com").exit_code == 1
+
+
 @pytest.mark.parametrize("command", [["serve"], ["migrate"], ["sql", "SELECT 1"], ["audit"]])
 def test_a46_bad_settings_are_named_without_their_values(run: Run, command: list[str]) -> None:
     result = run(*command, JWT_SECRET="short canary", PORT="canary")

@@ -39,6 +39,8 @@ def test_the_demo_holds_and_its_recording_says_the_answer_the_warning_and_the_go
         outcome = runner.run(main())
     assert outcome.problems == ()
     assert outcome.call["end_reason"] == "budget"
+    assert outcome.call["memory"] == "kept"
+    assert any("interview" in memory["text"] for memory in outcome.memories), outcome.memories
     assert 108 <= outcome.call["duration_seconds"] <= 120
 
     console = Console(record=True, width=200)

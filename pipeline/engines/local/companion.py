@@ -20,6 +20,7 @@ from pipeline.engines.counting import prompt_tokens, text_tokens
 from pipeline.engines.local.companion_asks import ALONE, ASKS, CLOSERS, OPENERS, SCENARIO_ASKS
 from pipeline.engines.local.companion_lines import SAYS
 from pipeline.engines.local.companion_moods import MOODS
+from pipeline.engines.local.companion_notes import is_order, notes_on
 from pipeline.engines.local.companion_patterns import WEIGHTY
 from pipeline.engines.local.companion_reading import (
     Self,
@@ -31,6 +32,7 @@ from pipeline.engines.local.companion_reading import (
     said_sentences,
     wants,
 )
+from pipeline.engines.local.companion_recall import best_for
 from pipeline.engines.scripted import words as split_words
 
 LONGEST_CHARS = 180
@@ -54,13 +56,17 @@ _SHORT = ("yes", "no", "ack")
 _SHORT_WORDS = 4
 _LOOK_BACK = 4
 """Turns after which a topic is over."""
+_EARLY = 3
+"""Turns within which earlier calls are come back to."""
 _MILD = ("nervous", "happy", "proud")
 
 _STATEMENTS = {**SAYS, **MOODS}
 
 
 def answer(messages: Sequence[Message]) -> str:
-    """The reply to a conversation: one or two sentences, at most 180 characters."""
+    """The reply to a conversation: one or two sentences, at most 180 characters; notes where those are asked for."""
+    if is_order(messages):
+        return notes_on(messages)
     me = read_self("\n".join(message.content for message in messages if message.role == "system"))
     said = [message.content for message in messages if message.role == "assistant"]
     turns = [message.content for message in messages if message.role == "user"]
@@ -77,6 +83,8 @@ class _Answer:
 
     def text(self) -> str:
         keys = list(self._subjects())
+        if question := self._come_back(keys[0]):
+            return question
         statement = self._find(_STATEMENTS, keys)
         if keys[0] in ALONE:
             return statement or "I'm here."
@@ -84,6 +92,13 @@ class _Answer:
         if statement and len(statement) + 1 + len(question) <= LONGEST_CHARS:
             return f"{statement} {question}"
         return statement or question
+
+    def _come_back(self, subject: str) -> str:
+        """Early in a call, and where nothing else is wanted, what an earlier one left open."""
+        wanted = subject in (*_FIRST, *_ASKED) and subject != "howareyou"
+        if wanted or subject == "question" or self._me.scenario or len(self._turns) > _EARLY:
+            return ""
+        return next((each for each in self._me.threads if not said_sentences([each]) & self._said), "")
 
     def _subjects(self) -> Iterator[str]:
         """What to answer to, best first. Always yields something."""
@@ -164,7 +179,7 @@ def _slots(me: Self, now: Words, said: Sequence[str], turns: Sequence[str]) -> d
         "catch": me.catchphrase,
         "like": like,
         "Like": _capital(like),
-        "memory": me.memories[recalls - 1] if 0 < recalls <= len(me.memories) else "",
+        "memory": best_for(now.text, me.memories, recalls) if recalls else "",
         "last": said[-1][:140] if said else "",
     }
 
@@ -184,9 +199,8 @@ MODEL = "companion"
 
 
 class CompanionReply:
-    model = MODEL
-
-    def __init__(self, text: str, prompt: int, max_tokens: int) -> None:
+    def __init__(self, text: str, prompt: int, max_tokens: int, model: str = MODEL) -> None:
+        self.model = model
         self._text = text
         self._prompt = prompt
         self._max_tokens = max_tokens

@@ -11,6 +11,8 @@ searched for the manner, the scenario and names only:
     Likes: baking, long walks
     Catchphrase: One step at a time.
     Remember: your sister is getting married in June    (any number)
+
+and the block of memories of earlier calls (`companion_recall.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.engines.local.companion_patterns import FEELINGS, INTENTS, NOUNS, TOPICS, WEIGHTY
+from pipeline.engines.local.companion_recall import come_back, recalled
 
 Manner = Literal["warm", "upbeat", "dry"]
 
@@ -34,6 +37,7 @@ _MANNERS: tuple[tuple[Manner, re.Pattern[str]], ...] = (
     ("upbeat", re.compile(r"\b(upbeat|coach|energetic|motivat\w+|cheerful|enthusias\w+)\b", re.IGNORECASE)),
     ("warm", re.compile(r"\b(warm|kind|gentle|caring|listener|curious)\b", re.IGNORECASE)),
 )
+_WISHED = re.compile(r'How they would like you to speak: "([^"]*)"')
 _BY_NAME: dict[str, Manner] = {"brad": "upbeat", "alex": "dry", "sarah": "warm"}
 
 
@@ -47,6 +51,8 @@ class Self:
     catchphrase: str = ""
     person: str = ""
     memories: tuple[str, ...] = ()
+    threads: tuple[str, ...] = ()
+    """Questions that take up what earlier calls left open."""
     scenario: str = ""
 
 
@@ -72,15 +78,27 @@ def read_self(system: str) -> Self:
     person = first("person")
     if not person and (talks := _TALKS_TO.search(system)):
         person = talks.group(1)
+    known = recalled(system)
+    wished = _WISHED.search(system)
     return Self(
         name=name,
-        manner=_manner(first("manner"), name, system),
+        manner=_manner(wished.group(1) if wished else first("manner"), name, system),
         likes=_listed(first("likes")),
         catchphrase=first("catchphrase"),
         person=person,
-        memories=tuple(memory.rstrip(".") for memory in facts.get("remember", [])),
+        memories=(
+            *(memory.rstrip(".") for memory in facts.get("remember", [])),
+            *(_other_side(each.text) for each in known if each.kind == "fact"),
+        ),
+        threads=tuple(question for each in known if (question := come_back(each))),
         scenario=next((kind for kind, pattern in _SCENARIOS if pattern.search(system)), ""),
     )
+
+
+def _other_side(text: str) -> str:
+    """A memory in the caller's words, as it is told them."""
+    told = swapped(text.rstrip("."))
+    return told[:1].lower() + told[1:]
 
 
 def _manner(stated: str, name: str, system: str) -> Manner:

@@ -20,9 +20,11 @@ from typing import Protocol, cast
 
 from pipeline.core.effects import Message
 from pipeline.core.errors import EngineError
-from pipeline.engines.base import Tokens
+from pipeline.engines.base import Reply, Tokens
 from pipeline.engines.counting import prompt_tokens
 from pipeline.engines.local.beside import beside
+from pipeline.engines.local.companion import CompanionReply
+from pipeline.engines.local.companion_notes import is_order, notes_on
 from pipeline.engines.local.pool import Worker
 from pipeline.engines.local.weights import verified
 
@@ -169,7 +171,11 @@ class SmolThinker:
     @asynccontextmanager
     async def reply(
         self, messages: Sequence[Message], *, max_tokens: int, temperature: float
-    ) -> AsyncIterator[SmolReply]:
+    ) -> AsyncIterator[Reply]:
+        if is_order(messages):
+            # So small a model makes facts up; rules that keep little keep only what was said.
+            yield CompanionReply(notes_on(messages), prompt_tokens(messages), max_tokens, MODEL)
+            return
         prompt = compiled(messages)
         request: dict[str, object] = {
             "messages": prompt,

@@ -1,0 +1,120 @@
+"""What a persona keeps of a person: joined with what is known after a call, corrected and forgotten by its owner.
+
+How old and new go together is decided in `pipeline/core/memory.py`. Here each decision and the rows it is made of
+are one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from pipeline.core.effects import Learned, Unlearned
+from pipeline.core.memory import GREATEST, Finding, Memory, folded, marks, merge, naming, text_mark
+from storage import calls, memories
+from storage.db import Tx
+from storage.records import User
+
+log = structlog.get_logger()
+
+KEPT = "kept"
+
+
+def owner_of(user_id: str, persona_id: str) -> str:
+    """Whose memories of whom: part of every mark, so that marks of two people never look alike."""
+    return f"{user_id} {persona_id}"
+
+
+def today(user: User, now: datetime) -> date:
+    """The day it is where the person lives."""
+    return now.astimezone(ZoneInfo(user.timezone)).date()
+
+
+async def keep(tx: Tx, call_id: str, taught: Learned | Unlearned, now: datetime) -> None:
+    """Join what a call taught with what is known. Doing so again changes nothing."""
+    call = await calls.get(tx, call_id)
+    if call is None:
+        return
+    outcome = KEPT
+    if isinstance(taught, Unlearned):
+        outcome = taught.why
+    else:
+        said_on = date.fromisoformat(taught.said_on)
+        await _join(tx, call.user_id, call.persona_id, taught.findings, said_on, call_id, now, marked=True)
+    await memories.remembered(tx, call_id, outcome)
+    log.info("call_remembered", call=call_id, outcome=outcome)
+
+
+async def _join(
+    tx: Tx,
+    user_id: str,
+    persona_id: str,
+    found: Sequence[Finding],
+    said_on: date,
+    call_id: str | None,
+    now: datetime,
+    *,
+    marked: bool,
+) -> None:
+    """`marked`: what was deleted is dropped."""
+    known = await memories.of(tx, user_id, persona_id)
+    forgotten = await memories.marks(tx, user_id, persona_id) if marked else frozenset()
+    merged = merge(
+        owner_of(user_id, persona_id), known, found,
+        said_on=said_on, call_id=call_id, now=now, forgotten=forgotten,
+    )  # fmt: skip
+    await memories.remove(tx, user_id, persona_id, merged.dropped)
+    for memory in merged.changed:
+        await memories.put(tx, user_id, persona_id, memory)
+    for finding in merged.added:
+        await memories.add(tx, user_id, persona_id, finding, said_on=said_on, call_id=call_id, now=now)
+
+
+async def write(tx: Tx, user: User, persona_id: str, text: str, now: datetime) -> Memory:
+    """What the person themselves want remembered; it may say again what they had deleted."""
+    owner, said_on = owner_of(user.id, persona_id), today(user, now)
+    await memories.unmark(tx, user.id, persona_id, {text_mark(owner, text)})
+    finding = Finding("fact", text, importance=GREATEST)
+    await _join(tx, user.id, persona_id, [finding], said_on, None, now, marked=False)
+    known = await memories.of(tx, user.id, persona_id)
+    return next(each for each in known if each.kind == "fact" and folded(each.text) == folded(text))
+
+
+async def correct(
+    tx: Tx, user: User, persona_id: str, memory_id: str, text: str, now: datetime
+) -> Memory | None:
+    """The person's own word in place of what was understood, which does not come back. None for no such memory."""
+    known = await memories.get(tx, user.id, persona_id, memory_id)
+    if known is None:
+        return None
+    owner = owner_of(user.id, persona_id)
+    await memories.mark(tx, user.id, persona_id, {text_mark(owner, known.text)}, now)
+    await memories.unmark(tx, user.id, persona_id, {text_mark(owner, text)})
+    right = replace(known, text=text, said_on=today(user, now), updated_at=now)
+    await memories.put(tx, user.id, persona_id, right)
+    return right
+
+
+async def forget(tx: Tx, user_id: str, persona_id: str, memory_id: str, now: datetime) -> bool:
+    """Delete one for good, with the summaries and open threads that speak of it. False for no such memory."""
+    known = await memories.of(tx, user_id, persona_id)
+    gone = next((each for each in known if each.id == memory_id), None)
+    if gone is None:
+        return False
+    await _erase(tx, user_id, persona_id, [gone, *naming(gone.subject, known)], now)
+    return True
+
+
+async def forget_all(tx: Tx, user_id: str, persona_id: str, now: datetime) -> None:
+    await _erase(tx, user_id, persona_id, await memories.of(tx, user_id, persona_id), now)
+
+
+async def _erase(tx: Tx, user_id: str, persona_id: str, gone: list[Memory], now: datetime) -> None:
+    owner = owner_of(user_id, persona_id)
+    left = frozenset().union(*(marks(owner, memory) for memory in gone))
+    await memories.mark(tx, user_id, persona_id, left, now)
+    await memories.remove(tx, user_id, persona_id, [memory.id for memory in gone])
