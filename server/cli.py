@@ -198,11 +198,15 @@ def credit(
 
 
 @app.command()
-def audit() -> None:
+def audit(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the whole report as one JSON document.")
+    ] = False,
+) -> None:
     """Check the books against every invariant of the ledger. Exits 1 on any breach."""
     from rich.console import Console
-    from rich.table import Table
 
+    from server.books import plain, show
     from storage.audit import AuditReport
     from storage.audit import audit as run_audit
 
@@ -211,16 +215,10 @@ def audit() -> None:
             return await run_audit(tx)
 
     report = _run(work())
-    console = Console()
-    if report.breaches:
-        table = Table("invariant", "where", "what")
-        for breach in report.breaches:
-            table.add_row(str(breach.invariant), breach.subject, breach.detail)
-        console.print(table)
-    console.print(
-        f"{report.calls} calls, {report.events} charges, {report.explained_share:.2%} explained, "
-        f"{len(report.breaches)} breaches"
-    )
+    if as_json:
+        typer.echo(json.dumps(plain(report)))
+    else:
+        show(Console(), report)
     raise typer.Exit(1 if report.breaches else 0)
 
 
