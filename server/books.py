@@ -37,7 +37,7 @@ def show(console: Console, report: AuditReport) -> None:
     console.print(
         f"held for open calls {usd(figures.held)} USD, used of it {usd(figures.used_by_open_calls)} USD\n"
         f"the operator's losses in USD: {losses}; unconfirmed {usd(figures.unconfirmed)}; "
-        f"exposed beyond holds {usd(figures.exposed)}\n"
+        f"exposed beyond holds {usd(figures.exposed)}; seconds of calls nobody took {figures.unbilled_seconds}\n"
         f"{usd(figures.explained)} of {usd(figures.volume)} USD moved are explained"
     )
     console.print(
@@ -77,5 +77,6 @@ def plain(report: AuditReport) -> dict[str, Any]:
             "losses_usd": {reason: usd(nano) for reason, nano in figures.losses.items()},
             "unconfirmed_usd": usd(figures.unconfirmed),
             "exposed_usd": usd(figures.exposed),
+            "unbilled_seconds": figures.unbilled_seconds,
         },
     }

@@ -31,6 +31,7 @@ from pipeline.traffic import Tape
 from server import numbers
 from server.admission import Admissions, Admitted
 from server.flush import Account, Flush
+from server.lag import LoopLag
 from server.metrics import CALLS_LIVE
 from server.news import News
 from server.ongoing import Ongoing
@@ -74,6 +75,7 @@ class Desk:
         news: News,
         engines: Engines,
         flush: Flush,
+        lag: LoopLag,
         tasks: asyncio.TaskGroup,
         node: str,
         sender: str,
@@ -86,6 +88,7 @@ class Desk:
         self._engines = engines
         self._admissions = Admissions(settings, engines, clock, node)
         self._flush = flush
+        self._lag = lag
         self._tasks = tasks
         self._sender = sender
         self._clips = Clips()
@@ -125,7 +128,8 @@ class Desk:
         return admitted.row
 
     def _check_room(self) -> None:
-        if self._draining or len(self._ongoing) >= self._settings.max_live_calls:
+        full = len(self._ongoing) >= self._settings.max_live_calls
+        if self._draining or full or self._lag.overloaded:
             raise Refused(
                 "overloaded", "The server takes no more calls just now.", status=503, retry_after=30
             )

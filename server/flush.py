@@ -19,7 +19,7 @@ from pipeline.clock import Clock, cpu_seconds
 from pipeline.core.effects import Charge, Ended
 from pipeline.core.money import ZERO, Nanos, usd
 from pipeline.journal_file import JournalFile
-from server.metrics import FLUSH_SECONDS, FLUSHES_FAILED, SURPRISES
+from server.metrics import ADJUSTED, FLUSH_SECONDS, FLUSHES_FAILED, SURPRISES
 from server.news import News
 from storage import calls, ledger, notes
 from storage.db import Database, DatabaseDown
@@ -149,6 +149,7 @@ class Flush:
         lost, finals = await self._write(batch)
         for due in batch:
             account = due.account
+            ADJUSTED.inc(sum(-charge.nano for charge in due.charges if charge.nano < 0))
             del account.charges[: len(due.charges)]
             del account.notes[: len(due.notes)]
             settled = account.settled if account.settled is not None and not account.settled.done() else None

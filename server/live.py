@@ -19,6 +19,7 @@ from server.casting import TOKENS, pinned
 from server.desk import Desk
 from server.engines import chosen
 from server.flush import Flush
+from server.lag import LoopLag
 from server.metrics import ENGINE_BREAKERS, ENGINES_DOWN, TOKENS_LOST
 from server.parts import Parts, Placing
 from server.recovery import Orphans
@@ -79,8 +80,10 @@ async def open_desk(
         if found := await orphans.settle_all():
             log.warning("orphans_settled", calls=found)
         flush = Flush(parts.database, parts.clock, parts.news, node)
+        lag = LoopLag(parts.clock)
         async with asyncio.TaskGroup() as tasks:
             flushing = tasks.create_task(flush.run())
+            watching = tasks.create_task(lag.run())
             desk = Desk(
                 settings=parts.settings,
                 clock=parts.clock,
@@ -89,6 +92,7 @@ async def open_desk(
                 news=parts.news,
                 engines=engines,
                 flush=flush,
+                lag=lag,
                 tasks=tasks,
                 node=node,
                 sender=parts.settings.twilio_phone_number or SIMULATED_SENDER,
@@ -99,5 +103,6 @@ async def open_desk(
             finally:
                 desk.abandon()
                 looking.cancel()
+                watching.cancel()
                 flushing.cancel()
                 await flush.once()

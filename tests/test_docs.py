@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from prometheus_client import Counter, Gauge, Histogram
 from typer.main import get_command
 
 from server.settings import Settings
@@ -177,3 +178,14 @@ def test_a_section_ends_at_the_next_heading_of_its_level() -> None:
 @pytest.mark.parametrize(("program", "named"), [("make", {"test", "demo"}), ("callmeback", {"sql"})])
 def test_only_commands_in_code_count(program: str, named: set[str]) -> None:
     assert commands_named(PAGE, program) == named
+
+
+def test_every_metric_is_documented() -> None:
+    from server import metrics
+
+    told = read(DOCS / "metrics.md")
+    kinds = (Counter, Gauge, Histogram)
+    mine = [metric for metric in vars(metrics).values() if isinstance(metric, kinds)]
+    assert len(mine) > 10
+    names = {f"{metric._name}_total" if isinstance(metric, Counter) else str(metric._name) for metric in mine}
+    assert {name for name in names if f"`{name}" not in told} == set()

@@ -31,6 +31,9 @@ _EXPOSED = """
     SELECT COALESCE(SUM(beyond), 0) FROM (SELECT c.total_nano - c.settled_nano - COALESCE(h.amount_nano, 0) AS beyond
         FROM calls c LEFT JOIN credit_holds h ON h.call_id = c.id AND h.status = 'open'
         WHERE c.final_at IS NULL) AS open_calls WHERE beyond > 0"""
+_UNBILLED = """
+    SELECT COALESCE(SUM(c.carrier_seconds), 0) FROM calls c WHERE c.final_at IS NOT NULL AND c.channel = 'phone'
+        AND NOT EXISTS (SELECT 1 FROM call_cost_breakdowns b WHERE b.call_id = c.id AND b.service = 'carrier')"""
 _POSTED = "SELECT COALESCE(SUM(ABS(amount_nano)), 0) FROM credit_transactions"
 # A posting counts once, whether its account or its call is unclear.
 _UNCLEAR_POSTED = text(_POSTED + " WHERE user_id IN :users").bindparams(bindparam("users", expanding=True))
@@ -61,6 +64,7 @@ async def figures(tx: Tx, breaches: Iterable[Breach]) -> Figures:
         unconfirmed=Nanos(
             await _sum(tx, "SELECT COALESCE(SUM(nano), 0) FROM call_cost_events WHERE status = 'unconfirmed'")
         ),
+        unbilled_seconds=await _sum(tx, _UNBILLED),
         losses={reason: Nanos(int(nano)) for reason, nano in losses},
     )
 

@@ -99,7 +99,8 @@ class Figures:
     """What the money comes to, in nanodollars.
 
     `volume` is all money moved: postings, and what open calls have used. `explained` is the part of it that no
-    breach touches. `exposed` is what open calls cost beyond their holds, `held` what is set aside for them.
+    breach touches. `held` is set aside for open calls, `exposed` is what they cost beyond that. `unbilled_seconds`
+    are the carrier's, of calls that no process took.
     """
 
     volume: Nanos
@@ -108,6 +109,7 @@ class Figures:
     used_by_open_calls: Nanos
     exposed: Nanos
     unconfirmed: Nanos
+    unbilled_seconds: int
     losses: Mapping[str, Nanos]
     """What the operator paid, by reason."""
 

@@ -87,6 +87,17 @@ async def test_a42_credit_for_one_call_dials_once(tmp_path: Path) -> None:
     assert len(carrier.dialled) == 1
 
 
+async def test_metrics_tell_how_the_books_stand(tmp_path: Path) -> None:
+    async with ringing(tmp_path) as (rig, _carrier):
+        ann = await ready(rig)
+        assert (await ann.post("/api/calls", {"persona_id": "brad"})).status_code == 202
+        told = (await rig.http.get("/metrics")).text.splitlines()
+        assert {"callmeback_ledger_answers 1.0", "callmeback_holds_open 1.0"} <= set(told)
+        assert "callmeback_overspend_nanodollars 0.0" in told
+        held = next(line.split()[1] for line in told if line.startswith("callmeback_held_nanodollars "))
+        assert float(held) == parse_usd((await ann.get("/api/credits")).json()["held_usd"])
+
+
 async def test_a_call_that_could_not_be_dialled_costs_nothing(tmp_path: Path) -> None:
     async with ringing(tmp_path) as (rig, carrier):
         ann = await ready(rig)

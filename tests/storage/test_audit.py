@@ -192,6 +192,22 @@ async def test_what_the_operator_pays_and_stands_to_lose_is_told(database: Datab
     assert {breach.invariant for breach in report.breaches} == {"I2", "I5"}, "of the live call alone"
 
 
+async def test_a_call_answered_after_its_process_died_is_the_operators(database: Database) -> None:
+    """One started minute a crash at most; the second one is a breach."""
+    await a_day(database)
+    async with database.write() as tx:
+        user = await person(tx, credit=DOLLAR)
+        placed = await held_call(tx, user, 73_000_000)
+        await tx.execute(text("UPDATE calls SET epoch = 2 WHERE id = :id"), {"id": placed.id})
+        await completed(tx, placed.id, seconds=60)
+        await ledger.finalise(tx, call_id=placed.id, epoch=2, now=NOON)
+    report = await audited(database)
+    assert (report.breaches, report.figures.unbilled_seconds) == ([], 60)
+    async with database.write() as tx:
+        await tx.execute(text("UPDATE calls SET carrier_seconds = 61 WHERE id = :id"), {"id": placed.id})
+    assert {breach.invariant for breach in (await audited(database)).breaches} == {"I7"}
+
+
 async def test_nobody_is_blamed_for_a_hold_while_no_process_runs(database: Database) -> None:
     """After a power cut the first process to start settles; until then there is nobody who could have."""
     await a_day(database)
