@@ -61,7 +61,7 @@ class Plan:
     `sabotage` is a statement that spoils the ledger half-way, to see it noticed.
     """
 
-    seconds: float = 120.0
+    seconds: float = 90.0
     users: int = 3
     nodes: int = 1
     check_s: float = 5.0
