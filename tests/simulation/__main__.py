@@ -27,11 +27,21 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=Plan().seconds)
     parser.add_argument("--users", type=int, default=Plan().users)
     parser.add_argument("--nodes", type=int, default=Plan().nodes)
+    parser.add_argument(
+        "--only", default="", help="one kind of fault: kill, freeze, outage, roughness, clock_jump, supersede"
+    )
     parser.add_argument("--check-s", type=float, default=Plan().check_s)
     parser.add_argument("--story", action="store_true", help="print everything that happened")
     parser.add_argument("--once", action="store_true", help="do not run it again to compare the ledgers")
     given = parser.parse_args()
-    plan = replace(Plan(), seconds=given.seconds, users=given.users, nodes=given.nodes, check_s=given.check_s)
+    plan = replace(
+        Plan(),
+        seconds=given.seconds,
+        users=given.users,
+        nodes=given.nodes,
+        check_s=given.check_s,
+        only=given.only,
+    )
     ledgers: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         migrated = template(Path(folder))

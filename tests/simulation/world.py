@@ -58,7 +58,8 @@ class Plan:
 
     `nodes` run side by side at first; on one SQLite file a process takes every other for dead and settles its calls, so
     more than one is for checking that even then no money is lost. `check_s` lies between two audits, faults apart.
-    `sabotage` is a statement that spoils the ledger half-way, to see it noticed.
+    `only` names the one kind of fault there is, such as kill; without it there is every kind. `sabotage` is a statement
+    that spoils the ledger half-way, to see it noticed.
     """
 
     seconds: float = 90.0
@@ -66,6 +67,7 @@ class Plan:
     nodes: int = 1
     check_s: float = 5.0
     faults: bool = True
+    only: str = ""
     sabotage: str = ""
 
     def command(self, seed: int) -> str:
@@ -77,6 +79,7 @@ class Plan:
             for name, value in options.items()
             if value != getattr(usual, name.replace("-", "_"))
         ]
+        told += [f"--only {self.only}"] if self.only else []
         return " ".join([".venv/bin/python -m tests.simulation", str(seed), *told])
 
 
@@ -181,7 +184,7 @@ class World:
             f"n{self._born}", folder=self._folder, database=self._file, turn=self._turn, utc=self.utc,
             network=self.network, draw=Random(f"node {self._seed} {self._born}"), loop=self._loop, note=self.note,
         )  # fmt: skip
-        node.line.calm = not self._plan.faults
+        node.line.calm = not self._plan.faults or self._plan.only not in ("", "kill")
         self._nodes.append(node)
         node.begin(tasks)
         await node.up()
@@ -200,6 +203,8 @@ class World:
                 await self._start(tasks)
                 continue
             kind = self._draw.choices(kinds, weights=(4, 3, 3, 4, 2, 2))[0]
+            if self._plan.only:
+                kind = next(kind for kind in kinds if kind.__name__ == f"_{self._plan.only}")
             self.outcome.faults[kind.__name__.strip("_")] += 1
             await kind(self._draw.choice(running), tasks)
             await self._check()
