@@ -117,6 +117,10 @@ soak: $(VENV)/.dev ## the tests with their full figures: hours, by hand
 	@CALLMEBACK_SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "soak or not soak" --timeout=0 \
 	    --hypothesis-profile=soak $(ARGS)
 
+.PHONY: mutants
+mutants: $(VENV)/.dev ## put known mistakes about money in, one at a time: the tests must notice
+	@$(BIN)/python scripts/mutants.py $(ARGS)
+
 .PHONY: lock
 lock: ## resolve the dependencies anew (UPGRADE=1: to their newest releases)
 	$(ensure_venv)

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import (
+    books,
     concurrency,
     first_view,
     flushing,
@@ -49,6 +50,9 @@ async def measure(console: Console, *, quick: bool) -> list[Figure]:
         "hosted engines, one call": lambda: vendors.measure(4 if quick else 40, 1),
         "hosted engines, ten calls": lambda: vendors.measure(40 if quick else 200, 10),
         "flush": lambda: flushing.measure(21 if quick else 201, with_postgres=not quick),
+        "books": lambda: books.measure(
+            copies=1_000 if quick else 10_000, seconds=1.0 if quick else 5.0, with_postgres=not quick
+        ),
         "start": lambda: starting.measure(with_local=not quick),
         "console": lambda: first_view.measure(3 if quick else 11),
         "calls": lambda: concurrency.measure(QUICK if quick else FULL),

@@ -24,7 +24,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from benchmarks.listening import Listening
-from server.app import SOCKET_BYTES
+from server.serving import SOCKET_BYTES
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGIApplication

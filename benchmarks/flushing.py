@@ -102,7 +102,7 @@ async def _flushes(url: str, journals: Path, repeats: int) -> list[float]:
 
 
 @contextmanager
-def _postgres() -> Iterator[str | None]:
+def fresh_postgres() -> Iterator[str | None]:
     """A new database, or None where this machine has no PostgreSQL."""
     try:
         with postgres.start() as server, server.fresh_database() as url:
@@ -116,7 +116,7 @@ async def measure(repeats: int, *, with_postgres: bool) -> list[Figure]:
         sqlite = await _flushes(f"sqlite+aiosqlite:///{place}/bench.db", Path(place, "sqlite"), repeats)
         figures = _figures("SQLite", sqlite, "synchronous = FULL", 150.0)
         if with_postgres:
-            with _postgres() as url:
+            with fresh_postgres() as url:
                 if url is not None:
                     took = await _flushes(url, Path(place, "postgres"), repeats)
                     figures += _figures("PostgreSQL", took, "with fsync off: the tests' server", None)

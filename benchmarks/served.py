@@ -35,10 +35,11 @@ from pipeline.core.money import NANOS_PER_USD, Nanos
 from pipeline.engines.local.pool import Worker
 from pipeline.engines.local.silero import SileroActivity, SileroModel
 from pipeline.ports import Engines
-from server.app import SIMULATED_SENDER, build, server_config
+from server.app import SIMULATED_SENDER, build
 from server.live import open_desk
 from server.logs import configure
 from server.parts import Account, Parts
+from server.serving import server_config
 from server.settings import Settings
 from storage import ledger, users
 from storage.audit import audit

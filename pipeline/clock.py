@@ -42,6 +42,11 @@ class Clock:
         """As `seconds`, but on a machine that was suspended the time it slept counts too."""
         return self.seconds() + slept_seconds()
 
+    def speed(self) -> float:
+        """Seconds of the running loop in a real one; 1 unless it is a `ScaledLoop`."""
+        loop = asyncio.get_running_loop()
+        return loop.speed if isinstance(loop, ScaledLoop) else 1.0
+
     def utc(self) -> datetime:
         if self._starts_at is None:
             return datetime.now(UTC)
@@ -123,12 +128,12 @@ class ScaledLoop(asyncio.SelectorEventLoop):
     """Real sockets, real threads, and a clock that runs `speed` times as fast."""
 
     def __init__(self, speed: float) -> None:
-        self._speed = speed
+        self.speed = speed
         self._started = time.monotonic()
         super().__init__(_WarpSelector(lambda timeout: None if timeout is None else timeout / speed))
 
     def time(self) -> float:
-        return (time.monotonic() - self._started) * self._speed
+        return (time.monotonic() - self._started) * self.speed
 
 
 def run_virtual(main: Coroutine[Any, Any, T], *, grace: float = 0.0) -> T:

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, closing
+from collections.abc import Callable
+from contextlib import closing
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from server import persona_commands
+from server import money_commands, persona_commands
+from server.command import configured, fail, open_database, run, tell_misspelt
 
 if TYPE_CHECKING:
     from server.settings import Settings
     from server.workers import Inherited
-    from storage.db import Database
     from storage.shell import Parameter
 
 T = TypeVar("T")
@@ -34,6 +34,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(persona_commands.commands, name="personas")
+for command in (money_commands.credit, money_commands.refund, money_commands.audit):
+    app.command()(command)
 
 
 @app.command()
@@ -48,19 +50,19 @@ def serve(
     """Run the server, on the database and under the address the environment says."""
     from server.logs import configure
 
-    settings = _settings()
+    settings = configured()
     configure(settings.log_level, plain=sys.stderr.isatty())
     _log_misspelt()
     if workers > 1:
         from server.workers import supervise
 
-        _run(supervise(settings, workers))
+        run(supervise(settings, workers))
     elif worker:
         from server.workers import Inherited
 
-        _run(_serve(settings, Inherited(worker, listener, parent)))
+        run(_serve(settings, Inherited(worker, listener, parent)))
     else:
-        _run(_serve(settings))
+        run(_serve(settings))
 
 
 def _log_misspelt() -> None:
@@ -74,8 +76,8 @@ def _log_misspelt() -> None:
 
 
 async def _serve(settings: Settings, inherited: Inherited | None = None) -> None:
-    from server.app import serve as run_server
     from server.live import open_desk
+    from server.serving import serve as run_server
 
     if not sys.stderr.isatty() or inherited is not None:
         await run_server(settings, open_desk, inherited=inherited)
@@ -91,7 +93,7 @@ def demo() -> None:
     """Play one whole call, offline: it rings, hears, answers, is cut off by its budget, and is accounted for."""
     from server.demo import main as run_demo
 
-    _tell_misspelt()
+    tell_misspelt()
     raise typer.Exit(run_demo())
 
 
@@ -130,7 +132,7 @@ def migrate() -> None:
     """Bring the database up to date. `serve` does the same when it starts."""
     from storage.migrate import migrate as run_migrations
 
-    applied = _run(run_migrations(_settings().database_url))
+    applied = run(run_migrations(configured().database_url))
     typer.echo(f"{applied} migration{'' if applied == 1 else 's'} applied")
 
 
@@ -147,32 +149,32 @@ def sql(
     from storage.shell import run_sql
 
     if (statement is None) == (file is None):
-        _fail("give either a statement or --file", code=2)
+        fail("give either a statement or --file", code=2)
     if param and arg:
-        _fail("give either --param or --arg", code=2)
+        fail("give either --param or --arg", code=2)
     text = statement if statement is not None else _read(file)
     values: dict[str, Parameter] | list[Parameter] = [*arg] if arg else dict(map(_parameter, param or []))
 
     async def work() -> None:
-        async with _database() as database:
+        async with open_database() as database:
             for row in await run_sql(database, text, values):
                 typer.echo(json.dumps(row, ensure_ascii=False))
 
-    _run(work())
+    run(work())
 
 
 def _read(file: Path | None) -> str:
     try:
         return Path(file or "").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        _fail(f"{file}: {error}")
+        fail(f"{file}: {error}")
 
 
 def _parameter(given: str) -> tuple[str, Parameter]:
     name, equals, value = given.partition("=")
     name, _, kind = name.partition(":")
     if not equals or not name.isidentifier():
-        _fail(f"--param is name=value, not {given!r}", code=2)
+        fail(f"--param is name=value, not {given!r}", code=2)
     readers: dict[str, Callable[[str], Parameter]] = {
         "": str,
         "str": str,
@@ -181,90 +183,11 @@ def _parameter(given: str) -> tuple[str, Parameter]:
         "bool": {"true": True, "false": False}.__getitem__,
     }
     if kind not in readers:
-        _fail(f"--param {name}: {kind!r} is none of str, int, float, bool", code=2)
+        fail(f"--param {name}: {kind!r} is none of str, int, float, bool", code=2)
     try:
         return name, readers[kind](value)
     except (ValueError, KeyError):
-        _fail(f"--param {name}: {value!r} is no {kind}", code=2)
-
-
-@app.command()
-def credit(
-    email: Annotated[str, typer.Argument(help="Whose account.")],
-    amount: Annotated[str, typer.Argument(metavar="USD", help="Dollars, such as 12.50.")],
-    note: Annotated[str, typer.Option(help="What the ledger says about it.")] = "granted by the operator",
-    key: Annotated[str | None, typer.Option(help="Grant at most once under this key.")] = None,
-) -> None:
-    """Give an account credit."""
-    from pipeline.core.money import parse_usd, usd
-    from storage import ledger, users
-    from storage.ids import new_id
-
-    try:
-        nanos = parse_usd(amount)
-    except ValueError as error:
-        _fail(str(error), code=2)
-    if nanos == 0:
-        _fail("the amount is nothing", code=2)
-
-    async def work() -> None:
-        from pipeline.clock import Clock
-
-        async with _database() as database, database.write() as tx:
-            user = await users.by_email(tx, email)
-            if user is None:
-                _fail("there is no account with this address")
-            granted = await ledger.grant(
-                tx,
-                user_id=user.id,
-                amount=nanos,
-                kind="grant",
-                idem_key=f"grant:{key or new_id()}",
-                note=note,
-                now=Clock().utc(),
-            )
-            balance = await ledger.balance(tx, user.id)
-        typer.echo(f"{'granted' if granted else 'granted before'}: balance {usd(balance.balance)} USD")
-
-    _run(work())
-
-
-@app.command()
-def refund(
-    purchase: Annotated[str, typer.Argument(metavar="PURCHASE_ID", help="The credit pack that was bought.")],
-    amount: Annotated[
-        str | None,
-        typer.Argument(metavar="[USD]", help="Dollars, such as 2.50; all that is left unless said."),
-    ] = None,
-    key: Annotated[str | None, typer.Option(help="Refund at most once under this key.")] = None,
-) -> None:
-    """Give a purchase back to the customer's card, and take its credit off the balance."""
-    from pipeline.clock import Clock
-    from pipeline.core.money import usd
-    from server.payments.cashier import cents, open_cashier, unavailable
-    from storage.purchases import NANOS_PER_CENT
-
-    try:
-        wanted = None if amount is None else cents(amount)
-    except ValueError as error:
-        _fail(str(error), code=2)
-
-    async def work() -> None:
-        async with _database() as database:
-            cashier = open_cashier(_settings(), database, Clock())
-            if cashier is None:
-                raise unavailable()
-            try:
-                done = await cashier.refund(purchase, wanted, key)
-            except LookupError:
-                _fail("there is no purchase with this id")
-            finally:
-                await cashier.aclose()
-        back, whole = (usd(part * NANOS_PER_CENT) for part in (done.reversed_cents, done.amount_cents))
-        lost = f", {usd(done.lost_nano)} were spent already" if done.lost_nano else ""
-        typer.echo(f"{back} of {whole} USD refunded: {usd(done.taken_nano)} taken off the balance{lost}")
-
-    _run(work())
+        fail(f"--param {name}: {value!r} is no {kind}", code=2)
 
 
 @app.command()
@@ -276,41 +199,14 @@ def admin(
     from storage import users
 
     async def work() -> None:
-        async with _database() as database, database.write() as tx:
+        async with open_database() as database, database.write() as tx:
             user = await users.by_email(tx, email)
             if user is None:
-                _fail("there is no account with this address")
+                fail("there is no account with this address")
             await users.update(tx, user.id, role="user" if revoke else "admin")
         typer.echo(f"{email} is {'no operator any more' if revoke else 'an operator'}")
 
-    _run(work())
-
-
-@app.command()
-def audit() -> None:
-    """Check the books against every invariant of the ledger. Exits 1 on any breach."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from storage.audit import AuditReport
-    from storage.audit import audit as run_audit
-
-    async def work() -> AuditReport:
-        async with _database() as database, database.read() as tx:
-            return await run_audit(tx)
-
-    report = _run(work())
-    console = Console()
-    if report.breaches:
-        table = Table("invariant", "where", "what")
-        for breach in report.breaches:
-            table.add_row(str(breach.invariant), breach.subject, breach.detail)
-        console.print(table)
-    console.print(
-        f"{report.calls} calls, {report.events} charges, {report.explained_share:.2%} explained, "
-        f"{len(report.breaches)} breaches"
-    )
-    raise typer.Exit(1 if report.breaches else 0)
+    run(work())
 
 
 @app.command()
@@ -321,11 +217,11 @@ def drain(
     from storage import addresses
 
     async def work() -> bool:
-        async with _database() as database, database.write() as tx:
+        async with open_database() as database, database.write() as tx:
             return await addresses.drain_at(tx, node.rstrip("/")) > 0
 
-    if not _run(work()):
-        _fail("there is no such node")
+    if not run(work()):
+        fail("there is no such node")
 
 
 @app.command()
@@ -340,79 +236,6 @@ def openapi() -> None:
 def main() -> None:
     """The entry point of the command."""
     app()
-
-
-def _settings() -> Settings:
-    from server.settings import BadSettings, load
-
-    _tell_misspelt()
-    try:
-        return load()
-    except BadSettings as error:
-        _fail(*error.problems)
-
-
-def _tell_misspelt() -> None:
-    """A setting with a wrong name would be left out without a word."""
-    from server.settings import misspelt
-
-    for name, meant in misspelt().items():
-        print(f"callmeback: warning: {name} is no setting; did you mean {meant}?", file=sys.stderr)
-
-
-@asynccontextmanager
-async def _database() -> AsyncIterator[Database]:
-    """The configured database, brought up to date. Beside a running server it only takes the writer's turn."""
-    from storage.db import Database, database_url
-    from storage.migrate import migrate as run_migrations
-    from storage.migrate import pending
-
-    settings = _settings()
-    url = settings.database_url
-    if settings.sqlite and not (path := Path(database_url(url).database or "")).is_file():
-        _fail(f"there is no database at {path}; start the server or run: callmeback migrate")
-    if await pending(url):
-        await run_migrations(url)
-    database = Database.open(url, checkpoint=False)
-    try:
-        yield database
-    finally:
-        await database.aclose()
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end; what a person can do something about becomes one line on standard error."""
-    import asyncio
-
-    import uvloop
-
-    from pipeline.core.errors import CallMeBackError
-    from server.settings import BadSettings
-
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(work)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    except (BadSettings, CallMeBackError, OSError, ExceptionGroup) as error:
-        # What stops a start comes out of the task groups it was in.
-        cause: Exception = error
-        while isinstance(cause, ExceptionGroup) and len(cause.exceptions) == 1:
-            cause = cause.exceptions[0]
-        match cause:
-            case BadSettings():
-                _fail(*cause.problems)
-            case CallMeBackError():
-                _fail(str(cause))
-            case OSError(filename=str(where), strerror=str(why)):
-                _fail(f"{where}: {why}")
-        raise
-
-
-def _fail(*problems: str, code: int = 1) -> NoReturn:
-    for line in problems:
-        print(f"callmeback: {line}", file=sys.stderr)
-    raise typer.Exit(code)
 
 
 if __name__ == "__main__":

@@ -37,13 +37,14 @@ from pipeline.timeline import latencies
 from pipeline.traffic import SUFFIX as TRAFFIC
 from pipeline.traffic import AnyFact, complete
 from pipeline.traffic import read as read_traffic
-from server.app import SIMULATED_SENDER, build, server_config
+from server.app import SIMULATED_SENDER, build
 from server.demo_show import Show
 from server.engines import chosen
 from server.live import open_desk
 from server.logs import configure
 from server.parts import Account, Parts
 from server.prices import models
+from server.serving import server_config
 from server.settings import Settings, load
 from server.simulation import jordan
 from storage import ledger, users

@@ -30,6 +30,7 @@ from server.browser import BrowserCalls, BrowserLegs, sid_of
 from server.drain import Drain
 from server.files import Files, open_files
 from server.flush import Account, Flush
+from server.lag import LoopLag
 from server.metrics import CALLS_LIVE
 from server.news import News
 from server.ongoing import Ongoing
@@ -62,6 +63,7 @@ class Desk:
         news: News,
         engines: Engines,
         flush: Flush,
+        lag: LoopLag,
         tasks: asyncio.TaskGroup,
         node: str,
         sender: str,
@@ -75,6 +77,7 @@ class Desk:
         self._engines = engines
         self._admissions = Admissions(settings, engines, clock, node)
         self._flush = flush
+        self._lag = lag
         self._tasks = tasks
         self._sender = sender
         self._resuming = resuming
@@ -127,7 +130,8 @@ class Desk:
         return admitted.row
 
     def _check_room(self) -> None:
-        if self._drain.begun or len(self._ongoing) >= self._settings.max_live_calls:
+        full = len(self._ongoing) >= self._settings.max_live_calls
+        if self._drain.begun or full or self._lag.overloaded:
             raise Refused(
                 "overloaded", "The server takes no more calls just now.", status=503, retry_after=30
             )

@@ -22,7 +22,7 @@ from pipeline.core.effects import Charge, Ended, Learned, Unlearned
 from pipeline.core.money import ZERO, Nanos, usd
 from pipeline.journal_file import JournalFile
 from server import reconciling, remembering
-from server.metrics import FLUSH_SECONDS, FLUSHES_FAILED, SURPRISES
+from server.metrics import ADJUSTED, FLUSH_SECONDS, FLUSHES_FAILED, SURPRISES
 from server.news import News
 from storage import calls, ledger, notes
 from storage.db import Database, DatabaseDown, Tx
@@ -177,6 +177,7 @@ class Flush:
         done = await self._write(batch)
         for due in batch:
             account, guardian = due.account, self._guardians.get(due.account.call_id)
+            ADJUSTED.inc(sum(-charge.nano for charge in due.charges if charge.nano < 0))
             del account.charges[: len(due.charges)]
             del account.notes[: len(due.notes)]
             settled = account.settled if account.settled is not None and not account.settled.done() else None

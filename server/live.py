@@ -22,6 +22,7 @@ from server.casting import TOKENS, pinned
 from server.desk import Desk
 from server.engines import chosen
 from server.flush import Flush
+from server.lag import LoopLag
 from server.lease import Lease
 from server.metrics import ENGINE_BREAKERS, ENGINES_DOWN, HEARD_AGAIN, SOUND_LOST, TOKENS_LOST
 from server.parts import Parts, Placing
@@ -79,6 +80,17 @@ WATCHING = Watching(_engine_changed, _tokens_lost, _heard_again, _sound_lost)
 
 
 @asynccontextmanager
+async def _loaded(parts: Parts, on_progress: OnProgress) -> AsyncIterator[Engines]:
+    """The engines that the settings name, watched."""
+    models = EngineLoader(chosen(parts.settings), on_progress, WATCHING)
+    async with models.open() as engines:
+        ENGINE_BREAKERS.watch(models.breakers)
+        for name in models.breakers:  # a gauge without a sample tells an alert nothing
+            ENGINES_DOWN.labels(name).set(0)
+        yield engines
+
+
+@asynccontextmanager
 async def open_desk(
     parts: Parts, engines: Engines | None, on_progress: OnProgress = log_progress
 ) -> AsyncIterator[Placing]:
@@ -88,11 +100,7 @@ async def open_desk(
     """
     async with AsyncExitStack() as stack:
         if engines is None:
-            models = EngineLoader(chosen(parts.settings), on_progress, WATCHING)
-            engines = await stack.enter_async_context(models.open())
-            ENGINE_BREAKERS.watch(models.breakers)
-            for name in models.breakers:  # a gauge without a sample tells an alert nothing
-                ENGINES_DOWN.labels(name).set(0)
+            engines = await stack.enter_async_context(_loaded(parts, on_progress))
         await _tidy(parts)
         async with parts.database.read() as tx:
             pinned(await pricing.current(tx, parts.clock.utc(), parts.settings.price_list), engines)
@@ -112,8 +120,8 @@ async def open_desk(
         if found := await orphans.settle_all(carrier_lost=parts.settings.simulated):
             log.warning("orphans_settled", calls=found)
         flush = Flush(parts.database, parts.clock, parts.news, node)
+        lag = LoopLag(parts.clock)
         async with asyncio.TaskGroup() as tasks:
-            flushing = tasks.create_task(flush.run())
             desk = Desk(
                 settings=parts.settings,
                 clock=parts.clock,
@@ -122,25 +130,22 @@ async def open_desk(
                 news=parts.news,
                 engines=engines,
                 flush=flush,
+                lag=lag,
                 tasks=tasks,
                 node=node,
                 sender=parts.settings.twilio_phone_number or SIMULATED_SENDER,
                 resuming=Resuming(parts.database, parts.clock, takeovers),
             )
             desk.pulse = lease = Lease(parts.database, parts.carrier, parts.clock, lock, desk.conducted)
-            living = tasks.create_task(lease.run())
-            looking = tasks.create_task(orphans.run(desk.conducts))
             scheduler, works = await beside(parts, desk, node)
-            running = [tasks.create_task(work) for work in works]
+            own = (flush.run(), lag.run(), lease.run(), orphans.run(desk.conducts))
+            running = [tasks.create_task(work) for work in (*own, *works)]
             try:
                 async with among_nodes(parts, desk, node) as anywhere:
                     yield anywhere
             finally:
                 await scheduler.at_rest()
+                desk.abandon()
                 for task in running:
                     task.cancel()
-                desk.abandon()
-                looking.cancel()
-                living.cancel()
-                flushing.cancel()
                 await flush.once()

@@ -56,11 +56,9 @@ RESUMED = Counter(
 TAKEN_OVER = Counter(
     "callmeback_takeovers", "Calls of other processes taken over, by how they went on", ("outcome",)
 )
-UNCONFIRMED = Counter(
-    "callmeback_unconfirmed_usd",
-    "Purchases of lost processes that nobody confirmed, in dollars, the operator's",
+CALLS_ADJUSTED = Counter(
+    "callmeback_adjustments", "Closed calls that were adjusted to the carrier's own seconds"
 )
-ADJUSTED = Counter("callmeback_adjustments", "Closed calls that were adjusted to the carrier's own seconds")
 PRICES_DIFFER = Counter(
     "callmeback_carrier_prices_differ", "Calls the carrier priced otherwise, by more than 1 %"
 )
@@ -90,6 +88,33 @@ BUS_WORDS = Counter(
     "callmeback_bus_words", "Words from node to node, by kind and direction", ("kind", "direction")
 )
 RELAYS = Gauge("callmeback_relays", "Media sockets here whose calls are conducted by another node")
+ADJUSTED = Counter(
+    "callmeback_adjusted_nanodollars", "Charges given back when vendors counted less than we did"
+)
+LOOP_LAG = Histogram(
+    "callmeback_loop_lag_seconds",
+    "How late the event loop woke up, sampled every 50 ms",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+# Of the database, set when somebody asks: every process on it says the same.
+LEDGER_ANSWERS = Gauge(
+    "callmeback_ledger_answers", "1 while the database answers; the figures below are then of now"
+)
+OVERSPEND = Gauge(
+    "callmeback_overspend_nanodollars", "What calls cost beyond their holds; 0 unless something is wrong"
+)
+UNCONFIRMED = Gauge(
+    "callmeback_unconfirmed_nanodollars", "Purchases that were perhaps made as a process died"
+)
+LOSSES = Gauge(
+    "callmeback_operator_losses_nanodollars", "What the operator paid in a user's place", ("reason",)
+)
+HOLDS = Gauge("callmeback_holds_open", "Calls for which money is set aside")
+HELD = Gauge("callmeback_held_nanodollars", "Money set aside for calls")
+OLDEST_UNSETTLED = Gauge(
+    "callmeback_oldest_unsettled_seconds",
+    "Since the end of the call that waits longest for its books to be closed",
+)
 
 
 class EngineBreakers(Collector):

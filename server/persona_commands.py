@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from server.command import configured, open_database, run
+
 commands = typer.Typer(no_args_is_help=True, help="Who can ring people: bring personas in, take them out.")
 
 
@@ -17,20 +19,19 @@ def import_personas(
     ],
 ) -> None:
     """Add the personas of a file, or put them in the place of those with the same ids. All of them or none."""
-    from server.cli import _database, _run, _settings
     from server.personas import read
     from storage import personas
 
     async def work() -> None:
-        found = read(file, _settings())
-        async with _database() as database, database.write() as tx:
+        found = read(file, configured())
+        async with open_database() as database, database.write() as tx:
             known = {persona.id for persona in await personas.all(tx)}
             for persona in found:
                 await personas.put(tx, persona)
         for persona in found:
             typer.echo(f"{'changed' if persona.id in known else 'added'} {persona.id}: {persona.name}")
 
-    _run(work())
+    run(work())
 
 
 @commands.command("export")
@@ -38,15 +39,14 @@ def export_personas(
     out: Annotated[Path | None, typer.Option(help="Where to write; standard output unless said.")] = None,
 ) -> None:
     """All personas as JSON, as import takes them."""
-    from server.cli import _database, _run
     from server.personas import written
     from storage import personas
 
     async def work() -> str:
-        async with _database() as database, database.read() as tx:
+        async with open_database() as database, database.read() as tx:
             return written(await personas.all(tx))
 
-    text = _run(work())
+    text = run(work())
     if out is None:
         typer.echo(text, nl=False)
     else:

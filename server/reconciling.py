@@ -17,7 +17,7 @@ import structlog
 from pipeline.carriers.base import OVER, Carrier, Leg
 from pipeline.clock import Clock
 from pipeline.core.errors import CarrierError
-from server.metrics import ADJUSTED, PRICES_DIFFER, UNRECONCILED
+from server.metrics import CALLS_ADJUSTED, PRICES_DIFFER, UNRECONCILED
 from storage import audit_trail, calls, jobs, ledger
 from storage.db import Database, Tx
 from storage.records import CallRow
@@ -80,7 +80,7 @@ class Reconciliation:
                 return
             detail = f"{row.carrier_seconds} s -> {leg.seconds} s, {row.total_nano} -> {changed.total} nano"
             await audit_trail.note(tx, actor="reconciliation", action="adjust", subject=row.id, detail=detail)
-        ADJUSTED.inc()
+        CALLS_ADJUSTED.inc()
         log.warning("call_adjusted", call=row.id, seconds=leg.seconds, total_nano=changed.total)
 
     async def _compare(self, row: CallRow, leg: Leg) -> None:

@@ -2,7 +2,7 @@
 
 A setting's name in the environment is the field's name in capitals. What is wrong is said
 before anything starts, by the setting's name and never with its value. This module decides
-what may be configured together; it opens nothing and imports no engine.
+what may be configured together; it opens nothing and imports no engine. Long because it is one flat list.
 """
 
 from __future__ import annotations

@@ -16,11 +16,10 @@ from pipeline.clock import Clock
 from pipeline.core.call import Call, Phase
 from pipeline.core.effects import Charge, Effect, Learned, Unlearned
 from pipeline.core.errors import CarrierError, JournalError
-from pipeline.core.money import NANOS_PER_USD, Nanos
+from pipeline.core.money import Nanos
 from server import reconciling, remembering
 from server.admission import Admissions, Admitted
 from server.metrics import TAKEN_OVER
-from server.metrics import UNCONFIRMED as UNCONFIRMED_USD
 from server.rebuilding import catch_up, rebuild
 from server.settling import Told, finish, is_fresh, outcome, told
 from storage import calls, ledger, notes
@@ -174,5 +173,4 @@ class Takeovers:
             return
         reason, now = f"{UNCONFIRMED}:{row.epoch}", self._clock.utc()
         if await ledger.lose(tx, call_id=row.id, reason=reason, amount=Nanos(amount), now=now):
-            UNCONFIRMED_USD.inc(amount / NANOS_PER_USD)
             log.warning("purchases_unconfirmed", call=row.id, amount_nano=amount, known=fresh)

@@ -1,4 +1,7 @@
-"""What storage hands out: frozen rows. Moments are aware UTC, money is whole nanodollars."""
+"""What storage hands out: frozen rows. Moments are aware UTC, money is whole nanodollars.
+
+Long because it is one flat list.
+"""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from prometheus_client import Counter, Gauge, Histogram
 from typer.main import get_command
 
 from server.settings import Settings
@@ -352,3 +353,14 @@ def test_what_is_unproved_is_found() -> None:
         "A6: 2 rows",
         "A7: 0 rows",
     ]
+
+
+def test_every_metric_is_documented() -> None:
+    from server import metrics
+
+    told = read(DOCS / "metrics.md")
+    kinds = (Counter, Gauge, Histogram)
+    mine = [metric for metric in vars(metrics).values() if isinstance(metric, kinds)]
+    assert len(mine) > 10
+    names = {f"{metric._name}_total" if isinstance(metric, Counter) else str(metric._name) for metric in mine}
+    assert {name for name in names if f"`{name}" not in told} == set()

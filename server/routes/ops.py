@@ -13,11 +13,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.errors import not_found
-from server.metrics import READY
+from server.metrics import (
+    HELD,
+    HOLDS,
+    LEDGER_ANSWERS,
+    LOSSES,
+    OLDEST_UNSETTLED,
+    OVERSPEND,
+    READY,
+    UNCONFIRMED,
+)
 from server.parts import Parts, State
 from server.routing import AnyOp, Ask, Op, View
 from storage import personas
 from storage.db import DatabaseDown
+from storage.ledger import OVER_HOLD
+from storage.standing import standing
 
 READY_S = 2.0
 """How long the database may take to answer before this counts as not ready."""
@@ -59,7 +70,25 @@ async def metrics(ask: Ask[None, None]) -> Response:
     """Unknown to whoever may not see it, so that nobody learns of it."""
     if not _may_see(ask.request, ask.parts):
         raise not_found()
+    LEDGER_ANSWERS.set(await _ask_the_ledger(ask.parts))
     return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+async def _ask_the_ledger(parts: Parts) -> bool:
+    """Sets the figures that are the database's; they stay as they were when it does not answer."""
+    try:
+        async with asyncio.timeout(READY_S), parts.database.read() as tx:
+            now = await standing(tx)
+    except (DatabaseDown, TimeoutError):
+        return False
+    for reason, nano in now.losses.items():
+        LOSSES.labels(reason).set(nano)
+    OVERSPEND.set(now.losses.get(OVER_HOLD, 0) + now.exposed)
+    UNCONFIRMED.set(now.losses.get("unconfirmed", 0))
+    HOLDS.set(now.holds)
+    HELD.set(now.held)
+    OLDEST_UNSETTLED.set(now.oldest_unsettled_s)
+    return True
 
 
 def _may_see(request: Request, parts: Parts) -> bool:

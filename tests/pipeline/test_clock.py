@@ -164,6 +164,27 @@ def test_utc_starts_where_it_is_told_and_follows_the_loop() -> None:
     assert run_virtual(main()) == [NOON, NOON + timedelta(hours=1)]
 
 
+def test_durations_do_not_follow_the_time_of_day() -> None:
+    """It is set back and forth, by people, by the network and by governments."""
+
+    class Jumping(Clock):
+        skew = timedelta()
+
+        def utc(self) -> datetime:
+            return super().utc() + self.skew
+
+    async def main() -> None:
+        clock = Jumping(datetime(2026, 11, 1, 5, 59, 59, tzinfo=UTC))
+        began = clock.millis()
+        clock.skew = timedelta(hours=-1)
+        await asyncio.sleep(2.0)
+        assert clock.millis() - began == 2_000
+        clock.skew = timedelta(hours=1)
+        assert clock.millis() - began == 2_000
+
+    run_virtual(main())
+
+
 def test_utc_is_the_real_one_unless_told() -> None:
     assert abs(Clock().utc() - datetime.now(UTC)) < timedelta(seconds=5)
     assert Clock().utc().tzinfo is UTC

@@ -136,11 +136,20 @@ def test_credit_is_granted_once_under_a_key_and_audited(run: Run) -> None:
     clean = run("audit")
     assert clean.exit_code == 0
     assert "100.00% explained, 0 breaches" in clean.stdout
+    told = json.loads(run("audit", "--json").stdout)
+    assert (told["ok"], told["breaches"], told["volume_usd"]) == (True, [], "13.50")
+    assert {check["looked_at"] for check in told["checks"] if check["over"] == "postings"} == {2}
     run("sql", "UPDATE user_credits SET balance_nano = balance_nano + 1")
     broken = run("audit")
     assert broken.exit_code == 1
     assert "I1" in broken.stdout
     assert "u1" in broken.stdout
+    assert "callmeback credit" in broken.stdout, "what to do about it"
+    as_json = run("audit", "--json")
+    assert as_json.exit_code == 1
+    told = json.loads(as_json.stdout)
+    assert (told["ok"], told["explained_share"]) == (False, 0.0)
+    assert {breach["invariant"] for breach in told["breaches"]} == {"I1", "I12"}
 
 
 def test_personas_go_out_to_a_file_and_come_in_again(run: Run, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from uvicorn.server import ServerState
 
-from server.app import server_config
 from server.edge import HEAD_BYTES, protocol
+from server.serving import server_config
 from tests.server.rig import running, settings
 
 PATIENCE_S = 0.2

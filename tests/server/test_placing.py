@@ -15,7 +15,7 @@ from pipeline.core.errors import CarrierError
 from pipeline.core.money import Nanos, parse_usd
 from server.anywhere import Anywhere
 from server.live import open_desk
-from storage import ledger
+from storage import calls, ledger
 from storage.audit import audit
 from storage.ids import new_id
 from tests.server.rig import LoopClock, Person, RecordingCarrier, Rig, running, settings
@@ -85,6 +85,31 @@ async def test_a42_credit_for_one_call_dials_once(tmp_path: Path) -> None:
         assert codes.count("placed") == 1
         assert set(codes) <= {"placed", "insufficient_credit", "call_in_progress"}
     assert len(carrier.dialled) == 1
+
+
+async def test_every_start_of_the_server_is_a_process_of_its_own(tmp_path: Path) -> None:
+    """Named alike, what a dead one left would look alive, and its own calls would look like its predecessor's."""
+    owners = set()
+    for number in range(2):
+        async with ringing(tmp_path) as (rig, _carrier):
+            ann = await ready(rig, email=f"ann{number}@example.com", phone=f"+1202555014{number}")
+            placed = (await ann.post("/api/calls", {"persona_id": "brad"})).json()
+            async with rig.parts.database.read() as tx:
+                row = await calls.get(tx, placed["id"])
+            assert row is not None
+            owners.add(row.owner)
+    assert len(owners) == 2
+
+
+async def test_metrics_tell_how_the_books_stand(tmp_path: Path) -> None:
+    async with ringing(tmp_path) as (rig, _carrier):
+        ann = await ready(rig)
+        assert (await ann.post("/api/calls", {"persona_id": "brad"})).status_code == 202
+        told = (await rig.http.get("/metrics")).text.splitlines()
+        assert {"callmeback_ledger_answers 1.0", "callmeback_holds_open 1.0"} <= set(told)
+        assert "callmeback_overspend_nanodollars 0.0" in told
+        held = next(line.split()[1] for line in told if line.startswith("callmeback_held_nanodollars "))
+        assert float(held) == parse_usd((await ann.get("/api/credits")).json()["held_usd"])
 
 
 async def test_a_call_that_could_not_be_dialled_costs_nothing(tmp_path: Path) -> None:

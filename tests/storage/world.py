@@ -119,7 +119,8 @@ def charges(call_id: str, tiles: Iterable[Charge], *, epoch: int = 1, second: in
     return CallCharges(call_id, epoch, tuple(tiles), second)
 
 
-async def completed(tx: Tx, call_id: str, at: datetime = NOON, seconds: int = 0) -> None:
+async def completed(tx: Tx, call_id: str, at: datetime = NOON, seconds: int | None = None) -> None:
+    """Over; `seconds` is the carrier's count where it told one."""
     await calls.advance(tx, call_id, "completed", at=at, carrier_seconds=seconds)
 
 

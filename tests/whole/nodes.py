@@ -19,10 +19,11 @@ from pipeline.carriers.callee import Script
 from pipeline.carriers.simulated import SimulatedCarrier
 from pipeline.clock import Clock
 from pipeline.ports import Engines
-from server.app import SIMULATED_SENDER, build, server_config
+from server.app import SIMULATED_SENDER, build
 from server.live import open_desk
 from server.parts import Account
 from server.passwords import Passwords
+from server.serving import server_config
 from server.settings import Settings
 from storage.db import Database
 from tests.twilio.emulator import Emulator

@@ -29,10 +29,11 @@ from pipeline.core.money import NANOS_PER_USD, Nanos
 from pipeline.engines.scripted import LoudnessActivity, ScriptedSpeaker, ScriptedThinker, ScriptedTranscriber
 from pipeline.journal_file import SUFFIX, read_lines
 from pipeline.ports import Engines
-from server.app import SIMULATED_SENDER, build, server_config
+from server.app import SIMULATED_SENDER, build
 from server.live import open_desk
 from server.parts import Account, Parts
 from server.passwords import Passwords
+from server.serving import server_config
 from server.settings import Settings
 from storage import ledger
 from storage.audit import audit

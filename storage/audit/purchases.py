@@ -1,0 +1,39 @@
+"""Credit packs: credited when they are paid, and what was reversed of them (a part of I12)."""
+
+from __future__ import annotations
+
+from storage.audit.report import Breach, broken
+from storage.db import Tx
+
+
+async def purchases_are_their_postings(tx: Tx) -> list[Breach]:
+    """I12: a pack is credited when it is paid and only then; what was reversed of it is taken back or a loss."""
+    credited = """
+        SELECT p.id AS subject, p.status AS status, p.amount_cents AS cents, COALESCE(t.amount_nano, 0) AS credited
+        FROM purchases p LEFT JOIN credit_transactions t
+            ON t.idem_key = 'stripe:' || p.session_id AND t.user_id = p.user_id AND t.kind = 'purchase'
+        WHERE COALESCE(t.amount_nano, 0)
+            <> CASE WHEN p.status IN ('paid', 'refunded') THEN p.amount_cents * 10000000 ELSE 0 END"""
+    unordered = """
+        SELECT t.user_id AS subject, t.id AS posting_without_purchase FROM credit_transactions t
+        WHERE t.kind = 'purchase' AND t.idem_key LIKE 'stripe:%' AND NOT EXISTS (
+            SELECT 1 FROM purchases p WHERE t.idem_key = 'stripe:' || p.session_id AND p.user_id = t.user_id)"""
+    taken = """
+        SELECT p.id AS subject, p.taken_nano AS taken, COALESCE(SUM(t.amount_nano), 0) AS postings
+        FROM purchases p LEFT JOIN credit_transactions t
+            ON t.kind = 'refund' AND t.user_id = p.user_id AND SUBSTR(t.idem_key, 8, 32) = p.id
+        GROUP BY p.id, p.taken_nano HAVING p.taken_nano <> -COALESCE(SUM(t.amount_nano), 0)"""
+    reversed_ = """
+        SELECT * FROM (
+            SELECT p.id AS subject, p.status AS status, p.amount_cents AS cents, p.reversed_cents AS reversed,
+                (SELECT COALESCE(SUM(r.cents), 0) FROM payment_reversals r
+                    WHERE r.payment_intent = p.payment_intent AND r.status = 'standing') AS known
+            FROM purchases p) AS facts
+        WHERE reversed <> CASE WHEN known < cents THEN known ELSE cents END
+            OR (status = 'refunded') <> (reversed = cents)"""
+    return [
+        *await broken(tx, "I12", credited),
+        *await broken(tx, "I12", unordered),
+        *await broken(tx, "I12", taken),
+        *await broken(tx, "I12", reversed_),
+    ]
