@@ -19,6 +19,7 @@ from pipeline.core.errors import EngineError
 from pipeline.engines.base import Hearing, Partial, Segment, Used
 from pipeline.engines.deepgram.nova import NovaSettings, NovaText, NovaTranscriber, _Results
 from tests.emulators.caller import Call, calling, loud
+from tests.emulators.deepgram import Act, Fault, Moment
 from tests.emulators.nova import FAULTS, KEY, NovaEmulator, Outcome, Plan
 
 TEXTS = ["Hi Sarah, this is Jordan.", "I have news.", "What do you think about it?"]
@@ -122,7 +123,7 @@ def test_an_answer_that_does_not_come_is_waited_for_half_a_second() -> None:
         async with NovaEmulator(TEXTS, [FAULTS["mute_after_interim"]]) as emulator:
             settings = replace(SETTINGS, mute_s=None)
             async with engine(emulator, settings).open() as ear:
-                ear.feed(loud(1_200) + silence(240))
+                ear.feed(loud(1_100) + silence(240))
                 ear.voice(False)
                 began = loop.time()
                 async for each in ear.heard():
@@ -139,7 +140,7 @@ def test_half_a_sentence_is_no_answer_where_the_vendor_is_silent_about_the_rest(
         loop = asyncio.get_running_loop()
         plan = FAULTS["mute_after_interim"]
         async with NovaEmulator(TEXTS, [plan]) as emulator, engine(emulator).open() as ear:
-            ear.feed(loud(1_500) + silence(240))
+            ear.feed(loud(1_250) + silence(240))
             ear.voice(False)
             began = loop.time()
             heard: list[Hearing] = []
@@ -236,6 +237,86 @@ def test_words_are_neither_lost_nor_said_twice_across_a_segment_that_could_not_w
     assert text.end() == Segment("four five six")
     assert text.take(results("six", 4, 5, is_final=True)) is None
     assert text.end() == Segment("")
+
+
+def test_words_that_were_not_final_stand_where_the_result_that_makes_them_so_is_left_out() -> None:
+    text = NovaText()
+    assert text.take(results("one two", 0, 1)) == Partial("one two")
+    assert text.take(results("", 1.6, 1.6, is_final=True, from_finalize=True)) is None
+    assert text.end() == Segment("one two")
+    assert text.take(results("three", 1.6, 2)) == Partial("three")
+    assert text.take(results("four", 2.5, 3)) == Partial("three four")
+    assert text.end() == Segment("three four")
+
+
+LEFT_OUT = "deepgram nova left out what was said"
+
+
+@pytest.mark.parametrize(
+    ("loud_ms", "told"),
+    [(1_200, [Partial("Hi Sarah, this is")]), (600, []), (240, [])],
+    ids=["told in part", "never told", "one word"],
+)
+def test_an_end_that_is_left_out_is_a_failure_as_soon_as_another_result_gives_it_away(
+    loud_ms: int, told: list[Hearing]
+) -> None:
+    async def main() -> None:
+        async with (
+            NovaEmulator(TEXTS, [FAULTS["end_skipped"]]) as emulator,
+            calling(engine(emulator)) as call,
+        ):
+            # The vendor finds the silence before we do: all that is left to answer to Finalize is nothing.
+            await call.say(loud(loud_ms) + silence(400))
+            assert call.ear is not None
+            call.ear.voice(False)
+            await asyncio.sleep(0.01)
+            assert [call.told, call.detail] == [told, LEFT_OUT]
+
+    run(main)
+
+
+def test_a_result_that_is_not_final_gives_it_away_too() -> None:
+    async def main() -> None:
+        plan = Plan(faults=(Fault(Moment.END, Act.SKIP),))
+        async with NovaEmulator(TEXTS, [plan]) as emulator, calling(engine(emulator)) as call:
+            await call.say(loud(700) + silence(1_500))
+            assert call.detail == LEFT_OUT
+
+    run(main)
+
+
+def test_an_answer_that_came_too_late_to_count_is_not_missed() -> None:
+    async def main() -> None:
+        plan = Plan(faults=(Fault(Moment.FINALIZED, Act.SKIP),))
+        async with NovaEmulator(TEXTS, [plan]) as emulator, calling(engine(emulator)) as call:
+            await call.speak(1_100)
+            await call.speak(1_100)
+            assert [call.finals, call.error] == [["Hi Sarah, this is", TEXTS[1]], None]
+
+    run(main)
+
+
+def test_a_late_answer_does_not_wait_for_what_is_said_after_it() -> None:
+    async def main() -> None:
+        plan = Plan(faults=(Fault(Moment.FINALIZED, Act.SKIP),))
+        async with NovaEmulator(TEXTS, [plan]) as emulator, calling(engine(emulator)) as call:
+            await call.speak(1_100, 240)
+            await call.say(loud(600))
+            assert [call.finals, call.error] == [["Hi Sarah, this is"], None]
+
+    run(main)
+
+
+def test_a_result_without_words_tells_nothing_of_what_was_said() -> None:
+    async def main() -> None:
+        faults = (Fault(Moment.INTERIM, Act.EMPTY), Fault(Moment.FINALIZED, Act.SKIP))
+        async with NovaEmulator(TEXTS, [Plan(faults=faults)]) as emulator, calling(engine(emulator)) as call:
+            await call.speak(1_000, 240)
+            await asyncio.sleep(2)
+            assert not call.finals
+            assert "no answer in 1.5 s" in call.detail
+
+    run(main)
 
 
 # -- sound and sockets -----------------------------------------------------------------

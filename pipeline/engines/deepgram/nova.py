@@ -58,7 +58,7 @@ class NovaSettings:
     finalize_s: float = 0.5
     """Longest wait for the final text of a stretch; then what is known of it has to do, if that is about all."""
     silent_s: float = 1.5
-    """The same, where more than a word was said of which nothing is known; then it is a failure."""
+    """The same, where a word or more was said of which nothing is known; then it is a failure."""
     keep_alive_s: float = 4.0
     mute_s: float | None = 5.0
     """So much loud sound without any answer at all is a failure; None: is not watched."""
@@ -114,6 +114,10 @@ class _Results(msgspec.Struct):
     def end(self) -> float:
         return self.start + self.duration
 
+    @property
+    def text(self) -> str:
+        return self.channel.alternatives[0].transcript.strip() if self.channel.alternatives else ""
+
 
 _kind = msgspec.json.Decoder(_Message).decode
 _results = msgspec.json.Decoder(_Results).decode
@@ -133,6 +137,8 @@ class NovaText:
     def take(self, results: _Results) -> Partial | None:
         """Note one result; the whole text so far if it is a new one."""
         text = self._fresh(results)
+        if results.start >= self._interim_end - JITTER_S:
+            self._keep()  # the result that would have made it final was left out
         if results.is_final:
             self._interim = ""
             self._cut = max(self._cut, results.end)
@@ -148,28 +154,30 @@ class NovaText:
 
     def end(self) -> Segment:
         """The segment that ends here, with words that are not final yet if there are any."""
+        self._keep()
         segment = Segment(self._whole())
-        if self._interim:
-            self._cut = self._interim_end
-        self._finals.clear()
-        self._interim = self._shown = ""
+        self._finals, self._shown = [], ""
         return segment
+
+    def _keep(self) -> None:
+        """What is not final yet stands as it is."""
+        if self._interim:
+            self._finals.append(self._interim)
+            self._interim, self._cut = "", max(self._cut, self._interim_end)
 
     def _whole(self) -> str:
         return " ".join([*self._finals, self._interim] if self._interim else self._finals)
 
     def _fresh(self, results: _Results) -> str:
-        if not results.channel.alternatives:
-            return ""
-        best = results.channel.alternatives[0]
         known = self._cut - JITTER_S
-        if results.start >= known:
-            return best.transcript.strip()
+        if results.start >= known or not results.text:
+            return results.text
         if results.end <= self._cut:
             return ""
-        if not best.words or any(word.start is None for word in best.words):
-            return best.transcript.strip()
-        later = [word for word in best.words if word.start is not None and word.start >= known]
+        words = results.channel.alternatives[0].words
+        if not words or any(word.start is None for word in words):
+            return results.text
+        later = [word for word in words if word.start is not None and word.start >= known]
         return " ".join(word.punctuated_word or word.word for word in later)
 
 
@@ -300,8 +308,8 @@ class NovaEar:
         self._answer(self._complete_s)
 
     def _late(self, at_s: float) -> None:
-        """Nothing final came: what is known has to do, unless words were said of which nothing is known."""
-        if not self._unheard.speech:
+        """Nothing final came: what is known has to do, unless something was said of which nothing is known."""
+        if not self._unheard.untold(at_s):
             self._answer(at_s)
             return
         wait_s = self._settings.silent_s - self._settings.finalize_s
@@ -314,7 +322,9 @@ class NovaEar:
 
     def _settle(self) -> None:
         """Answer the stretch that waits longest."""
-        self._asked.popleft().timer.cancel()
+        asked = self._asked.popleft()
+        asked.timer.cancel()
+        self._unheard.settled(asked.at_s)
         self._hearings.put(self._text.end())
 
     def _understand(self, raw: str | bytes) -> None:
@@ -332,8 +342,14 @@ class NovaEar:
             self._hearings.fail(EngineError(f"{NAME} sent an error", retryable=True))
 
     def _result(self, results: _Results) -> None:
+        if self._unheard.passed_over(results.start - JITTER_S):
+            self._hearings.fail(EngineError(f"{NAME} left out what was said", retryable=True))
+            return
         partial = self._text.take(results)
-        self._unheard.heard(results.end)
+        if results.is_final:
+            self._unheard.settled(results.end)
+        elif results.text:
+            self._unheard.told(results.end)
         if results.is_final and (results.from_finalize or results.speech_final):
             self._complete_s = results.end
             if self._answer(results.end):

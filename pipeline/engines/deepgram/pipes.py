@@ -27,6 +27,8 @@ LONGEST = 10 * RATE
 """Sound kept while the socket does not take it."""
 SPEECH = RATE * 400 // 1000
 """So much loud sound is likely to have words in it."""
+WORD = RATE * 200 // 1000
+"""Nobody says a word in less."""
 MOST_HEARINGS = 1_000
 CLOSE = '{"type":"CloseStream"}'
 FAREWELL_S = 0.25
@@ -201,10 +203,12 @@ class Unanswered:
 
 
 class Unheard:
-    """The loud sound that no result has come for yet, by its place in the sound sent."""
+    """The loud sound that no final result has come for yet, by its place in the sound sent."""
 
     def __init__(self) -> None:
         self._fed = 0
+        self._told = 0.0
+        """Until where words are known that are not final."""
         self._loud: deque[tuple[int, int]] = deque(maxlen=LONGEST // FRAME)
         """Where each piece ends, and its size."""
 
@@ -213,15 +217,25 @@ class Unheard:
         if is_loud(chunk):
             self._loud.append((self._fed, len(chunk)))
 
-    def heard(self, until_s: float) -> None:
-        """A result told what was in the sound until there."""
+    def told(self, until_s: float) -> None:
+        """Words of the sound until there are known; a final result is still to come."""
+        self._told = max(self._told, until_s * RATE)
+
+    def settled(self, until_s: float) -> None:
+        """No result is to come any more for the sound until there."""
         while self._loud and self._loud[0][0] <= until_s * RATE:
             self._loud.popleft()
 
-    @property
-    def speech(self) -> bool:
-        """Whether it is likely to have words in it."""
-        return sum(size for _, size in self._loud) >= SPEECH
+    def untold(self, until_s: float) -> bool:
+        """Whether there may be a word in the sound until there of which nothing is known."""
+        return self._between(self._told, until_s) >= WORD
+
+    def passed_over(self, start_s: float) -> bool:
+        """Whether there may be a word before a result that begins there: they come in order, so its own never will."""
+        return self._between(0, start_s) >= WORD
+
+    def _between(self, start: float, until_s: float) -> int:
+        return sum(size for end, size in self._loud if start < end <= until_s * RATE)
 
 
 class Bill:
