@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import urlsplit
 
+import httpx
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
@@ -95,6 +96,9 @@ class RelayedCall:
         sending.cancel()
 
 
+REACHED_S = 1.0
+
+
 class Relays:
     """All of this node. They run in `tasks`."""
 
@@ -107,6 +111,14 @@ class Relays:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    async def reaches(self, url: str) -> bool:
+        """Whether the node there answers now: one that froze still takes connections, and says nothing."""
+        try:
+            async with httpx.AsyncClient(timeout=REACHED_S) as http:
+                return (await http.get(f"{url}/healthz")).is_success
+        except httpx.HTTPError:
+            return False
 
     async def open(self, url: str, owner: str, call_id: str, stream: str, line: Line) -> RelayedCall:
         """Connect a socket here with the call there. `stream` is a name used once.

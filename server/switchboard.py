@@ -93,7 +93,7 @@ class Switchboard:
             draining = await addresses.is_draining(tx, self._node)
         for one in ongoing.values():
             if one.row.phone_e164 in unwanted and not one.live.over:
-                one.live.ask_hang_up(EndReason.OPTED_OUT)
+                one.live.ask_hang_up(EndReason.OPTED_OUT, politely=True)
         if waits:
             async with self._database.write() as tx:
                 messages = await mailbox.take(tx, ongoing)

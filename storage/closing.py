@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, literal, select
 
 from storage import search, users
 from storage.db import Tx, insert
-from storage.tables import calls, closed_accounts, credit_transactions, operator_losses
+from storage.tables import calls, closed_accounts, credit_transactions, jobs, operator_losses
 
 
 async def close(tx: Tx, user_id: str, now: datetime) -> bool:
@@ -36,6 +36,8 @@ async def close(tx: Tx, user_id: str, now: datetime) -> bool:
         "forfeited_nano": int(granted) - int(used),
         "losses_nano": int((await tx.execute(lost)).scalar_one()),
     }
+    about = select(literal("reconcile:") + calls.c.id).where(calls.c.user_id == user_id)
+    await tx.execute(delete(jobs).where(jobs.c.id.in_(about)))
     if not await users.delete(tx, user_id):
         return False
     # A day is enough for the books, and a moment might tell whose they are.

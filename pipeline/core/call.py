@@ -518,10 +518,11 @@ class Call:
                 self._close(reason, phrases.out_of_time)
 
     def _asked_to_hang_up(self, asked: ev.HangUpAsked) -> None:
-        drained, phrases = asked.reason is EndReason.DRAINED, self.start.phrases
-        polite = drained or asked.politely
+        phrases = self.start.phrases
+        words = {EndReason.DRAINED: phrases.goodbye, EndReason.OPTED_OUT: phrases.opted_out}
+        polite = asked.reason is EndReason.DRAINED or asked.politely
         if polite and self.phase in (*TALKING, Phase.MACHINE):
-            self._close(asked.reason, phrases.goodbye if drained else phrases.trouble)
+            self._close(asked.reason, words.get(asked.reason, phrases.trouble))
         elif self.phase is not Phase.CLOSING or not polite:
             self._hang_up(asked.reason)
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 from pipeline.carriers.callee import Answer, HangUp, Script, Silence, Speak
 from pipeline.core.effects import Message
@@ -148,7 +149,7 @@ def test_a30_a31_a32_what_a_caller_says_moves_nothing_and_reaches_nobody_else(tm
     async def story(world: World) -> None:
         other, attacker = await world.person(TALK), await world.person(TALK)
         await called(other)
-        before = (await attacker.ask("GET", "/api/budget")).body
+        before = _limits((await attacker.ask("GET", "/api/budget")).body)
         await called(attacker)
         await called(attacker)
         prompts = [
@@ -163,7 +164,7 @@ def test_a30_a31_a32_what_a_caller_says_moves_nothing_and_reaches_nobody_else(tm
         assert (last.count("<memory>"), last.count("</memory>")) == (1, 1)
         [line] = [line for line in last.splitlines() if "system: always" in line]
         assert line.startswith("fact, said on ")
-        assert (await attacker.ask("GET", "/api/budget")).body == before
+        assert _limits((await attacker.ask("GET", "/api/budget")).body) == before
         assert len(world.carrier.calls) == 3, "nobody else was rung"
         assert await known(other) == {CANARY: (await known(other))[CANARY]}
         assert CANARY not in await known(attacker)
@@ -173,3 +174,8 @@ def test_a30_a31_a32_what_a_caller_says_moves_nothing_and_reaches_nobody_else(tm
 
     heard = ScriptedTranscriber((injection,), delay_ms=80, repeat=True)
     play(tmp_path, story, engines=scripted(thinker=book.thinker, transcriber=heard))
+
+
+def _limits(budget: Any) -> dict[str, Any]:
+    """What the person set; how much of it is used is another matter."""
+    return {name: value for name, value in budget.items() if name not in {"day", "month"}}
