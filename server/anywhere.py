@@ -18,7 +18,7 @@ from pipeline.clock import Clock
 from pipeline.core.errors import BadStream, Refused
 from pipeline.ports import Line
 from pipeline.runner import LiveCall
-from server.answers import hash_of, take_answer
+from server.answers import hash_of, new_token, take_answer
 from server.browser import BrowserCalls
 from server.bus import Bus, Word
 from server.desk import Desk
@@ -27,9 +27,9 @@ from server.parts import PlaceCall
 from server.passes import Passes
 from server.relay import RelayedCall, Relays
 from server.samples import Samples
-from storage import addresses, calls, mailbox, opt_outs, stream_tokens
+from storage import addresses, calls, mailbox, nodes, opt_outs, stream_tokens
 from storage.db import Database, DatabaseDown, Tx
-from storage.records import CallRow, User
+from storage.records import OVER, STATUS_RANK, CallRow, User
 
 log = structlog.get_logger(__name__)
 
@@ -105,6 +105,26 @@ class Anywhere:
             owner = await self._leave(tx, row, "answered", {"sid": sid, "moved": answer.moved})
         await self._ring(call_id, owner)
         return answer.token
+
+    async def resumed(self, call_id: str, sid: str) -> str | None:
+        """The media socket is gone and the callee is not: a token for another one, or None to hang up.
+
+        A call whose node lives is that node's, which is told to wait for the other socket; any other is taken over.
+        """
+        if self._desk.conducts(call_id):
+            return await self._desk.resumed(call_id, sid)
+        async with self._database.write() as tx:
+            row = await calls.get(tx, call_id)
+            if row is None or row.sid != sid or row.answered_at is None or STATUS_RANK[row.status] == OVER:
+                return None
+            owner = None
+            if not await nodes.expired(tx, [row.owner]):  # a frozen node still has its address
+                owner = await self._leave(tx, row, "resumed", {"sid": sid})
+            token = None if owner is None else await new_token(tx, call_id, sid, self._clock.utc())
+        if token is None:
+            return await self._desk.resumed(call_id, sid)
+        await self._ring(call_id, owner)
+        return token
 
     async def attach(self, token: str, call_sid: str, line: Line) -> LiveCall | RelayedCall:
         """Spend a stream token. Raises `BadStream` unless it is a call's whose node can be reached."""
