@@ -29,9 +29,12 @@ from server.relay import RelayedCall, Relays
 from server.samples import Samples
 from storage import addresses, calls, mailbox, nodes, opt_outs, stream_tokens
 from storage.db import Database, DatabaseDown, Tx
-from storage.records import OVER, STATUS_RANK, CallRow, User
+from storage.records import CallRow, User
 
 log = structlog.get_logger(__name__)
+
+LIVELY_S = 5.0
+"""A node whose latest heartbeat is older has missed one: what it conducts may have to be taken over."""
 
 
 class Anywhere:
@@ -107,24 +110,30 @@ class Anywhere:
         return answer.token
 
     async def resumed(self, call_id: str, sid: str) -> str | None:
-        """The media socket is gone and the callee is not: a token for another one, or None to hang up.
+        """The media socket broke and the callee is still there: a token for another one, or None to hang up.
 
-        A call whose node lives is that node's, which is told to wait for the other socket; any other is taken over.
+        A call of a node that shows signs of life goes on there; any other is taken over here, once its node's lease
+        is over.
         """
         if self._desk.conducts(call_id):
             return await self._desk.resumed(call_id, sid)
+        token = None
         async with self._database.write() as tx:
             row = await calls.get(tx, call_id)
-            if row is None or row.sid != sid or row.answered_at is None or STATUS_RANK[row.status] == OVER:
-                return None
-            owner = None
-            if not await nodes.expired(tx, [row.owner]):  # a frozen node still has its address
-                owner = await self._leave(tx, row, "resumed", {"sid": sid})
-            token = None if owner is None else await new_token(tx, call_id, sid, self._clock.utc())
+            owner = None if row is None or row.sid != sid else await self._lively(tx, row)
+            if row is not None and owner is not None:
+                await self._leave(tx, row, "broken", {})
+                token = await new_token(tx, call_id, sid, self._clock.utc())
         if token is None:
             return await self._desk.resumed(call_id, sid)
         await self._ring(call_id, owner)
         return token
+
+    async def _lively(self, tx: Tx, row: CallRow) -> str | None:
+        """The other node that conducts the call, if it has just shown that it lives; one that froze has not."""
+        if await self._other(tx, row) is None or await nodes.expired(tx, [row.owner], LIVELY_S):
+            return None
+        return row.owner
 
     async def attach(self, token: str, call_sid: str, line: Line) -> LiveCall | RelayedCall:
         """Spend a stream token. Raises `BadStream` unless it is a call's whose node can be reached."""

@@ -125,13 +125,13 @@ class Switchboard:
                     ongoing.live.answered()
                     if said["moved"]:
                         self._news.publish(message.call_id, "status", {"status": "in-progress"})
-                case "resumed" if ongoing.outside.sid == said["sid"]:
-                    ongoing.live.broken()  # another socket is on its way
                 case "status":
                     sid, status = said["sid"], said["status"]
                     await self._desk.status(sid, message.call_id, status, said["seconds"], said["sequence"])
                 case "machine":
                     await self._desk.machine(said["sid"], said["answered_by"])
+                case "broken":
+                    ongoing.live.broken()
                 case "hang_up":
                     ongoing.live.ask_hang_up(EndReason.USER_HUNG_UP)
                 case _:

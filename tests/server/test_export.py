@@ -134,12 +134,13 @@ async def test_a41_no_row_of_a_deleted_account_is_left_and_the_books_still_add_u
     assert all(canary in before for canary in ("mine", "Mine", "ann@", PHONE, ann.id, call_id))
     assert (await ann.ask("DELETE", "/api/me")).status_code == 204
     after = await everything(served)
-    # The operator's loss on a call keeps the call's random number, which leads nowhere any more; so does, for a month,
-    # the list by which other machines remove its files.
-    kept = tuple(f"('{call_id}', {what}" for what in ("'test'", "'20", "datetime"))
-    after = "\n".join(
-        line for line in after.splitlines() if not line.startswith(kept) and "'test'" not in line
-    )
+    # The operator's loss on a call keeps the call's random number, which leads nowhere any more.
+    after = "\n".join(line for line in after.splitlines() if call_id not in line or "'test'" not in line)
+    if (
+        served.parts.database.dialect == "postgresql"
+    ):  # so that other machines find its files: that number alone
+        (note,) = (line for line in after.splitlines() if call_id in line)
+        after = after.replace(note, "")
     for canary in ("mine", "Mine", "ann@", ann.id, call_id):
         assert canary not in after, canary
     assert "Theirs" in after
