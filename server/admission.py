@@ -133,20 +133,36 @@ class Admissions:
         order = PlaceCall(row.persona_id, row.scenario_id, row.context, row.max_minutes, row.channel)
         try:
             part = await self._part(tx, user, order)
-        except Refused:  # the scenario was deleted since
+        except Refused:  # the scenario was deleted since, or leaves open what this call had said
             part = await self._part(tx, user, replace(order, scenario_id=None))
         pinned = {priced.price.price_id: priced.price for priced in await pricing.by_ids(tx, row.price_ids)}
         book = tuple(pinned[ident] for ident in row.price_ids)
         bounds = casting.limits(self._settings, part.persona, row.max_minutes)
         greeting = casting.phrases(part, self._settings).greeting
         admitted = casting.admission(book, bounds, casting.layers(part), greeting)
-        # What it holds it may spend; what it could have besides, its first renewal is told.
+        # What it holds it may spend; what it could have besides, is told by `topped_up`.
         grant = Grant(hold.amount_nano, hold.amount_nano, EndReason.CREDIT, None)
         money = casting.allowance(grant, admitted)
         started = casting.started(
             row.id, part, self._settings, self._engines, book, money, bounds, row.created_at
         )
         return Admitted(row, started, part.voice, part.persona.model, grant.held, admitted.margin)
+
+    async def topped_up(self, tx: Tx, admitted: Admitted) -> Admitted:
+        """A call that goes on, told what it could have besides what it holds, or it would be warned of the end of that.
+
+        Raises `Fenced` when it is somebody else's.
+        """
+        row, margin = admitted.row, admitted.margin
+        grant = await ledger.standing(
+            tx, user_id=row.user_id, call_id=row.id, epoch=row.epoch, now=self._clock.utc()
+        )
+        money = replace(
+            admitted.started.allowance,
+            held=Nanos(grant.held - margin), reach=Nanos(grant.reach - margin),
+            binds=grant.binds, warn_used=grant.warn_used,
+        )  # fmt: skip
+        return replace(admitted, started=replace(admitted.started, allowance=money), held=grant.held)
 
     async def _part(self, tx: Tx, user: User, order: PlaceCall) -> casting.Part:
         persona = await personas.by_id(tx, order.persona_id)

@@ -47,7 +47,8 @@ class Ongoing:
 
     @property
     def sid(self) -> str | None:
-        return self.outside.sid
+        """The carrier's name of the leg; None for a call in a browser, which no carrier knows."""
+        return None if self.row.channel == "browser" else self.outside.sid
 
     def carrier_done(self, status: str, seconds: int) -> None:
         self.live.carrier_done(status, seconds)

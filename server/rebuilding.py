@@ -21,6 +21,7 @@ from storage.ledger import CallCharges
 from storage.records import CallRow
 
 LONGEST_GAP_MS = 60_000
+TOLD = ("layers", "phrases", "remember")
 ROLES: dict[str, Role] = {"caller": "user", "agent": "assistant"}
 
 
@@ -61,6 +62,8 @@ async def rebuild(
         announced=None if known is None else known.call.announced,
     )
     common = {field.name: getattr(admitted.started, field.name) for field in fields(CallStarted)}
+    if known is not None:  # what the call was told at its start, it goes on with
+        common |= {name: getattr(known.call.start, name) for name in TOLD}
     at = Millis(min(max(passed, lived), lived + LONGEST_GAP_MS))
     started = CallResumed(**{**common, "at": at}, resumed=resumed)
     return replace(admitted, row=row, started=started)

@@ -46,8 +46,8 @@ class Reconciliation:
     async def __call__(self, payload: Mapping[str, Any]) -> datetime | None:
         async with self._database.read() as tx:
             row = await calls.get(tx, str(payload["call"]))
-        if row is None or row.sid is None or row.final_at is None:
-            return None
+        if row is None or row.sid is None or row.final_at is None or row.channel == "browser":
+            return None  # no carrier has a record of it
         try:
             leg = await self._carrier.fetch(row.sid)
         except CarrierError as error:

@@ -31,7 +31,8 @@ GOODBYES_S = 45.0
 MOST_BYTES = 64 * 1024
 
 HEARD, PLAYED, PRESSED, DROPPED, GOING = b"h", b"m", b"d", b"x", b"g"
-"""To the conductor: sound of the caller, a mark, a key, the end and why, this node stops."""
+"""To the conductor: sound of the caller, a mark, a key, the end and why, this node stops. An end without a reason is a
+broken socket."""
 PLAY, CLEAR, END = b"p", b"c", b"e"
 """From it: sound and its mark, forget what is not played, close behind everything."""
 CHUNK_BYTES = 8
@@ -59,6 +60,10 @@ class RelayedCall:
 
     def dropped(self, reason: EndReason) -> None:
         self._outbox.put(DROPPED + reason.encode())
+        self._outbox.finish()
+
+    def broken(self) -> None:
+        """The carrier's socket is gone without a word."""
         self._outbox.finish()
 
     def going(self) -> None:

@@ -61,7 +61,7 @@ async def _join(
     marked: bool,
 ) -> None:
     """`marked`: what was deleted is dropped."""
-    known = await memories.of(tx, user_id, persona_id)
+    known = await memories.of(tx, user_id, persona_id, lock=True)
     forgotten = await memories.marks(tx, user_id, persona_id) if marked else frozenset()
     merged = merge(
         owner_of(user_id, persona_id), known, found,
@@ -101,7 +101,7 @@ async def correct(
 
 async def forget(tx: Tx, user_id: str, persona_id: str, memory_id: str, now: datetime) -> bool:
     """Delete one for good, with the summaries and open threads that speak of it. False for no such memory."""
-    known = await memories.of(tx, user_id, persona_id)
+    known = await memories.of(tx, user_id, persona_id, lock=True)
     gone = next((each for each in known if each.id == memory_id), None)
     if gone is None:
         return False
@@ -110,7 +110,7 @@ async def forget(tx: Tx, user_id: str, persona_id: str, memory_id: str, now: dat
 
 
 async def forget_all(tx: Tx, user_id: str, persona_id: str, now: datetime) -> None:
-    await _erase(tx, user_id, persona_id, await memories.of(tx, user_id, persona_id), now)
+    await _erase(tx, user_id, persona_id, await memories.of(tx, user_id, persona_id, lock=True), now)
 
 
 async def _erase(tx: Tx, user_id: str, persona_id: str, gone: list[Memory], now: datetime) -> None:

@@ -25,7 +25,7 @@ from server.settling import Told, finish, is_fresh, outcome, told
 from storage import calls, ledger, notes
 from storage.db import Database, Tx
 from storage.ledger import UNCONFIRMED, CallCharges
-from storage.records import CallRow
+from storage.records import CallRow, Fenced
 
 log = structlog.get_logger()
 
@@ -69,7 +69,7 @@ class Takeovers:
         """
         try:
             admitted = await self._resume(row)
-        except (JournalError, OSError, LookupError) as error:
+        except (JournalError, OSError, LookupError, Fenced) as error:
             log.error("call_not_resumable", call=row.id, why=type(error).__name__)
             return None
         if admitted is None:
@@ -92,6 +92,7 @@ class Takeovers:
             if admitted is not None:
                 call = Call(admitted.started) if known is None or not fresh else known.call
                 await self._lose(tx, row, call, fresh=fresh)
+                admitted = await self._admissions.topped_up(tx, admitted)
         return admitted
 
     async def settle(self, row: CallRow) -> None:
@@ -127,7 +128,7 @@ class Takeovers:
 
     async def _end_at_carrier(self, row: CallRow) -> Leg | None:
         """What the carrier knows of the call once it is ended; None when it knows nothing."""
-        if row.sid is None:
+        if row.sid is None or row.channel == "browser":  # which ended with its process
             return None
         try:
             await self._carrier.hang_up(row.sid)

@@ -527,6 +527,8 @@ class Call:
             self._hang_up(asked.reason)
 
     def _hang_up(self, reason: EndReason) -> None:
+        if reason is EndReason.SERVER_LOST:
+            self._remembering.forgo()  # whatever the call ended for before
         if self.phase in (Phase.HUNG_UP, Phase.ENDED):
             return
         self._hush()

@@ -57,6 +57,10 @@ class Remembering:
         self._due = Millis(now + wanted.patience_ms)
         return [asked]
 
+    def forgo(self) -> None:
+        """There is nobody any more who could ask the model."""
+        self._wanted = None
+
     @property
     def asked(self) -> bool:
         return self._number > 0

@@ -51,6 +51,8 @@ class RelayLine:
 
     def __init__(self) -> None:
         self.outbox = Outbox()
+        self.ours = False
+        """The end of the socket is our own doing."""
 
     def play(self, chunk: int, mulaw: bytes) -> None:
         self.outbox.put(PLAY + chunk.to_bytes(CHUNK_BYTES, "big") + mulaw)
@@ -60,6 +62,7 @@ class RelayLine:
 
     async def close(self) -> None:
         """Returns once everything queued has left for the other node, or cannot."""
+        self.ours = True
         self.outbox.put(END)
         self.outbox.finish()
         await self.outbox.left()
@@ -83,15 +86,18 @@ async def media(websocket: WebSocket) -> None:
 
 
 async def _converse(websocket: WebSocket, live: Conducted, line: RelayLine, call_id: str) -> None:
-    """Until one side ends it; the call always hears of the end."""
-    reason = EndReason.SERVER_LOST  # unless the other node says why
+    """Until one side ends it; the call hears of every end that it did not bring about itself.
+
+    Where the other node says no reason, the carrier's socket or that node is gone, and another socket may come.
+    """
+    reason: EndReason | None = None
     try:
         await websocket.accept()
         async with asyncio.TaskGroup() as tasks:
             sending = tasks.create_task(line.outbox.drain(websocket.send_bytes))
             listening = tasks.create_task(_listen(websocket, live))
             listening.add_done_callback(lambda _: sending.cancel())
-        reason = listening.result() or reason
+        reason = listening.result()
     except* (WebSocketDisconnect, BadStream) as bad:
         log.warning("relay_broken", call=call_id, why=type(bad.exceptions[0]).__name__)
     except* Exception as group:  # edge: of one call; the others go on
@@ -99,7 +105,8 @@ async def _converse(websocket: WebSocket, live: Conducted, line: RelayLine, call
         SURPRISES.labels("relay").inc()
         log.error("surprise", call=call_id, **whereabouts(group.exceptions[0]))
     finally:
-        live.dropped(reason)
+        if not line.ours:
+            live.broken() if reason is None else live.dropped(reason)
         line.outbox.abandon()
     if WebSocketState.DISCONNECTED not in {websocket.client_state, websocket.application_state}:
         with suppress(WebSocketDisconnect, TimeoutError):  # the other node may close it first, or be gone

@@ -69,4 +69,9 @@ async def money_came_from_somewhere(tx: Tx) -> list[Breach]:
     signs = """
         SELECT user_id AS subject, id AS posting, kind, amount_nano AS amount FROM credit_transactions
         WHERE kind = 'usage' AND amount_nano > 0"""
-    return [*await broken(tx, "I12", clearing), *await broken(tx, "I12", signs)]
+    # A dispute that is won gives back what was taken for it.
+    returned = """
+        SELECT user_id AS subject, CAST(SUM(amount_nano) AS BIGINT) AS amount FROM credit_transactions
+        WHERE kind = 'refund' GROUP BY user_id HAVING SUM(amount_nano) > 0"""
+    queries = clearing, signs, returned
+    return [breach for query in queries for breach in await broken(tx, "I12", query)]

@@ -105,6 +105,17 @@ def test_one_late_tick_ends_it_as_after_a_crash() -> None:
     assert [type(effect) for effect in effects] == [fx.DropReply, fx.Unlearned, fx.Ended]
 
 
+def test_a_call_whose_process_is_gone_before_it_was_asked_about_asks_for_nothing() -> None:
+    story = told()
+    call, now = story.call, story.now
+    call.step(ev.LineDropped(now, EndReason.CALLER_HUNG_UP))
+    call.step(ev.LineDropped(now, EndReason.SERVER_LOST))
+    assert call.phase is Phase.HUNG_UP
+    effects = call.step(ev.CarrierDone(now, "completed", 20))
+    assert [effect.reason for effect in effects if isinstance(effect, fx.Ended)] == [EndReason.CALLER_HUNG_UP]
+    assert not any(isinstance(effect, fx.AskReply) for effect in effects)
+
+
 @pytest.mark.parametrize("reason", [EndReason.BAD_STREAM, EndReason.SERVER_LOST])
 def test_ends_that_nobody_wants_to_hear_of_are_not_remembered(reason: EndReason) -> None:
     story = told()

@@ -78,4 +78,7 @@ async def test_deleting_an_account_tells_the_other_nodes(rig: Rig) -> None:
     call = await stored(rig, ann, final=True)
     assert (await ann.ask("DELETE", "/api/me")).status_code == 204
     async with rig.parts.database.read() as tx:
-        assert await erasures.since(tx, rig.clock.utc() - timedelta(seconds=1)) == [call.id]
+        noted = await erasures.since(tx, rig.clock.utc() - timedelta(seconds=1))
+    assert noted == ([call.id] if rig.parts.database.dialect == "postgresql" else []), (
+        "SQLite has no other nodes"
+    )

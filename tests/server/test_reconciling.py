@@ -102,6 +102,12 @@ async def test_a_record_that_agrees_changes_nothing(call: Closed) -> None:
     assert await rows(call.database, "SELECT * FROM audit_log") == []
 
 
+async def test_a_call_in_a_browser_has_no_record_to_be_held_against(call: Closed) -> None:
+    async with call.database.write() as tx:
+        await tx.execute(text("UPDATE calls SET channel = 'browser'"))
+    assert await call.poll() is None
+
+
 @pytest.mark.parametrize(("seconds", "minutes"), [(60, 1), (0, 0)])
 async def test_fewer_seconds_of_the_carriers_come_back_to_the_user(
     call: Closed, seconds: int, minutes: int

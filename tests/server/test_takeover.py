@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text, update
 
 from pipeline.core.effects import Charge, TurnTaken
-from pipeline.core.events import CallResumed, HangUpAsked
+from pipeline.core.events import CallResumed, CallStarted, HangUpAsked
 from pipeline.core.terms import EndReason
 from pipeline.journal_file import part_name
 from server.admission import Admitted
@@ -124,6 +124,10 @@ async def test_what_goes_on_begins_where_the_journal_ends(world: World) -> None:
     assert [message.content for message in known.resumed.said] == [turn.text for turn in said]
     assert steps[-1][0].at <= known.at <= 25_000
     assert known.resumed.answered == 3_000
+    begun = steps[0][0]
+    assert isinstance(begun, CallStarted)
+    assert (known.layers, known.phrases) == (begun.layers, begun.phrases), "it is the same conversation"
+    assert known.allowance.reach > known.allowance.held, "what it holds is not all it can have"
     assert admitted.row.epoch == 2
     async with world.database.read() as tx:
         assert [turn.text for turn in await turns.of_call(tx, row.id)] == [turn.text for turn in said]
