@@ -29,8 +29,8 @@ GOODBYES_S = 45.0
 """How long a stopping node waits for the calls it relays once they were asked to say goodbye."""
 MOST_BYTES = 64 * 1024
 
-HEARD, PLAYED, PRESSED, DROPPED, GOING = b"h", b"m", b"d", b"x", b"g"
-"""To the conductor: sound of the caller, a mark, a key, the end and why, this node stops."""
+HEARD, PLAYED, PRESSED, DROPPED, BROKEN, GOING = b"h", b"m", b"d", b"x", b"b", b"g"
+"""To the conductor: sound of the caller, a mark, a key, the end and why, an end without a word, this node stops."""
 PLAY, CLEAR, END = b"p", b"c", b"e"
 """From it: sound and its mark, forget what is not played, close behind everything."""
 CHUNK_BYTES = 8
@@ -58,6 +58,11 @@ class RelayedCall:
 
     def dropped(self, reason: EndReason) -> None:
         self._outbox.put(DROPPED + reason.encode())
+        self._outbox.finish()
+
+    def broken(self) -> None:
+        """The socket here is gone without a word; the call waits for another one."""
+        self._outbox.put(BROKEN)
         self._outbox.finish()
 
     def going(self) -> None:

@@ -21,7 +21,20 @@ from server.errors import whereabouts
 from server.metrics import SURPRISES
 from server.outbox import Outbox
 from server.passes import Passes
-from server.relay import CHUNK_BYTES, CLEAR, CLOSE_S, DROPPED, END, GOING, HEARD, PATH, PLAY, PLAYED, PRESSED
+from server.relay import (
+    BROKEN,
+    CHUNK_BYTES,
+    CLEAR,
+    CLOSE_S,
+    DROPPED,
+    END,
+    GOING,
+    HEARD,
+    PATH,
+    PLAY,
+    PLAYED,
+    PRESSED,
+)
 from server.routes.twilio_media import Live
 
 log = structlog.get_logger(__name__)
@@ -51,6 +64,8 @@ class RelayLine:
 
     def __init__(self) -> None:
         self.outbox = Outbox()
+        self.ours = False
+        """The end of the socket is our own doing."""
 
     def play(self, chunk: int, mulaw: bytes) -> None:
         self.outbox.put(PLAY + chunk.to_bytes(CHUNK_BYTES, "big") + mulaw)
@@ -60,6 +75,7 @@ class RelayLine:
 
     async def close(self) -> None:
         """Returns once everything queued has left for the other node, or cannot."""
+        self.ours = True
         self.outbox.put(END)
         self.outbox.finish()
         await self.outbox.left()
@@ -83,15 +99,18 @@ async def media(websocket: WebSocket) -> None:
 
 
 async def _converse(websocket: WebSocket, live: Conducted, line: RelayLine, call_id: str) -> None:
-    """Until one side ends it; the call always hears of the end."""
-    reason = EndReason.SERVER_LOST  # unless the other node says why
+    """Until one side ends it; the call hears of every end that it did not bring about itself.
+
+    Where the other node does not say why, its socket has broken or it is gone itself: another socket may come.
+    """
+    reason: EndReason | None = None
     try:
         await websocket.accept()
         async with asyncio.TaskGroup() as tasks:
             sending = tasks.create_task(line.outbox.drain(websocket.send_bytes))
             listening = tasks.create_task(_listen(websocket, live))
             listening.add_done_callback(lambda _: sending.cancel())
-        reason = listening.result() or reason
+        reason = listening.result()
     except* (WebSocketDisconnect, BadStream) as bad:
         log.warning("relay_broken", call=call_id, why=type(bad.exceptions[0]).__name__)
     except* Exception as group:  # edge: of one call; the others go on
@@ -99,7 +118,8 @@ async def _converse(websocket: WebSocket, live: Conducted, line: RelayLine, call
         SURPRISES.labels("relay").inc()
         log.error("surprise", call=call_id, **whereabouts(group.exceptions[0]))
     finally:
-        live.dropped(reason)
+        if not line.ours:
+            live.broken() if reason is None else live.dropped(reason)
         line.outbox.abandon()
     if WebSocketState.DISCONNECTED not in {websocket.client_state, websocket.application_state}:
         with suppress(WebSocketDisconnect, TimeoutError):  # the other node may close it first, or be gone
@@ -124,5 +144,7 @@ async def _listen(websocket: WebSocket, live: Conducted) -> EndReason | None:
             live.pressed(rest.decode("ascii", "replace")[:1])
         elif kind == GOING:
             live.ask_hang_up(EndReason.DRAINED)
+        elif kind == BROKEN:
+            return None
         elif kind == DROPPED:
             return next((known for known in EndReason if known == rest.decode("ascii", "replace")), None)

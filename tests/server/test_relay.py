@@ -56,6 +56,9 @@ class Heard:
     def dropped(self, reason: EndReason) -> None:
         self._note(reason)
 
+    def broken(self) -> None:
+        self._note("broken")
+
     def ask_hang_up(self, reason: EndReason) -> None:
         self._note(("asked", reason))
 
@@ -141,7 +144,8 @@ async def test_sound_clear_and_the_end_come_back_in_order() -> None:
         line.play(2**40, b"three")
         await line.close()
         await pair.line.until(lambda told: "closed" in told)
-        await pair.there.call.until(bool)
+        await pair.relays.drain(60)
+    assert pair.there.call.told == [], "it brought the end about itself"
     assert pair.line.told == [(1, b"one"), (2, b""), "clear", (2**40, b"three"), "closed"]
     assert len(pair.relays) == 0
 
@@ -159,10 +163,18 @@ async def test_a_conductor_that_is_gone_closes_the_carriers_socket() -> None:
             await relays.open(there.url, "a", CALL, "stream-2", Heard())
 
 
-async def test_a_relaying_node_that_dies_is_heard_of_as_a_lost_server() -> None:
+async def test_a_socket_that_broke_there_may_be_followed_by_another() -> None:
+    async with relayed() as pair:
+        pair.relayed.hear(b"one")
+        pair.relayed.broken()
+        await pair.there.call.until(lambda told: told == [b"one", "broken"])
+
+
+async def test_a_relaying_node_that_dies_is_a_socket_that_broke() -> None:
+    """The carrier, or the page, may come back by another node."""
     async with relayed() as pair:
         pair.relays.abandon()
-        await pair.there.call.until(lambda told: told == [EndReason.SERVER_LOST])
+        await pair.there.call.until(lambda told: told == ["broken"])
 
 
 async def test_a_node_that_stops_lets_calls_go_on_then_has_them_say_goodbye() -> None:
