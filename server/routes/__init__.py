@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from server.routes import (
+    admin,
     admin_personas,
     auth,
     browser,
@@ -42,5 +43,6 @@ OPS: tuple[AnyOp, ...] = (
     *payments.OPS,
     *simulation.OPS,
     *admin_personas.OPS,
+    *admin.OPS,
     *ops.OPS,
 )
