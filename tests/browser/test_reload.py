@@ -12,7 +12,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(180),
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.xfail(reason="a page that leaves hangs up; a call that waits for it is not there yet"),
 ]
 TALK_MS = 45_000
 

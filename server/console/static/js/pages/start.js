@@ -3,11 +3,12 @@
 import { all, get, post, Problem } from "../api.js";
 import { busy, field, fill, h, mark, notice, unmark } from "../dom.js";
 import { dollars } from "../format.js";
+import { landing } from "../landing.js";
 import { openPoints } from "../open-points.js";
 import { codeForm } from "../phone-proof.js";
 import { portrait } from "../portrait.js";
 import { sampleButton } from "../sample.js";
-import { know } from "../session.js";
+import { know, token } from "../session.js";
 import { attempt, page } from "../shell.js";
 
 function personaChoices(personas) {
@@ -111,7 +112,7 @@ function proof(account, done) {
     codeForm(account, done));
 }
 
-page(async (root, account) => {
+async function start(root, account) {
   const [personas, scenarios, credits] = await Promise.all([
     all("/api/personas"), all("/api/scenarios"), get("/api/credits"),
   ]);
@@ -130,4 +131,7 @@ page(async (root, account) => {
   };
   show(account);
   fill(root, form);
-});
+}
+
+if (token() === null) page(landing, { open: true });
+else page(start);
