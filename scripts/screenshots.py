@@ -30,7 +30,7 @@ LARGEST = 100_000
 TALK_MS = 60_000
 LINES = ((11.0, "interview"), (27.0, "weaknesses"), (44.0, "joke"))
 """What the microphone says, each at its second: after the greeting, then after each answer."""
-PAGES = ("schedules", "personas", "credits", "calls", "settings", "docs")
+PAGES = ("schedules", "personas", "credits", "calls", "settings", "operator", "docs")
 DECODE = """async (png) => {
   const image = await createImageBitmap(await (await fetch(`data:image/png;base64,${png}`)).blob());
   const canvas = new OffscreenCanvas(image.width, image.height);
@@ -110,12 +110,19 @@ async def take_all(browser: Browser, site: Site, where: Path) -> None:
     camera = Camera(darkroom, where)
     async with visiting(browser, site) as visit:
         await camera.take(await visit.go("/login"), "login")
+        await camera.take(await visit.go("/"), "landing")
     account = await site.account(phone=True)
     await live_a_day(site, account)
     async with visiting(browser, site, account) as visit:
         await call(await visit.go("/"), camera)
         for name in PAGES:
+            if name == "operator":
+                await site.promote(account)
+                await site.ask("POST", "/api/admin/audit", None, account)
+                await site.ask("POST", "/api/calls", {"persona_id": "alex", "channel": "browser"}, account)
             page = await visit.go(f"/{name}")
+            if name == "operator":
+                await expect(page.get_by_text("The books are right")).to_be_visible()
             await page.wait_for_load_state("networkidle")
             await camera.take(page, name)
 

@@ -18,7 +18,7 @@ export function landing(root) {
   document.querySelector("h1").textContent = "An AI that calls you back";
   fill(root, h("div", { class: "two" },
     h("div", {},
-      h("p", { class: "lead" }, "A person you can talk to, on your own phone and your own server. It remembers you, and it never spends more than you allow."),
+      h("p", { class: "lead" }, "A voice you can talk to, on your own phone and your own server. It remembers you, and it never spends more than you allow."),
       h("ol", { class: "steps" }, ...STEPS.map(([title, words]) => h("li", {}, h("b", {}, title), h("p", { class: "soft" }, words)))),
       h("div", { class: "actions" },
         h("a", { class: "button", href: "/login?new" }, "Make an account"),
@@ -26,5 +26,5 @@ export function landing(root) {
     h("figure", { class: "card", "aria-label": "A call, as you see it while it happens" },
       h("div", { class: "row" }, h("img", { class: "portrait", src: "/static/img/sarah.svg", alt: "", width: 72, height: 72 }),
         h("div", {}, h("b", {}, "Sarah"), h("p", { class: "soft small" }, h("span", { class: "badge good" }, "On the phone"), " 1:12 · $0.0306 so far"))),
-      h("ol", { class: "turns" }, ...SAID.map(([role, who, words]) => h("li", { class: `turn ${role}` }, h("span", { class: "who" }, who), h("div", {}, words)))))));
+      h("ol", { class: "turns shown" }, ...SAID.map(([role, who, words]) => h("li", { class: `turn ${role}` }, h("span", { class: "who" }, who), h("div", {}, words)))))));
 }

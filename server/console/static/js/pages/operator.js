@@ -10,6 +10,8 @@ const REFRESH_MS = 5000;
 const SPEND_MS = 60_000;
 const STATES = { closed: ["good", "works"], "half-open": ["warm", "being tried"], open: ["bad", "down"] };
 
+const WORK = { pending: "waiting", claimed: "under way", dead: "given up" };
+
 const section = (title, ...parts) => h("section", { class: "card", "aria-label": title }, h("h2", {}, title), ...parts);
 
 function table(label, columns, rows) {
@@ -53,7 +55,7 @@ function work(found) {
   return section("Background work",
     found.jobs.length === 0 ? h("p", { class: "soft" }, "Nothing waits.")
       : table("Background work", [["What"], ["State"], ["How many", "num"]], found.jobs.map((job) => [
-        job.kind, h("span", { class: `badge ${job.status === "dead" ? "bad" : ""}` }, job.status === "dead" ? "given up" : job.status), String(job.number)])),
+        job.kind, h("span", { class: `badge ${job.status === "dead" ? "bad" : ""}` }, WORK[job.status] ?? job.status), String(job.number)])),
     dead.length ? h("ul", { class: "plain small" }, ...dead) : null);
 }
 
@@ -67,7 +69,7 @@ function books(found) {
     ["Credit packs sold", sold.length ? sold.map((pack) => `${pack.number} for ${dollars(pack.usd)}${pack.reversed_usd === "0.00" ? "" : `, ${dollars(pack.reversed_usd)} given back`}`).join("; ") : "none"],
     ["Numbers that want no calls", String(found.opt_outs)],
   ];
-  return h("dl", { class: "grid facts" }, ...facts.map(([name, value]) => h("div", {}, h("dt", { class: "soft small" }, name), h("dd", { class: "num" }, value))));
+  return h("dl", { class: "grid facts books" }, ...facts.map(([name, value]) => h("div", {}, h("dt", { class: "soft small" }, name), h("dd", { class: "num" }, value))));
 }
 
 function audited(audit) {
