@@ -13,11 +13,11 @@ from tests.storage.world import call, person
 async def test_what_is_live_and_what_days_cost(database: Database) -> None:
     async with database.write() as tx:
         user = await person(tx)
-        for days in (40, 1, 1, 0):
-            made = await call(tx, user, at=NOON - timedelta(days=days))
-            if days:
-                await calls.advance(tx, made.id, "completed", at=NOON, carrier_seconds=60)
-                await ledger.finalise(tx, call_id=made.id, epoch=1, now=NOON)
+        for days in (40, 1, 1):
+            over = await call(tx, user, at=NOON - timedelta(days=days))
+            await calls.advance(tx, over.id, "completed", at=NOON, carrier_seconds=60)
+            await ledger.finalise(tx, call_id=over.id, epoch=1, now=NOON)
+        made = await call(tx, user, at=NOON)
     async with database.read() as tx:
         assert [row.id for row in await overview.live(tx, 10)] == [made.id]
         assert await overview.live_count(tx) == 1
