@@ -51,12 +51,14 @@ class Camera:
         self._darkroom = darkroom
         self._where = where
 
-    async def take(self, page: Page, name: str) -> None:
+    async def take(self, page: Page, name: str, at: str = "body") -> None:
+        """`at`: what stands at the top of the picture, as far as the page is long enough."""
         for size, (width, height) in SIZES.items():
             for scheme in SCHEMES:
                 await page.set_viewport_size({"width": width, "height": height})
                 await page.emulate_media(color_scheme=scheme)
-                await page.evaluate("document.activeElement?.blur(); scrollTo(0, 0)")
+                await page.evaluate("document.activeElement?.blur()")
+                await page.locator(at).first.evaluate("(element) => element.scrollIntoView()")
                 raw = base64.b64encode(await page.screenshot()).decode()
                 wide, high, pixels = await self._darkroom.evaluate(DECODE, raw)
                 rgba = np.frombuffer(base64.b64decode(pixels), np.uint8).reshape(high, wide, 4)
@@ -125,6 +127,8 @@ async def take_all(browser: Browser, site: Site, where: Path) -> None:
                 await expect(page.get_by_text("The books are right")).to_be_visible()
             await page.wait_for_load_state("networkidle")
             await camera.take(page, name)
+            if name == "personas":
+                await camera.take(page, "memories", '[aria-label^="You and"]')
 
 
 async def main(where: Path) -> None:
