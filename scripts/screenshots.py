@@ -30,7 +30,7 @@ LARGEST = 100_000
 TALK_MS = 60_000
 LINES = ((11.0, "interview"), (27.0, "weaknesses"), (44.0, "joke"))
 """What the microphone says, each at its second: after the greeting, then after each answer."""
-PAGES = ("schedules", "personas", "credits", "calls", "settings", "docs")
+PAGES = ("schedules", "personas", "credits", "calls", "settings", "operator", "docs")
 DECODE = """async (png) => {
   const image = await createImageBitmap(await (await fetch(`data:image/png;base64,${png}`)).blob());
   const canvas = new OffscreenCanvas(image.width, image.height);
@@ -51,12 +51,14 @@ class Camera:
         self._darkroom = darkroom
         self._where = where
 
-    async def take(self, page: Page, name: str) -> None:
+    async def take(self, page: Page, name: str, at: str = "body") -> None:
+        """`at`: what stands at the top of the picture, as far as the page is long enough."""
         for size, (width, height) in SIZES.items():
             for scheme in SCHEMES:
                 await page.set_viewport_size({"width": width, "height": height})
                 await page.emulate_media(color_scheme=scheme)
-                await page.evaluate("document.activeElement?.blur(); scrollTo(0, 0)")
+                await page.evaluate("document.activeElement?.blur()")
+                await page.locator(at).first.evaluate("(element) => element.scrollIntoView()")
                 raw = base64.b64encode(await page.screenshot()).decode()
                 wide, high, pixels = await self._darkroom.evaluate(DECODE, raw)
                 rgba = np.frombuffer(base64.b64decode(pixels), np.uint8).reshape(high, wide, 4)
@@ -110,14 +112,23 @@ async def take_all(browser: Browser, site: Site, where: Path) -> None:
     camera = Camera(darkroom, where)
     async with visiting(browser, site) as visit:
         await camera.take(await visit.go("/login"), "login")
+        await camera.take(await visit.go("/"), "landing")
     account = await site.account(phone=True)
     await live_a_day(site, account)
     async with visiting(browser, site, account) as visit:
         await call(await visit.go("/"), camera)
         for name in PAGES:
+            if name == "operator":
+                await site.promote(account)
+                await site.ask("POST", "/api/admin/audit", None, account)
+                await site.ask("POST", "/api/calls", {"persona_id": "alex", "channel": "browser"}, account)
             page = await visit.go(f"/{name}")
+            if name == "operator":
+                await expect(page.get_by_text("The books are right")).to_be_visible()
             await page.wait_for_load_state("networkidle")
             await camera.take(page, name)
+            if name == "personas":
+                await camera.take(page, "memories", '[aria-label^="You and"]')
 
 
 async def main(where: Path) -> None:

@@ -29,9 +29,13 @@ from server.relay import RelayedCall, Relays
 from server.samples import Samples
 from storage import addresses, calls, mailbox, opt_outs, stream_tokens
 from storage.db import Database, DatabaseDown, Tx
-from storage.records import CallRow, User
+from storage.records import OVER, STATUS_RANK, CallRow, StreamToken, User
 
 log = structlog.get_logger(__name__)
+
+TAKEN_S = 3.0
+"""How long another node has to take a message before it counts as gone; it looks once a second."""
+LOOK_S = 0.1
 
 
 class Anywhere:
@@ -48,6 +52,7 @@ class Anywhere:
         self._clock = clock
         self._relays = relays
         self._following = following
+        desk.browser.elsewhere = self._relay_page
 
     # -- for users ---------------------------------------------------------------------
 
@@ -107,22 +112,32 @@ class Anywhere:
         return answer.token
 
     async def resumed(self, call_id: str, sid: str) -> str | None:
-        """The media socket broke and the callee is still there: a token for another one, or None to hang up.
+        """The media socket is gone and the callee is not: a token for another one, or None to hang up.
 
-        A call of a node that answers goes on there; any other is taken over here, once its node's lease is over.
+        A node that is alive goes on with its call; of one that is gone this one takes it over.
         """
-        if self._desk.conducts(call_id):
-            return await self._desk.resumed(call_id, sid)
-        async with self._database.read() as tx:
-            row = await calls.get(tx, call_id)
-            url = None if row is None or row.sid != sid else await self._other(tx, row)
-        if row is None or url is None or not await self._relays.reaches(url):
-            return await self._desk.resumed(call_id, sid)
+        if not self._desk.conducts(call_id) and await self._told_of_the_break(call_id, sid):
+            async with self._database.write() as tx:
+                return await new_token(tx, call_id, sid, self._clock.utc())
+        return await self._desk.resumed(call_id, sid)
+
+    async def _told_of_the_break(self, call_id: str, sid: str) -> bool:
+        """Whether another node conducts the call and knows now that its line is gone."""
         async with self._database.write() as tx:
-            owner = await self._leave(tx, row, "broken", {})
-            token = await new_token(tx, call_id, sid, self._clock.utc())
+            row = await calls.get(tx, call_id)
+            if row is None or row.sid != sid or row.answered_at is None or STATUS_RANK[row.status] == OVER:
+                return False
+            owner = await self._leave(tx, row, "broken", {"sid": sid, "owner": row.owner})
+        if owner is None:
+            return False
         await self._ring(call_id, owner)
-        return token
+        due = self._clock.seconds() + TAKEN_S
+        while self._clock.seconds() < due:
+            await asyncio.sleep(LOOK_S)
+            async with self._database.read() as tx:
+                if not await mailbox.waits(tx, [call_id]):
+                    return True
+        return False
 
     async def attach(self, token: str, call_sid: str, line: Line) -> LiveCall | RelayedCall:
         """Spend a stream token. Raises `BadStream` unless it is a call's whose node can be reached."""
@@ -136,6 +151,15 @@ class Anywhere:
             url = None if row is None else await self._other(tx, row)
         if spent is None or spent.call_sid != call_sid or row is None:
             raise BadStream("no such stream token")
+        return await self._relay(url, row, spent, line)
+
+    async def _relay_page(self, row: CallRow, ticket: StreamToken, line: Line) -> RelayedCall:
+        """A page whose socket is here talks to a call on another node. Raises `BadStream`."""
+        async with self._database.read() as tx:
+            url = await self._other(tx, row)
+        return await self._relay(url, row, ticket, line)
+
+    async def _relay(self, url: str | None, row: CallRow, spent: StreamToken, line: Line) -> RelayedCall:
         if url is None:
             raise BadStream("the node of the call is gone")
         return await self._relays.open(url, row.owner, row.id, spent.token_hash, line)

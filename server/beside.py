@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from server import reconciling
+from server import auditing, reconciling
+from server.auditing import Auditing
 from server.desk import Desk
 from server.jobs import Handler, Jobs
 from server.parts import Parts, State
@@ -34,6 +35,7 @@ async def beside(parts: Parts, desk: Desk, node: str) -> tuple[Scheduler, list[C
     )
     handlers: dict[str, Handler] = {
         RETENTION: retention.clear,
+        auditing.KIND: Auditing(database, clock),
         reconciling.KIND: Reconciliation(database, parts.carrier, clock),
     }
     jobs = Jobs(database=database, clock=clock, node=node, handlers=handlers, taking=taking)

@@ -1,7 +1,8 @@
 """Calls in a browser: a leg that no carrier carries. Who is on the line and for how long is known here alone.
 
 To the call it is a phone that is picked up when the page's socket has shown its ticket and put
-down when that socket is gone. Seconds count from the first sound's way in to its end, and
+down when the page says so. A socket that is gone without a word may be followed by another, as
+after a reload: the page that comes last is the phone. Seconds count from the first sound's way in to its end, and
 nothing of them is a carrier's to charge.
 """
 
@@ -9,22 +10,23 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from pipeline.carriers.base import Leg
 from pipeline.clock import Clock
 from pipeline.core.errors import BadStream, CarrierError, Refused
+from pipeline.core.terms import EndReason
 from pipeline.ports import Line
-from pipeline.runner import LiveCall
 from server.auth import Session
 from server.errors import not_found
 from server.news import News
 from server.ongoing import Ongoing
 from storage import calls, personas, stream_tokens
 from storage.db import Database
-from storage.records import OVER, STATUS_RANK, StreamToken
+from storage.records import OVER, STATUS_RANK, CallRow, StreamToken
 
 PREFIX = "browser:"
 TICKET_LIFE = timedelta(seconds=30)
@@ -58,11 +60,13 @@ class BrowserLegs:
         self._legs[sid] = _Leg(report)
         return sid
 
-    def picked_up(self, sid: str) -> None:
-        """The page is on the line. A second time changes nothing."""
+    def picked_up(self, sid: str) -> bool:
+        """The page is on the line. A second time changes nothing and answers False."""
         leg = self._known(sid)
-        if leg.since is None:
-            leg.since = self._clock.seconds()
+        if leg.since is not None:
+            return False
+        leg.since = self._clock.seconds()
+        return True
 
     def forget(self, sid: str) -> None:
         self._legs.pop(sid, None)
@@ -98,16 +102,38 @@ class Ticket:
     expires_at: datetime
 
 
+class Talking(Protocol):
+    """What a page's socket tells its call. None of these waits."""
+
+    def hear(self, mulaw: bytes) -> None: ...
+
+    def played(self, chunk: int) -> None: ...
+
+    def pressed(self, digit: str) -> None: ...
+
+    def dropped(self, reason: EndReason) -> None: ...
+
+    def broken(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Joined:
     """A page that is on its call, and the session it has to keep."""
 
-    live: LiveCall
+    live: Talking
     ticket: StreamToken
 
 
+Elsewhere = Callable[[CallRow, StreamToken, Line], Awaitable[Talking]]
+"""Connects a page here with its call on another node. Raises `BadStream`."""
+
+
+async def _nowhere(row: CallRow, _ticket: StreamToken, _line: Line) -> Talking:
+    raise BadStream("the call is not conducted here")
+
+
 class BrowserCalls:
-    """The way onto a browser call. `find` knows the calls this process is on."""
+    """The way onto a browser call. `find` knows the calls this process is on, `elsewhere` the way to all others."""
 
     def __init__(
         self,
@@ -122,6 +148,7 @@ class BrowserCalls:
         self._news = news
         self._legs = legs
         self._find = find
+        self.elsewhere: Elsewhere = _nowhere
 
     async def ticket(self, session: Session, call_id: str) -> Ticket:
         """A ticket for a browser call of the user's that waits for its page. Raises `Refused`."""
@@ -143,28 +170,33 @@ class BrowserCalls:
         return Ticket(text, expires_at)
 
     async def join(self, ticket: str, line: Line) -> Joined:
-        """Put the page on its call. Raises `BadStream` unless the ticket is fresh, unspent and of a call here."""
+        """Put the page on its call. Raises `BadStream` unless the ticket is fresh, unspent and of a call under way."""
         now = self._clock.utc()
         async with self._database.write() as tx:
             spent = await stream_tokens.spend(tx, _hash(ticket), now)
-            ongoing = None if spent is None else self._find(spent.call_id)
-            if (
-                spent is None
-                or ongoing is None
-                or spent.call_sid != sid_of(spent.call_id)
-                or ongoing.live.over
-            ):
+            row = None if spent is None else await calls.get(tx, spent.call_id)
+            if spent is None or row is None or spent.call_sid != sid_of(row.id):
                 raise BadStream("no such ticket")
-            moved = await calls.advance(tx, spent.call_id, "in-progress", at=now, sid=spent.call_sid)
-            if moved:
-                await personas.met(tx, ongoing.row.user_id, ongoing.row.persona_id, now)
-        self._legs.picked_up(spent.call_sid)
-        ongoing.outside.leg(spent.call_sid)
-        ongoing.live.answered()
-        ongoing.live.attach(line)
-        if moved:
-            self._news.publish(spent.call_id, "status", {"status": "in-progress"})
+            ongoing = self._find(row.id)
+            if STATUS_RANK[row.status] == OVER or (ongoing is not None and ongoing.live.over):
+                raise BadStream("the call is over")
+            if await calls.advance(tx, row.id, "in-progress", at=now, sid=spent.call_sid):
+                await personas.met(tx, row.user_id, row.persona_id, now)
+        if ongoing is None:
+            return Joined(await self.elsewhere(row, spent, line), spent)
+        self.pick_up(ongoing, line)
         return Joined(ongoing.live, spent)
+
+    def pick_up(self, ongoing: Ongoing, line: Line) -> None:
+        """A page whose right to it was proved is this call's phone from now on. Raises `BadStream` when it is over."""
+        sid = sid_of(ongoing.row.id)
+        first = self._legs.picked_up(sid)
+        ongoing.outside.leg(sid)
+        ongoing.live.answered()
+        ongoing.live.broken()  # of a page that was there before it may not have been noticed yet
+        ongoing.live.attach(line)
+        if first:
+            self._news.publish(ongoing.row.id, "status", {"status": "in-progress"})
 
     async def may_stay(self, ticket: StreamToken) -> bool:
         """Whether the session that fetched the ticket still holds."""

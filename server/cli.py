@@ -12,7 +12,7 @@ from contextlib import closing
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
@@ -118,13 +118,33 @@ def replay(
             help="Where a WAV's journal and recording go, beside it unless said; or the sound of a replay."
         ),
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Of a journal: what came of it as one line of JSON.")
+    ] = False,
 ) -> None:
     """Run a recorded call again. A journal: prints `exact`, or the first line that differs and exits 1."""
     from server.logs import configure
-    from server.replaying import main as run_replay
 
     configure("error")  # what failed then fails again, and is no news
+    if as_json:
+        _verdict(file)
+    from server.replaying import main as run_replay
+
     raise typer.Exit(run_replay(file, timeline=timeline, persona=persona, engines=engines.value, out=out))
+
+
+def _verdict(journal: Path) -> NoReturn:
+    from dataclasses import asdict
+
+    from pipeline.core.errors import JournalError
+    from server.replay_verdict import verdict
+
+    try:
+        found = verdict(journal)
+    except (JournalError, ValueError, OSError) as error:
+        fail(str(error))
+    typer.echo(json.dumps(asdict(found)))
+    raise typer.Exit(0 if found.exact else 1)
 
 
 @app.command()

@@ -58,7 +58,7 @@ class Show:
                 self._console.print(f"[dim]· {data['status']}[/]")
             case "turn" if "latency" in data:
                 pass  # the table at the end has it
-            case "turn":
+            case "turn" if "text" in data:
                 self._turn(data)
             case "warning":
                 self._console.print(f"[yellow]! budget warning: {data['seconds_left']} s left[/]")

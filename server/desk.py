@@ -85,13 +85,10 @@ class Desk:
         self._clips = Clips()
         self._legs = BrowserLegs(clock)
         self.samples = Samples(engines.speaker, self._clips)
-        self.browser = BrowserCalls(database, clock, news, self._legs, self._find)
         self._ongoing: dict[str, Ongoing] = {}
+        self.browser = BrowserCalls(database, clock, news, self._legs, self._ongoing.get)
         self._conducting: dict[str, asyncio.Task[None]] = {}
         self._drain = Drain(self._ongoing)
-
-    def _find(self, call_id: str) -> Ongoing | None:
-        return self._ongoing.get(call_id)
 
     @property
     def live_calls(self) -> int:
@@ -341,7 +338,10 @@ class Desk:
         ongoing = self._ongoing.get(call_id)
         if ongoing is None:
             raise BadStream("the call is not conducted here")
-        ongoing.live.attach(line)
+        if ongoing.row.channel == "browser":
+            self.browser.pick_up(ongoing, line)
+        else:
+            ongoing.live.attach(line)
         return ongoing.live
 
     async def status(self, sid: str, call_id: str, status: str, seconds: int | None, sequence: int) -> None:

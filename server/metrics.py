@@ -121,10 +121,10 @@ class EngineBreakers(Collector):
     """What the breakers of this process have counted, read off them when somebody asks."""
 
     def __init__(self) -> None:
-        self._breakers: Mapping[str, Breaker] = {}
+        self.breakers: Mapping[str, Breaker] = {}
 
     def watch(self, breakers: Mapping[str, Breaker]) -> None:
-        self._breakers = breakers
+        self.breakers = breakers
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         failures = CounterMetricFamily(
@@ -133,7 +133,7 @@ class EngineBreakers(Collector):
         openings = CounterMetricFamily(
             "callmeback_engine_openings", "Times an engine's breaker has opened", labels=["engine"]
         )
-        for name, breaker in self._breakers.items():
+        for name, breaker in self.breakers.items():
             failures.add_metric([name], breaker.failures)
             openings.add_metric([name], breaker.openings)
         yield failures

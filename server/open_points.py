@@ -5,6 +5,7 @@ Shared by everything that places calls: at once, or later.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -46,6 +47,17 @@ def few(template: str) -> str:
     if any(len(variable.default or "") > LONGEST_VALUE for variable in found):
         raise ValueError(f"a default may have at most {LONGEST_VALUE} characters")
     return template
+
+
+def kept(stored: str) -> dict[str, str]:
+    """What was stored as JSON. A row that was written by hand and makes no sense says nothing."""
+    try:
+        found = json.loads(stored)
+    except ValueError:
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {name: value for name, value in found.items() if isinstance(value, str)}
 
 
 def checked(scenario: Scenario | None, given: Mapping[str, str]) -> tuple[Variable, ...]:

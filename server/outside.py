@@ -27,6 +27,7 @@ from pipeline.core.terms import EndReason
 from server.flush import Account, Flush
 from server.metrics import EAGER_REPLIES, TURN_SECONDS
 from server.news import News
+from server.speaking import Speaking
 
 HANG_UP_PATIENCE_S = 15.0
 """Longest wait for a dial under way, before there is a leg that could be ended."""
@@ -64,6 +65,7 @@ class Outside:
         self._done = asyncio.Event()
         self._answered = False
         self._fenced = False
+        self._speaking = Speaking()
         self.sid: str | None = None
         self.ended: Ended | None = None
 
@@ -88,6 +90,8 @@ class Outside:
         self._answered = self._answered or isinstance(event, Answered | StreamStarted | CallResumed)
         if isinstance(event, CarrierDone):
             self._done.set()
+        for role, speaks in self._speaking.changes(event, effects):
+            self._news.publish(self._account.call_id, "turn", {"role": role, "speaking": speaks})
         for effect in effects:
             match effect:
                 case Charge():

@@ -19,6 +19,7 @@ from server.limits import Limiter
 from server.news import News
 from server.passwords import Passwords
 from server.payments.cashier import Cashier
+from server.replays import Replays
 from server.samples import Samples
 from server.settings import Settings
 from server.simulation import Texts
@@ -116,5 +117,6 @@ class Parts:
     state: State = State.STARTING
     cashier: Cashier | None = None
     """None where Stripe is not set up: nothing is sold then."""
+    replays: Replays = field(default_factory=Replays)
     begin_drain: Callable[[], None] = lambda: None
     """Take no new calls and stop when the live ones are over. Doing it again changes nothing."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import urlsplit
 
-import httpx
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
@@ -30,9 +29,8 @@ GOODBYES_S = 45.0
 """How long a stopping node waits for the calls it relays once they were asked to say goodbye."""
 MOST_BYTES = 64 * 1024
 
-HEARD, PLAYED, PRESSED, DROPPED, GOING = b"h", b"m", b"d", b"x", b"g"
-"""To the conductor: sound of the caller, a mark, a key, the end and why, this node stops. An end without a reason is a
-broken socket."""
+HEARD, PLAYED, PRESSED, DROPPED, BROKEN, GOING = b"h", b"m", b"d", b"x", b"b", b"g"
+"""To the conductor: sound of the caller, a mark, a key, the end and why, an end without a word, this node stops."""
 PLAY, CLEAR, END = b"p", b"c", b"e"
 """From it: sound and its mark, forget what is not played, close behind everything."""
 CHUNK_BYTES = 8
@@ -63,7 +61,8 @@ class RelayedCall:
         self._outbox.finish()
 
     def broken(self) -> None:
-        """The carrier's socket is gone without a word."""
+        """The socket here is gone without a word; the call waits for another one."""
+        self._outbox.put(BROKEN)
         self._outbox.finish()
 
     def going(self) -> None:
@@ -101,9 +100,6 @@ class RelayedCall:
         sending.cancel()
 
 
-REACHED_S = 1.0
-
-
 class Relays:
     """All of this node. They run in `tasks`."""
 
@@ -116,14 +112,6 @@ class Relays:
 
     def __len__(self) -> int:
         return len(self._open)
-
-    async def reaches(self, url: str) -> bool:
-        """Whether the node there answers now: one that froze still takes connections, and says nothing."""
-        try:
-            async with httpx.AsyncClient(timeout=REACHED_S) as http:
-                return (await http.get(f"{url}/healthz")).is_success
-        except httpx.HTTPError:
-            return False
 
     async def open(self, url: str, owner: str, call_id: str, stream: str, line: Line) -> RelayedCall:
         """Connect a socket here with the call there. `stream` is a name used once.

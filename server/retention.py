@@ -1,12 +1,13 @@
 """Old calls lose their words: transcript, context, number, journal, recording. Their costs and dates stay.
 
 The database is cleared by a daily job, on whichever node takes it. Files lie on the node that was on the call, so
-each node looks for itself which of the calls in its folder have been cleared.
+each node looks for itself which of the calls in its folder have been cleared, or are not there any more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import structlog
 
 from pipeline.clock import Clock
-from storage import jobs, retention, schedules
+from storage import jobs, retention, schedules, search
 from storage.db import Database, DatabaseDown
 
 log = structlog.get_logger()
@@ -24,6 +25,9 @@ KIND = "retention"
 EVERY = timedelta(days=1)
 FILES_EVERY_S = 3600.0
 BATCH = 200
+NEW_S = 3600.0
+"""A file is older than this before its call counts as gone: a call's files are opened before its row is committed."""
+_CALL_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Retention:
@@ -50,6 +54,8 @@ class Retention:
             calls, gone = calls + len(ids), gone + removed
             if not ids and not removed:
                 break
+        async with self._database.write() as tx:
+            await search.forget(tx)
         log.info("retention", calls=calls, others=gone, days=self._kept.days)
         return now + EVERY
 
@@ -63,21 +69,35 @@ class Retention:
             await asyncio.sleep(FILES_EVERY_S)
 
     async def unlink_cleared(self) -> int:
-        """Unlinks what cleared calls left in this node's folder; how many files."""
-        files = await asyncio.to_thread(
-            lambda: [file for file in self._calls_dir.iterdir() if file.is_file()]
-        )
-        by_call: dict[str, list[Path]] = {}
-        for file in files:
-            by_call.setdefault(file.name.partition(".")[0], []).append(file)
+        """Unlinks what cleared calls, and calls that are gone, left in this node's folder; how many files."""
+        before = (self._clock.utc() - timedelta(seconds=NEW_S)).timestamp()
+        by_call, settled = await asyncio.to_thread(_by_call, self._calls_dir, before)
         count = 0
         for ids in _chunks(list(by_call)):
             async with self._database.read() as tx:
                 old = await retention.cleared(tx, ids)
+                old |= await retention.gone(tx, [call_id for call_id in ids if call_id in settled])
             doomed = [file for call_id in sorted(old) for file in by_call[call_id]]
             await asyncio.to_thread(_unlink, doomed)
             count += len(doomed)
         return count
+
+
+def _by_call(folder: Path, before: float) -> tuple[dict[str, list[Path]], set[str]]:
+    """The files of each call, and which of the calls have none that was written since `before`.
+
+    Files that are named after no call are somebody else's.
+    """
+    by_call: dict[str, list[Path]] = {}
+    fresh: set[str] = set()
+    for file in folder.iterdir():
+        call_id = file.name.partition(".")[0]
+        if not _CALL_ID.fullmatch(call_id) or not file.is_file():
+            continue
+        by_call.setdefault(call_id, []).append(file)
+        if file.stat().st_mtime >= before:
+            fresh.add(call_id)
+    return by_call, set(by_call) - fresh
 
 
 def _chunks(ids: list[str]) -> Iterable[list[str]]:

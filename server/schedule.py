@@ -18,8 +18,9 @@ import structlog
 
 from pipeline.clock import Clock
 from pipeline.core.errors import Refused
-from server.errors import whereabouts
+from server.errors import InvalidFields, whereabouts
 from server.metrics import SCHEDULED, SCHEDULED_LATE, SURPRISES
+from server.open_points import kept
 from server.parts import PlaceCall
 from server.recurrence import BadRule, Plan, local_of, next_run, runs, utc_of
 from server.zones import tzdata_version
@@ -80,6 +81,13 @@ def onwards(schedule: Schedule, outcome: DialStatus, after: datetime | None = No
     if following is None:
         return Onwards(outcome, {**reset, "due_at": schedule.run_at})
     return Onwards("pending", {**reset, "due_at": following, "tzdata": tzdata_version()})
+
+
+def _why(refused: Refused) -> str:
+    """In words for whoever scheduled it; of fields, each with what is wrong with it."""
+    if isinstance(refused, InvalidFields):
+        return "; ".join(f"{error.field}: {error.message}" for error in refused.errors)
+    return refused.detail
 
 
 def too_late_after(schedule: Schedule) -> datetime:
@@ -178,6 +186,7 @@ class Scheduler:
             max_minutes=schedule.max_minutes,
             channel="phone",
             scheduled=claim,
+            variables=kept(schedule.variables),
         )
         try:
             async with self._database.read() as tx:
@@ -206,7 +215,7 @@ class Scheduler:
         log.info("scheduled_call_refused", schedule=schedule.id, code=refused.code)
         async with self._database.write() as tx:
             given_up = await schedules.give_up(
-                tx, claim, outcome, self._clock.utc(), code=refused.code, detail=refused.detail
+                tx, claim, outcome, self._clock.utc(), code=refused.code, detail=_why(refused)
             )
             if given_up:
                 await self._advance(tx, schedule.id, claim.epoch, onwards(schedule, outcome))

@@ -130,8 +130,10 @@ class Switchboard:
                     await self._desk.status(sid, message.call_id, status, said["seconds"], said["sequence"])
                 case "machine":
                     await self._desk.machine(said["sid"], said["answered_by"])
-                case "broken":
-                    ongoing.live.broken()
+                case "broken" if said["owner"] == self._node and ongoing.outside.sid == said["sid"]:
+                    ongoing.live.broken()  # here it may not have been noticed yet
+                case "broken":  # was for the node that had the call before
+                    pass
                 case "hang_up":
                     ongoing.live.ask_hang_up(EndReason.USER_HUNG_UP)
                 case _:

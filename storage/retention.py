@@ -24,6 +24,12 @@ async def clear_calls(tx: Tx, before: datetime, now: datetime, limit: int) -> li
     return ids
 
 
+async def gone(tx: Tx, call_ids: Sequence[str]) -> set[str]:
+    """Which of these calls nobody knows any more, so that nothing of them may stay."""
+    query = select(calls.c.id).where(calls.c.id.in_(call_ids))
+    return set(call_ids) - set((await tx.execute(query)).scalars())
+
+
 async def cleared(tx: Tx, call_ids: Sequence[str]) -> set[str]:
     """Which of these calls have been cleared, so that their files may go too."""
     query = select(calls.c.id).where(calls.c.id.in_(call_ids), calls.c.cleared_at.is_not(None))

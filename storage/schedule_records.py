@@ -25,7 +25,8 @@ class Schedule:
     """A call to be made once or by a rule. Seconds are whole; `skips` is comma-separated.
 
     Due is try `attempt` (0 is the first) of the run at `occurrence_at`, and missed after `late_at`; both are None
-    while `due_at` is the run itself. `local_time` is empty where a moment was named rather than a local time.
+    while `due_at` is the run itself. `variables` is JSON: what fills in the scenario. `local_time` is empty where a
+    moment was named rather than a local time.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Schedule:
     persona_id: str
     scenario_id: str | None
     context: str
+    variables: str
     max_minutes: int | None
     local_time: str
     timezone: str

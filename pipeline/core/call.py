@@ -263,6 +263,8 @@ class Call:
         self._enter(Phase.SPEAKING)
 
     def _hush(self) -> None:
+        # A warning cut off in the step that began it was heard by nobody: it is not told of either.
+        self._out = [effect for effect in self._out if not isinstance(effect, fx.Warned)]
         self._out += self._speech.hush(self._now, self._since)
 
     # -- machines and opting out -------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from server.routes import (
+    admin,
     admin_personas,
     auth,
     browser,
@@ -16,6 +17,7 @@ from server.routes import (
     password,
     payments,
     personas,
+    replays,
     scenarios,
     scheduled,
     simulation,
@@ -32,6 +34,7 @@ OPS: tuple[AnyOp, ...] = (
     *memories.OPS,
     *scenarios.OPS,
     *calls.OPS,
+    *replays.OPS,
     *scheduled.OPS,
     *events.OPS,
     *transcripts.OPS,
@@ -40,5 +43,6 @@ OPS: tuple[AnyOp, ...] = (
     *payments.OPS,
     *simulation.OPS,
     *admin_personas.OPS,
+    *admin.OPS,
     *ops.OPS,
 )

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from pipeline.core.errors import Refused
 from server.errors import invalid, not_found
+from server.operators import noted, operator
 from server.personas import (
     Greeting,
     Identity,
@@ -70,30 +71,25 @@ def view(persona: Persona) -> WholePersona:
     return WholePersona.model_validate(PersonaSheet.of(persona).model_dump())
 
 
-def _admin(ask: Ask[Any, Any]) -> None:
-    """What is not for somebody looks to them as what is not there."""
-    if ask.user.role != "admin":
-        raise not_found()
-
-
 async def listing(ask: Ask[None, None]) -> WholePersonaList:
-    _admin(ask)
+    operator(ask)
     async with ask.parts.database.read() as tx:
         found = await personas.all(tx)
     return WholePersonaList(items=[view(persona) for persona in found], next_cursor=None)
 
 
 async def create(ask: Ask[PersonaSheet, None]) -> WholePersona:
-    _admin(ask)
+    operator(ask)
     persona = _checked(ask, ask.body)
     async with ask.parts.database.write() as tx:
         if await personas.by_id(tx, persona.id) is not None:
             raise invalid("id", "another persona has this id; change that one")
+        await noted(tx, ask, "persona.added", persona.id)
         return view(await personas.put(tx, persona))
 
 
 async def change(ask: Ask[PersonaChange, None]) -> WholePersona:
-    _admin(ask)
+    operator(ask)
     given = {
         name: value for name, value in ask.body.model_dump(exclude_unset=True).items() if value is not None
     }
@@ -101,12 +97,13 @@ async def change(ask: Ask[PersonaChange, None]) -> WholePersona:
         persona = await personas.by_id(tx, ask.ident())
         if persona is None:
             raise not_found()
+        await noted(tx, ask, "persona.changed", persona.id, ", ".join(sorted(given)))
         sheet = PersonaSheet.of(persona).model_copy(update=given)
         return view(await personas.put(tx, _checked(ask, sheet)))
 
 
 async def remove(ask: Ask[None, None]) -> Response:
-    _admin(ask)
+    operator(ask)
     async with ask.parts.database.write() as tx:
         if await personas.by_id(tx, ask.ident()) is None:
             raise not_found()
@@ -115,6 +112,7 @@ async def remove(ask: Ask[None, None]) -> Response:
                 "invalid_request", "People have calls or memories with this persona; it can be changed, not removed.",
                 status=409,
             )  # fmt: skip
+        await noted(tx, ask, "persona.removed", ask.ident())
     return no_content()
 
 

@@ -27,8 +27,7 @@ from pipeline.core.errors import BadStream
 from pipeline.core.terms import EndReason
 from pipeline.media import Guard
 from pipeline.ports import Line
-from pipeline.runner import LiveCall
-from server.browser import Joined
+from server.browser import Joined, Talking
 from server.errors import whereabouts
 from server.metrics import SURPRISES
 from server.routes.socket_line import POLICY, SocketLine, shut
@@ -131,8 +130,12 @@ async def _introduction(websocket: WebSocket, guard: Guard, clock: Clock) -> str
 async def _converse(
     websocket: WebSocket, joined: Joined, line: SocketLine, guard: Guard, clock: Clock, calls: Joining
 ) -> None:
-    """Both directions until one side ends it; the call always hears of the end."""
-    reason, call = EndReason.CALLER_HUNG_UP, joined.live.id
+    """Both directions until one side ends it; the call hears of every end that it did not bring about itself.
+
+    A page says goodbye before it closes. A socket that ends without has broken, and may come back.
+    """
+    reason: EndReason | None = None
+    call = joined.ticket.call_id
     try:
         async with asyncio.TaskGroup() as tasks:
             others = [
@@ -141,6 +144,7 @@ async def _converse(
             ]
             listening = tasks.create_task(_listen(websocket, joined.live, guard, clock))
             listening.add_done_callback(lambda _: [task.cancel() for task in others])
+        reason = EndReason.CALLER_HUNG_UP if listening.result() else None
     except* BadStream as bad:
         reason = EndReason.BAD_STREAM
         log.warning("browser_stream_bad", call=call, why=str(bad.exceptions[0]))
@@ -149,8 +153,9 @@ async def _converse(
         SURPRISES.labels("browser").inc()
         log.error("surprise", call=call, **whereabouts(group.exceptions[0]))
     finally:
-        joined.live.dropped(reason)
-        log.info("browser_stream_over", call=call, bad=guard.bad)
+        if not line.ours:
+            joined.live.broken() if reason is None else joined.live.dropped(reason)
+        log.info("browser_stream_over", call=call, broken=reason is None and not line.ours, bad=guard.bad)
     await shut(websocket, POLICY if reason is EndReason.BAD_STREAM else 1000)
 
 
@@ -166,13 +171,13 @@ async def _keep_checking(calls: Joining, ticket: StreamToken) -> None:
             continue
 
 
-async def _listen(websocket: WebSocket, live: LiveCall, guard: Guard, clock: Clock) -> None:
-    """The hot loop. Returns when the page says goodbye or is gone."""
+async def _listen(websocket: WebSocket, live: Talking, guard: Guard, clock: Clock) -> bool:
+    """The hot loop. True when the page says goodbye, False when it is gone without."""
     receive, seconds = websocket.receive, clock.seconds
     while True:
         packet = await receive()
         if packet["type"] != "websocket.receive":
-            return
+            return False
         if (sound := packet.get("bytes")) is not None:
             guard.arrived(seconds(), len(sound))
             if 0 < len(sound) <= LONGEST_FRAME:
@@ -188,11 +193,11 @@ async def _listen(websocket: WebSocket, live: LiveCall, guard: Guard, clock: Clo
             guard.spoiled()
             continue
         if said.bye:
-            return
+            return True
         _pass_on(live, said, guard)
 
 
-def _pass_on(live: LiveCall, said: Said, guard: Guard) -> None:
+def _pass_on(live: Talking, said: Said, guard: Guard) -> None:
     if said.played >= 0:
         live.played(said.played)
     elif said.digit in DIGITS:

@@ -21,7 +21,20 @@ from server.errors import whereabouts
 from server.metrics import SURPRISES
 from server.outbox import Outbox
 from server.passes import Passes
-from server.relay import CHUNK_BYTES, CLEAR, CLOSE_S, DROPPED, END, GOING, HEARD, PATH, PLAY, PLAYED, PRESSED
+from server.relay import (
+    BROKEN,
+    CHUNK_BYTES,
+    CLEAR,
+    CLOSE_S,
+    DROPPED,
+    END,
+    GOING,
+    HEARD,
+    PATH,
+    PLAY,
+    PLAYED,
+    PRESSED,
+)
 from server.routes.twilio_media import Live
 
 log = structlog.get_logger(__name__)
@@ -88,7 +101,7 @@ async def media(websocket: WebSocket) -> None:
 async def _converse(websocket: WebSocket, live: Conducted, line: RelayLine, call_id: str) -> None:
     """Until one side ends it; the call hears of every end that it did not bring about itself.
 
-    Where the other node says no reason, the carrier's socket or that node is gone, and another socket may come.
+    Where the other node does not say why, its socket has broken or it is gone itself: another socket may come.
     """
     reason: EndReason | None = None
     try:
@@ -131,5 +144,7 @@ async def _listen(websocket: WebSocket, live: Conducted) -> EndReason | None:
             live.pressed(rest.decode("ascii", "replace")[:1])
         elif kind == GOING:
             live.ask_hang_up(EndReason.DRAINED)
+        elif kind == BROKEN:
+            return None
         elif kind == DROPPED:
             return next((known for known in EndReason if known == rest.decode("ascii", "replace")), None)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -12,7 +13,9 @@ from pydantic import AfterValidator, Field, model_validator
 from starlette.responses import Response
 
 from pipeline.core.errors import Refused
+from pipeline.core.scenario import variables
 from server.errors import not_found
+from server.open_points import Variables, checked, kept
 from server.parts import Parts
 from server.planned import Planned, planned, skip_of_run
 from server.recurrence import Plan, local_of, next_run, runs, skip_of
@@ -25,7 +28,7 @@ from server.schedule import plan_of
 from server.zones import tzdata_version
 from storage import personas, scenarios, schedules
 from storage.db import Tx
-from storage.records import Page
+from storage.records import Page, Scenario
 from storage.schedule_records import Schedule
 
 MOST_SKIPS = 100
@@ -76,6 +79,7 @@ class NewSchedule(Timing):
     persona_id: Ident
     scenario_id: Ident | None = None
     context: Context = ""
+    variables: Variables = Field(default_factory=dict)
     max_minutes: Minutes | None = None
     window_s: Window = 300
     retries: Retries = 1
@@ -83,11 +87,15 @@ class NewSchedule(Timing):
 
 
 class ScheduleChange(Timing):
-    """Only what is given changes. `rrule: null` makes it a single call, at `at`."""
+    """Only what is given changes. `rrule: null` makes it a single call, at `at`.
+
+    Another scenario keeps of the variables those that it has too.
+    """
 
     persona_id: Ident = "unchanged"
     scenario_id: Ident | None = None
     context: Context = ""
+    variables: Variables = Field(default_factory=dict)
     max_minutes: Minutes | None = None
     window_s: Window = 300
     retries: Retries = 1
@@ -137,11 +145,12 @@ async def create(ask: Ask[NewSchedule, None]) -> ScheduleView:
     found = await _planned(parts, body.at, body.rrule, zone, body.skip)
     values = {
         "persona_id": body.persona_id, "scenario_id": body.scenario_id, "context": body.context,
-        "max_minutes": body.max_minutes, "rrule": body.rrule, "window_s": body.window_s,
-        "retries": body.retries, "retry_s": body.retry_minutes * 60, **_timing(found),
+        "variables": json.dumps(body.variables), "max_minutes": body.max_minutes, "rrule": body.rrule,
+        "window_s": body.window_s, "retries": body.retries, "retry_s": body.retry_minutes * 60, **_timing(found),
     }  # fmt: skip
     async with parts.database.write() as tx:
-        await _known(tx, ask.user.id, body.persona_id, body.scenario_id)
+        scenario = await _known(tx, ask.user.id, body.persona_id, body.scenario_id)
+        checked(scenario, body.variables)
         await _room(tx, parts, ask.user.id)
         schedule = await schedules.add(tx, ask.user.id, values, parts.clock.utc())
     return await shown(schedule, [])
@@ -154,11 +163,26 @@ def _timing(found: Planned) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def _known(tx: Tx, user_id: str, persona_id: str | None, scenario_id: str | None) -> None:
+async def _known(tx: Tx, user_id: str, persona_id: str | None, scenario_id: str | None) -> Scenario | None:
+    """The scenario, where one is named."""
     if persona_id is not None and await personas.by_id(tx, persona_id) is None:
         raise Refused("not_found", "There is no such persona.", status=404)
-    if scenario_id is not None and await scenarios.get(tx, user_id, scenario_id) is None:
+    if scenario_id is None:
+        return None
+    scenario = await scenarios.get(tx, user_id, scenario_id)
+    if scenario is None:
         raise Refused("not_found", "There is no such scenario.", status=404)
+    return scenario
+
+
+def _filled_in(scenario: Scenario | None, given: Mapping[str, str] | None, before: Schedule) -> str:
+    """What fills in the scenario after a change, as it is stored. Raises `InvalidFields`."""
+    if given is None:
+        names = () if scenario is None else variables(scenario.prompt, scenario.opening)
+        known = {variable.name for variable in names}
+        given = {name: value for name, value in kept(before.variables).items() if name in known}
+    checked(scenario, given)
+    return json.dumps(given)
 
 
 async def _room(tx: Tx, parts: Parts, user_id: str) -> None:
@@ -197,7 +221,12 @@ async def change(ask: Ask[ScheduleChange, None]) -> ScheduleView:
         values: dict[str, Any] = {name: getattr(body, name) for name in plain if name in given}
         if "retry_minutes" in given:
             values["retry_s"] = body.retry_minutes * 60
-        await _known(tx, ask.user.id, values.get("persona_id"), values.get("scenario_id"))
+        scenario_id = values.get("scenario_id", schedule.scenario_id)
+        if given & {"scenario_id", "variables"}:
+            scenario = await _known(tx, ask.user.id, None, scenario_id)
+            said = body.variables if "variables" in given else None
+            values["variables"] = _filled_in(scenario, said, schedule)
+        await _known(tx, ask.user.id, values.get("persona_id"), None)
         resumed = schedule.status == "paused" and "paused" in given and not body.paused
         if resumed or given & {"at", "rrule", "timezone", "skip"}:
             values |= await _moved(tx, ask, schedule)

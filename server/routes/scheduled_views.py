@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from server.open_points import kept
 from server.recurrence import Plan, runs
 from server.routing import View, When
 from server.rule_words import describe
@@ -47,6 +48,7 @@ class ScheduleView(View):
     persona_id: str
     scenario_id: str | None
     context: str
+    variables: dict[str, str]
     max_minutes: int | None
     at: str
     timezone: str
@@ -77,6 +79,7 @@ def view(schedule: Schedule, dials: Sequence[ScheduledDial]) -> ScheduleView:
         persona_id=schedule.persona_id,
         scenario_id=schedule.scenario_id,
         context=schedule.context,
+        variables=kept(schedule.variables),
         max_minutes=schedule.max_minutes,
         at=schedule.local_time or schedule.run_at.astimezone(zone).isoformat(),
         timezone=schedule.timezone,

@@ -29,7 +29,7 @@ from pipeline.audio import mulaw
 from pipeline.audio.resample import resample
 from pipeline.audio.wav import read_wav
 from pipeline.core.money import parse_usd
-from storage import ledger
+from storage import ledger, users
 from storage.db import Database
 from tests.whole.rig import free_port
 
@@ -92,6 +92,13 @@ class Site:
             code = texts["items"][0]["body"].split()[0]
             account.user = await self.ask("POST", "/api/me/phone/verify", {"code": code}, account)
         return account
+
+    async def promote(self, account: Account) -> None:
+        """What `callmeback admin` does, without starting a process for it."""
+        database = Database.open(f"sqlite:///{self.data_dir / 'callmeback.db'}", checkpoint=False)
+        async with database.write() as tx:
+            await users.update(tx, account.user["id"], role="admin")
+        await database.aclose()
 
     async def grant(self, user_id: str, usd: str) -> None:
         """What `callmeback credit` does, without starting a process for it."""

@@ -11,7 +11,6 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.xfail(reason="GET /api/personas/{id}/memories is not there yet"),
 ]
 
 

@@ -49,26 +49,25 @@ async def grave_findings(page: Page) -> list[str]:
 
 
 SEEN_IN_CALL = {"/live/{id}", "/calls/{id}"}
-WAITING = {
-    "/personas": "GET /api/personas/{id}/memories is not there yet",
-    "/operator": "its module is not there yet",
-}
-PATHS = [
-    pytest.param(
-        page.path, marks=[pytest.mark.xfail(reason=WAITING[page.path])] if page.path in WAITING else []
-    )
-    for page in (*PAGES, REFERENCE)
-    if page.path not in SEEN_IN_CALL
-]
+PATHS = [page.path for page in (*PAGES, REFERENCE) if page.path not in SEEN_IN_CALL]
 
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_axe_finds_nothing_grave(browser: Browser, site: Site, path: str) -> None:
     account = None if path == "/login" else await site.account()
+    if path == "/operator" and account is not None:
+        await site.promote(account)
     async with visiting(browser, site, account) as visit:
         page = await visit.go(path)
         assert await grave_findings(page) == []
         await expect(page.get_by_role("heading", level=1)).to_have_count(1)
+
+
+async def test_axe_finds_nothing_grave_where_nobody_is_signed_in(browser: Browser, site: Site) -> None:
+    async with visiting(browser, site) as visit:
+        page = await visit.go("/")
+        await expect(page.get_by_role("link", name="Sign in")).to_be_visible()
+        assert await grave_findings(page) == []
 
 
 async def test_axe_finds_nothing_grave_in_a_call_or_after_it(browser: Browser, site: Site) -> None:

@@ -40,3 +40,23 @@ async def test_a_schedule_is_made_seen_in_the_calendar_skipped_paused_and_cancel
         await expect(page.get_by_text("Nothing is scheduled")).to_be_visible()
     kept = await site.ask("GET", "/api/scheduled-calls", None, account)
     assert [each["status"] for each in kept["items"]] == ["canceled"]
+
+
+async def test_what_the_scenario_leaves_open_is_asked_for(browser: Browser, site: Site) -> None:
+    account = await site.account(phone=True)
+    excuse = {"title": "A way out", "prompt": "Get me out of {place}."}
+    await site.ask("POST", "/api/scenarios", excuse, account)
+    async with visiting(browser, site, account) as visit:
+        visit.watch.expected = ["status of 422"]
+        page = await visit.go("/schedules")
+        await page.get_by_label("About").select_option("A way out")
+        await page.get_by_role("button", name="Schedule it").click()
+        await expect(page.get_by_label("place")).to_have_attribute("aria-invalid", "true")
+        await page.get_by_label("place").fill("the dinner")
+        await page.get_by_role("button", name="Schedule it").click()
+        await expect(page.get_by_text("It is scheduled.")).to_be_visible()
+        await expect(page.get_by_role("list", name="Scheduled").get_by_role("listitem")).to_contain_text(
+            "the dinner"
+        )
+    (kept,) = (await site.ask("GET", "/api/scheduled-calls", None, account))["items"]
+    assert kept["variables"] == {"place": "the dinner"}

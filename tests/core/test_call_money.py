@@ -341,3 +341,13 @@ def test_a_warning_by_percentage_announces_a_minute_and_not_the_whole_rest() -> 
     story.reply("Of course we can still talk about it.").say("Can we still talk?").run(10_000)
     assert "Of course we can still talk about it." in story.said()
     assert story.call.phase.value == "listening"
+
+
+def test_a_warning_that_the_goodbye_cuts_off_at_once_is_not_told_of() -> None:
+    """So little is left that not even what the warning makes room for can be bought: only the goodbye is heard."""
+    story = Story(started(minutes_paid(1, slack=0), limits=QUIET, binds=EndReason.BUDGET)).answer().hear_out()
+    story.say("Something or other happened.", at=10_000)
+    assert story.end().reason is EndReason.BUDGET
+    assert story.heard()[-1] == f"a: {PHRASES.out_of_time}"
+    assert not any(PHRASES.warning in line for line in story.heard())
+    assert story.all(fx.Warned) == []

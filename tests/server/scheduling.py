@@ -37,11 +37,14 @@ class ToyDesk:
     dies: Callable[[str], bool] = lambda _point: False
     refuses: list[Exception] = field(default_factory=list)
     """One for each call to come, in order."""
+    orders: list[PlaceCall] = field(default_factory=list)
+    """What it was asked for."""
 
     async def place(self, user: User, order: PlaceCall, idem: tuple[str, str] | None) -> CallRow:
         claim = order.scheduled
         assert claim is not None
         assert idem is not None
+        self.orders.append(order)
         self._reached("claimed")
         if self.refuses:
             raise self.refuses.pop(0)

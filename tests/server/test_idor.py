@@ -9,17 +9,19 @@ from pathlib import Path
 from pipeline.journal_file import SUFFIX
 from server.routes import OPS
 from server.routing import AnyOp
-from storage import calls, ids, ledger, turns
+from storage import calls, ids, ledger, purchases, turns
 from storage.db import insert
 from storage.records import NewCall
 from storage.tables import memories
 from tests.server.rig import Person, Rig
 
-SHARED = {"/api/personas/{id}"}
-"""Whose ids are everybody's: there the other's data must not be in the answer, which the tests of personas show."""
+SHARED = {"/api/personas/{id}", "/api/admin/"}
+"""Whose ids are everybody's: there the other's data must not be in the answer, which the tests of personas show. The
+operator's routes are hidden whatever the id, which the tests of those show."""
 
 BODIES: Mapping[str, object] = {
     "ScenarioChange": {"title": "taken over"},
+    "ScheduleChange": {"context": "taken over"},
     "RelationshipChange": {"kind": "friend"},
 }
 
@@ -38,8 +40,16 @@ async def owned(rig: Rig, person: Person) -> dict[str, str]:
         await ledger.finalise(tx, call_id=call.id, epoch=1, now=rig.clock.utc())
         memory = {"id": ids.new_id(), "user_id": person.id, "persona_id": "sarah", "text": "canary"}
         await tx.execute(insert(tx, memories).values(memory))
+        bought = await purchases.order(
+            tx, user_id=person.id, pack="5", amount_cents=500, livemode=False, idem_key=None,
+            twin_since=rig.clock.utc(), now=rig.clock.utc(),
+        )  # fmt: skip
     left(rig, call.id)
-    return {"scenarios": scenario, "calls": call.id, "memories": str(memory["id"])}
+    later = {"persona_id": "sarah", "at": "2026-12-24T18:00:00", "context": "canary"}
+    return {
+        "scenarios": scenario, "calls": call.id, "memories": str(memory["id"]), "purchases": bought.id,
+        "scheduled-calls": (await person.post("/api/scheduled-calls", later)).json()["id"],
+    }  # fmt: skip
 
 
 def left(rig: Rig, call_id: str) -> None:

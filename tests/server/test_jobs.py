@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -144,7 +145,8 @@ async def test_retention_takes_the_words_and_leaves_the_costs(database: Database
         new = await call(tx, user, at=NOON - timedelta(days=2))
         for made, days in ((old, 31), (new, 2)):
             ended = NOON - timedelta(days=days)
-            said = TurnTaken(0, "caller", "my secret", Millis(0), Millis(900), interrupted=False)
+            words = "my platypus" if made is old else "my secret"
+            said = TurnTaken(0, "caller", words, Millis(0), Millis(900), interrupted=False)
             await notes.write(tx, made.id, [said], ended)
             await calls.advance(tx, made.id, "completed", at=ended, carrier_seconds=60)
             await ledger.finalise(tx, call_id=made.id, epoch=1, now=ended)
@@ -153,6 +155,9 @@ async def test_retention_takes_the_words_and_leaves_the_costs(database: Database
     (folder / "notes.txt").write_text("not a call's")
     retention = Retention(database, clock, folder, days=30)
     assert await retention.clear({}) == NOON + timedelta(days=1)
+    if database.dialect == "sqlite":
+        index = "SELECT count(*) FROM turn_search_data WHERE instr(block, CAST('platypus' AS BLOB)) > 0"
+        assert await rows(database, index) == [(0,)], "nor does the index have them"
     assert await retention.unlink_cleared() == 2
     assert {file.name for file in folder.iterdir()} == {f"{new.id}.journal", f"{new.id}.wav", "notes.txt"}
     assert await rows(database, "SELECT call_id FROM call_turns") == [(new.id,)]
@@ -165,6 +170,24 @@ async def test_retention_takes_the_words_and_leaves_the_costs(database: Database
     await retention.plan()
     assert await rows(database, "SELECT id FROM jobs") == [(KIND,)]
     assert await retention.unlink_cleared() == 0
+
+
+async def test_files_whose_call_is_gone_go_unless_it_may_be_just_beginning(
+    database: Database, tmp_path: Path
+) -> None:
+    clock, folder = ManualClock(), tmp_path / "calls"
+    folder.mkdir()
+    gone, beginning, before = "a" * 32, "b" * 32, (NOON - timedelta(hours=2)).timestamp()
+    names = (f"{gone}.journal", f"{gone}.2.wav", "holiday.wav", f"{gone}-replayed.wav")
+    for name in names:
+        (folder / name).write_text("sound")
+        os.utime(folder / name, (before, before))
+    (folder / f"{beginning}.journal").write_text("its row is not committed yet")
+    os.utime(folder / f"{beginning}.journal", (NOON.timestamp(), NOON.timestamp()))
+    assert await Retention(database, clock, folder, days=30).unlink_cleared() == 2
+    assert {file.name for file in folder.iterdir()} == {
+        f"{beginning}.journal", "holiday.wav", f"{gone}-replayed.wav",
+    }  # fmt: skip
 
 
 async def test_retention_forgets_schedules_that_are_over_and_old_tries(

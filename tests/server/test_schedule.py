@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from pipeline.core.errors import Refused
+from server.errors import invalid
 from server.parts import PlaceCall
 from server.schedule import MISSED_AT_ONCE, NOT_THERE, POLL_S, STOPPED
 from storage import schedules
@@ -52,6 +53,23 @@ async def test_it_rings_when_it_is_due_and_no_sooner(world: World) -> None:
     world.clock.move(600)
     await world.settle(node)
     assert len(world.desk.rung) == 1
+
+
+async def test_it_rings_with_what_fills_in_its_scenario(world: World) -> None:
+    await world.add(NOON, variables='{"place": "the pub"}')
+    await world.add(NOON, variables="written by hand")
+    await world.pass_time(1, world.node())
+    said = [dict(order.variables) for order in world.desk.orders]
+    assert sorted(said, key=len) == [{}, {"place": "the pub"}]
+
+
+async def test_a_scenario_that_asks_for_more_since_is_said_in_words(world: World) -> None:
+    world.desk.refuses.append(invalid("variables.place", "the scenario leaves this open: give it a value"))
+    one = await world.add(NOON)
+    await world.settle(world.node())
+    async with world.databases[0].read() as tx:
+        (dial,) = await schedules.latest_dials(tx, [one.id], 1)
+    assert dial.detail == "variables.place: the scenario leaves this open: give it a value"
 
 
 async def test_a_schedule_another_node_was_told_is_seen_within_a_second(world: World) -> None:

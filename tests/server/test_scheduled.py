@@ -274,3 +274,23 @@ async def test_what_is_due_rings_through_the_desk_and_is_held_to_its_rules(tmp_p
         await rig.parts.desk.drain(5)
         assert await rows(rig.parts.database, "SELECT count(*) FROM jobs WHERE kind = 'retention'") == [(1,)]
     assert soon > NOON
+
+
+async def test_what_a_scenario_leaves_open_is_said_when_it_is_scheduled(ann: Person) -> None:
+    scenario = {"title": "Excuse", "prompt": "Get me out of {place}.", "opening": "It is {what|urgent}!"}
+    excuse = (await ann.post("/api/scenarios", scenario)).json()["id"]
+    other = (await ann.post("/api/scenarios", {**scenario, "prompt": "Wait at {place|home}."})).json()["id"]
+    plain = (await ann.post("/api/scenarios", {"title": "Plain", "prompt": "Talk."})).json()["id"]
+    once = {"persona_id": "brad", "at": "2026-11-24T09:00:00", "scenario_id": excuse}
+    for said, named in (({}, "variables.place"), ({"place": "x", "who": "y"}, "variables.who")):
+        refused = await ann.post(PATH, {**once, "variables": said})
+        assert (refused.status_code, [each["field"] for each in refused.json()["errors"]]) == (422, [named])
+    one = await made(ann, **{**once, "variables": {"place": "the café", "what": "the cat"}})
+    assert one["variables"] == {"place": "the café", "what": "the cat"}
+    one = await changed(ann, one, variables={"place": "the pub"})
+    assert one["variables"] == {"place": "the pub"}
+    assert (await changed(ann, one, scenario_id=other))["variables"] == {"place": "the pub"}, "it has it too"
+    assert (await changed(ann, one, scenario_id=plain))["variables"] == {}
+    refused = await ann.ask("PATCH", f"{PATH}/{one['id']}", {"scenario_id": excuse})
+    assert refused.status_code == 422
+    assert (await ann.get(f"{PATH}/{one['id']}")).json()["scenario_id"] == plain, "nothing was changed"

@@ -59,7 +59,7 @@ def test_a_hang_up_the_carrier_loses_once_is_asked_again(tmp_path: Path) -> None
     async def story(world: World, emulator: Emulator) -> None:
         person = await world.person(Script(Answer(500)))
         call_id = await person.call()
-        await person.follow(call_id, until=lambda kind, _: kind == "turn")
+        await person.follow(call_id, until=lambda kind, data: kind == "turn" and "text" in data)
         emulator.mishaps.append(Mishap.TOO_MANY)
         await person.ask("POST", f"/api/calls/{call_id}/hangup")
         await person.follow(call_id)

@@ -13,12 +13,13 @@ from pipeline.core import events as ev
 from pipeline.engines.scripted import ScriptedThinker, ScriptedTranscriber
 from pipeline.journal_file import steps
 from server.anywhere import Anywhere
-from storage import addresses, mailbox, opt_outs
+from storage import addresses, calls, mailbox, opt_outs
 from storage.records import STATUS_RANK
 from tests.postgres import Server
 from tests.storage.world import migrated
 from tests.whole.nodes import Nodes, two_nodes
 from tests.whole.rig import Person, World, run, scripted
+from tests.whole.test_browser_phone import on_the_line
 from tests.whole.test_whole_call import HELLO, TALK
 
 SPEED = 4.0
@@ -48,7 +49,7 @@ def relays(world: World) -> int:
 
 
 def is_turn(role: str) -> Callable[[str, Any], bool]:
-    return lambda kind, data: kind == "turn" and data.get("role") == role
+    return lambda kind, data: kind == "turn" and "text" in data and data["role"] == role
 
 
 def test_a_call_whose_every_request_lands_on_the_other_node(postgres: Server, tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_a_call_whose_every_request_lands_on_the_other_node(postgres: Server, tm
             "completed",
         ]
         assert statuses == sorted(statuses, key=list(STATUS_RANK).index)
-        spoken = [data["text"] for _, kind, data in events if kind == "turn" and data.get("role") == "caller"]
+        spoken = [data["text"] for _, kind, data in events if is_turn("caller")(kind, data)]
         assert spoken[0] == "Hello there."
 
         call = (await there.ask("GET", f"/api/calls/{call_id}")).body
@@ -241,3 +242,54 @@ def test_what_the_caller_says_through_a_relay_is_heard_word_for_word(
     )
     thinker = ScriptedThinker([long], first_ms=50, repeat=True)
     play(postgres, tmp_path, story, engines=scripted(transcriber=heard, thinker=thinker))
+
+
+def test_a_page_talks_to_its_call_on_another_node_and_comes_back_by_a_third_socket(
+    postgres: Server, tmp_path: Path
+) -> None:
+    async def story(nodes: Nodes) -> None:
+        here = await nodes.a.person(Script(Answer(500)), verified=False)
+        call_id = await here.call(channel="browser")
+        for world in (nodes.b, nodes.a, nodes.b):
+            ticket = (await at(here, world).ask("POST", f"/api/calls/{call_id}/ticket")).body["ticket"]
+            async with on_the_line(world, ticket) as page:
+                await page.wait(5)
+                assert len(page.heard) > 4000, "the agent is heard"
+                if world is nodes.a:
+                    assert relays(nodes.b) == 0
+                    continue
+                assert relays(nodes.b) == 1
+        assert (await here.ask("POST", f"/api/calls/{call_id}/hangup")).status == 202
+        events = await here.follow(call_id)
+        assert events[-1][2]["end_reason"] == "user_hung_up"
+        assert [data["status"] for _, kind, data in events if kind == "status"].count("in-progress") == 1
+
+    play(postgres, tmp_path, story)
+
+
+def test_a_broken_socket_is_asked_about_on_the_other_node_and_the_call_stays_where_it_is(
+    postgres: Server, tmp_path: Path
+) -> None:
+    async def story(nodes: Nodes) -> None:
+        nodes.carrier_reaches(nodes.b)
+        here = await nodes.a.person(Script(Answer(500)))
+        call_id = await here.call()
+        await here.follow(call_id, is_turn("agent"))
+        async with nodes.a.parts.database.read() as tx:
+            before = await calls.get(tx, call_id)
+        assert before is not None
+        assert before.sid is not None
+        elsewhere = nodes.b.parts.desk
+        assert isinstance(elsewhere, Anywhere)
+        assert await elsewhere.resumed(call_id, "CA" + "0" * 32) is None, "another leg"
+        assert await elsewhere.resumed("nothing", before.sid) is None
+        assert await elsewhere.resumed(call_id, before.sid) is not None
+        async with nodes.a.parts.database.read() as tx:
+            after = await calls.get(tx, call_id)
+        assert after is not None
+        assert (after.owner, after.epoch) == (before.owner, before.epoch)
+        assert relays(nodes.b) == 0, "its line was let go of"
+        await here.ask("POST", f"/api/calls/{call_id}/hangup")
+        await here.follow(call_id)
+
+    play(postgres, tmp_path, story)

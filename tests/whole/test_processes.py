@@ -57,7 +57,9 @@ def test_a_rolling_restart_of_two_nodes_drops_none_of_twenty_calls(postgres: Ser
         calls = [await person.call() for person in people]
         async with asyncio.TaskGroup() as tasks:
             for person, call_id in zip(people, calls, strict=True):
-                tasks.create_task(person.follow(call_id, lambda kind, data: kind == "turn"))
+                tasks.create_task(
+                    person.follow(call_id, lambda kind, data: kind == "turn" and "text" in data)
+                )
         assert await statuses(people, calls) == [("in-progress", None)] * CALLS
 
         for old in (first, second):

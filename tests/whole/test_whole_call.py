@@ -128,7 +128,7 @@ def test_hanging_up_by_rest_ends_the_leg_at_the_carrier(tmp_path: Path, through_
     async def story(world: World) -> None:
         person = await world.person(TALK)
         call_id = await person.call()
-        await person.follow(call_id, until=lambda kind, _: kind == "turn")
+        await person.follow(call_id, until=lambda kind, data: kind == "turn" and "text" in data)
         assert (await person.ask("POST", f"/api/calls/{call_id}/hangup")).status in (200, 202)
         await person.follow(call_id)
         call = (await person.ask("GET", f"/api/calls/{call_id}")).body

@@ -75,3 +75,28 @@ export function waterfall(turns) {
     h("tbody", {}, ...turns.map((turn) => h("tr", {}, h("td", {}, String(turn.index)), ...STAGES.map(([stage]) => h("td", {}, String(turn.latency[stage])))))));
   return h("div", {}, drawing(WIDTH, height, "Latency of each answer, stage by stage", ...bars.flat()), legend, table);
 }
+
+/** What each day of the last month cost: bars. `days`: [{day, calls, usd}], days without calls left out. */
+export function spendByDay(days) {
+  const height = 120;
+  const [left, top, bottom] = [64, 10, 22];
+  const known = new Map(days.map((each) => [each.day, each]));
+  const last = Date.parse(`${days.at(-1).day}T00:00:00Z`);
+  const shown = Array.from({ length: 31 }, (_, index) => {
+    const day = new Date(last - (30 - index) * 86_400_000).toISOString().slice(0, 10);
+    return known.get(day) ?? { day, calls: 0, usd: "0.00" };
+  });
+  const most = shown.reduce((found, each) => (nanos(each.usd) > found ? nanos(each.usd) : found), 1n);
+  const room = height - top - bottom;
+  const wide = (NARROW - left - 8) / shown.length;
+  const bars = shown.map((each, index) => {
+    const size = (Number((nanos(each.usd) * 1000n) / most) / 1000) * room;
+    return s("rect", { x: left + index * wide, y: top + room - size, width: wide - 2, height: size, fill: colour(0) });
+  });
+  return h("div", {},
+    drawing(NARROW, height, `Cost of each day, at most ${dollars(most)}`,
+      s("line", { class: "axis", x1: left, x2: NARROW - 8, y1: top + room, y2: top + room }),
+      s("text", { x: left - 6, y: top + 10, "text-anchor": "end" }, dollars(most)), ...bars,
+      s("text", { x: left, y: height - 6 }, shown[0].day), s("text", { x: NARROW - 8, y: height - 6, "text-anchor": "end" }, shown.at(-1).day)),
+    h("table", { class: "sr" }, h("caption", {}, "Cost of each day"), h("tbody", {}, ...days.map((each) => h("tr", {}, h("th", { scope: "row" }, each.day), h("td", {}, `${each.calls} calls, ${dollars(each.usd)}`))))));
+}

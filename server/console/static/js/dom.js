@@ -74,7 +74,7 @@ export function field(label, input, hint = null) {
 export function mark(form, errors) {
   let all = true;
   for (const { field: name, message } of errors) {
-    const input = form.elements.namedItem(name.split(".")[0]);
+    const input = form.elements.namedItem(name) ?? form.elements.namedItem(name.split(".")[0]);
     if (!(input instanceof HTMLElement)) {
       all = false;
       continue;

@@ -41,8 +41,8 @@ async function signOut() {
 function showMenu(account) {
   const menu = document.getElementById("menu");
   menu.hidden = false;
-  menu.scrollLeft = (menu.querySelector("[aria-current]")?.offsetLeft ?? 0) - menu.offsetLeft;
   document.getElementById("operator-entry").hidden = account.role !== "admin";
+  menu.scrollLeft = (menu.querySelector("[aria-current]")?.offsetLeft ?? 0) - menu.offsetLeft;
   const out = document.getElementById("sign-out");
   out.hidden = false;
   out.addEventListener("click", signOut);

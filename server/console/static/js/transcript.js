@@ -17,6 +17,7 @@ export class Transcript {
 
   /** Add a turn, or what became known of one. */
   put(turn) {
+    if (turn.index === undefined) return; // only who is heard just now
     const known = { ...this.turns.get(turn.index), ...turn };
     this.turns.set(turn.index, known);
     if (known.text === undefined) return;

@@ -45,6 +45,32 @@ class Status {
   }
 }
 
+/** Who is heard just now: to be seen, and not read out, since both are heard anyway. */
+class Speakers {
+  constructor(persona) {
+    this.words = { agent: `${persona.name} is speaking`, caller: "You are speaking" };
+    this.element = h("p", { class: "speaking", "aria-live": "off" });
+    this.now = { agent: false, caller: false };
+    this.show();
+  }
+
+  put({ role, speaking }) {
+    this.now[role] = speaking;
+    this.show();
+  }
+
+  quiet() {
+    this.now = { agent: false, caller: false };
+    this.show();
+  }
+
+  show() {
+    const heard = Object.keys(this.now).filter((role) => this.now[role]);
+    fill(this.element, heard.length === 0 ? h("span", { class: "soft" }, "Nobody is speaking")
+      : heard.map((role) => h("span", { class: role }, h("i", { "aria-hidden": "true" }), this.words[role])));
+  }
+}
+
 class Money {
   constructor(budget) {
     this.budget = budget;
@@ -155,9 +181,10 @@ page(async (root) => {
   const money = new Money(budget);
   const speed = latencies();
   const transcript = new Transcript(persona.name);
+  const speakers = new Speakers(persona);
   const phone = call.channel === "browser" ? phoneCard(call) : null;
   fill(root, state.element, h("div", { class: "two" },
-    h("section", { class: "card", "aria-label": "What is said" }, h("h2", {}, "What is said"), transcript.element),
+    h("section", { class: "card", "aria-label": "What is said" }, h("h2", {}, "What is said"), speakers.element, transcript.element),
     h("div", {}, phone?.card, money.element, speed.element)));
 
   state.hangUp.addEventListener("click", () => busy(state.hangUp, () => attempt(async () => {
@@ -174,6 +201,7 @@ page(async (root) => {
   const on = {
     status: () => attempt(refresh, { beside: true }),
     turn: (data) => {
+      if (data.speaking !== undefined) speakers.put(data);
       transcript.put(data);
       if (data.latency) speed.add(data.index, data.latency);
     },
@@ -185,6 +213,7 @@ page(async (root) => {
     ended: (data) => {
       phone?.phone.release();
       state.over();
+      speakers.quiet();
       notice("good", `The call is over: ${reason(data.end_reason) || inWords(data.status)}. It cost ${dollars(data.total_usd)}. `,
         h("a", { href: `/calls/${call.id}` }, "Look at it"));
     },

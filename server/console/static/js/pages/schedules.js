@@ -2,6 +2,7 @@
 
 import { all, get, patch, post, Problem, remove } from "../api.js";
 import { busy, confirmed, empty, field, fill, h, mark, notice, unmark } from "../dom.js";
+import { openPoints } from "../open-points.js";
 import { attempt, page, tell } from "../shell.js";
 
 const DAYS = [["MO", "Mon"], ["TU", "Tue"], ["WE", "Wed"], ["TH", "Thu"], ["FR", "Fri"], ["SA", "Sat"], ["SU", "Sun"]];
@@ -57,6 +58,7 @@ function maker(personas, scenarios, zone, made) {
     h("span", { class: "check" }, h("input", { type: "checkbox", name: `day-${code}`, id: `day-${code}`, checked: !["SA", "SU"].includes(code) }), h("label", { for: `day-${code}` }, name))));
   const until = field("Until", h("input", { type: "date", name: "until" }), "Leave it empty to go on.");
   until.hidden = true;
+  const points = openPoints();
   const preview = h("div", { class: "notice", role: "status", "aria-live": "polite" }, "…");
   const button = h("button", { type: "submit" }, "Schedule it");
   const form = h("form", { class: "card", novalidate: true },
@@ -64,6 +66,7 @@ function maker(personas, scenarios, zone, made) {
     h("div", { class: "row" },
       field("Who", h("select", { name: "persona" }, ...personas.map((each) => h("option", { value: each.id }, each.name)))),
       field("About", h("select", { name: "scenario" }, h("option", { value: "" }, "Nothing special"), ...scenarios.map((each) => h("option", { value: each.id }, each.title))))),
+    points.element,
     h("div", { class: "row" },
       field("Day", h("input", { type: "date", name: "date", value: tomorrow, required: true })),
       field("Time", h("input", { type: "time", name: "time", value: "09:00", required: true }), `In ${zone}.`),
@@ -82,6 +85,7 @@ function maker(personas, scenarios, zone, made) {
       if (mine === asked) fill(preview, error.errors.map((each) => each.message).join("; ") || error.words);
     }
   };
+  form.elements.scenario.addEventListener("change", () => points.show(scenarios.find((each) => each.id === form.elements.scenario.value)));
   form.addEventListener("change", () => {
     days.hidden = repeat.value !== "weekly";
     until.hidden = repeat.value === "once";
@@ -93,7 +97,7 @@ function maker(personas, scenarios, zone, made) {
       unmark(form);
       const inputs = form.elements;
       try {
-        await post("/api/scheduled-calls", { persona_id: inputs.persona.value, scenario_id: inputs.scenario.value || null, context: inputs.context.value.trim(), ...timing(inputs, zone) });
+        await post("/api/scheduled-calls", { persona_id: inputs.persona.value, scenario_id: inputs.scenario.value || null, context: inputs.context.value.trim(), variables: points.said(), ...timing(inputs, zone) });
         notice("good", "It is scheduled.");
         await made();
       } catch (error) {
@@ -122,6 +126,7 @@ function card(schedule, names, changed) {
   return h("li", { class: "card" },
     h("h3", {}, `${names.get(schedule.persona_id) ?? schedule.persona_id}: ${schedule.description} `, h("span", { class: `badge ${TONE[schedule.status] ?? ""}` }, STATUS[schedule.status] ?? schedule.status)),
     schedule.context ? h("p", {}, schedule.context) : null,
+    ...Object.entries(schedule.variables).map(([name, value]) => h("p", { class: "small" }, h("span", { class: "soft" }, `${name.replaceAll("_", " ")}: `), value)),
     schedule.due_at ? h("p", { class: "num" }, `Next: ${when(schedule.due_at, schedule.timezone)}${schedule.attempt ? ", another try" : ""}`) : null,
     last ? h("p", { class: "soft small" }, `Last: ${when(last.run_at, schedule.timezone)}, ${STATUS[last.status] ?? last.status}${last.detail ? `: ${last.detail}` : ""} `, last.call_id ? h("a", { href: `/calls/${last.call_id}` }, "the call") : null) : null,
     open ? h("div", { class: "actions" },

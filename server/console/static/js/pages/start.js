@@ -1,12 +1,14 @@
 // From nothing to a ringing phone: who calls, about what, for how much.
 
 import { all, get, post, Problem } from "../api.js";
-import { busy, field, fill, h, notice } from "../dom.js";
+import { busy, field, fill, h, mark, notice, unmark } from "../dom.js";
 import { dollars } from "../format.js";
+import { landing } from "../landing.js";
+import { openPoints } from "../open-points.js";
 import { codeForm } from "../phone-proof.js";
 import { portrait } from "../portrait.js";
 import { sampleButton } from "../sample.js";
-import { know } from "../session.js";
+import { know, token } from "../session.js";
 import { attempt, page } from "../shell.js";
 
 function personaChoices(personas) {
@@ -30,22 +32,22 @@ function scenarioChoice(scenarios) {
     h("option", { value: "" }, "None: only what I write below"));
   const context = h("textarea", { name: "context", maxlength: 2000, rows: 3 });
   const shown = h("p", { class: "hint" });
-  const asked = h("div", {});
+  const points = openPoints();
   const show = () => {
     const chosen = scenarios.find((each) => each.id === select.value);
     shown.textContent = chosen?.prompt ?? "";
-    fill(asked, ...(chosen?.variables ?? []).map((each) =>
-      field(each.name.replaceAll("_", " "), h("input", { "data-variable": each.name, maxlength: 200, placeholder: each.default ?? "" }))));
+    points.show(chosen);
   };
   select.addEventListener("change", show);
   show();
-  return h("fieldset", { class: "card" },
+  const element = h("fieldset", { class: "card" },
     h("legend", {}, h("h2", {}, "What is it about?")),
     field("Scenario", select),
     shown,
-    asked,
+    points.element,
     field("Anything the persona should know this time", context, "For example: ring at a quarter past, I will be at the café."),
   );
+  return { element, said: points.said };
 }
 
 function minutesChoice(longest) {
@@ -67,7 +69,8 @@ function minutesChoice(longest) {
   return h("fieldset", { class: "card" }, h("legend", {}, h("h2", {}, "How long?")), labelled, price, detail);
 }
 
-async function place(form, channel) {
+async function place(form, channel, said) {
+  unmark(form);
   const inputs = form.elements;
   const order = {
     persona_id: inputs.persona.value,
@@ -76,8 +79,7 @@ async function place(form, channel) {
     channel,
   };
   if (inputs.scenario.value) order.scenario_id = inputs.scenario.value;
-  const said = [...form.querySelectorAll("[data-variable]")].map((each) => [each.dataset.variable, each.value.trim()]);
-  order.variables = Object.fromEntries(said.filter(([, value]) => value !== ""));
+  order.variables = said();
   const headers = { "idempotency-key": form.dataset.order };
   try {
     const call = await post("/api/calls", order, { headers });
@@ -87,16 +89,16 @@ async function place(form, channel) {
     form.dataset.order = crypto.randomUUID(); // another try is another order
     if (error.code === "insufficient_credit") {
       notice("bad", error.message, " ", h("a", { href: "/credits" }, "Add credit."));
-    } else throw error;
+    } else if (!error.errors.length || !mark(form, error.errors)) throw error;
   }
 }
 
-function actions(form, account) {
+function actions(form, account, said) {
   const ring = h("button", { type: "button" }, "Call me");
   const here = h("button", { type: "button", class: "second" }, "Call me in the browser");
   ring.disabled = !account.phone_verified;
-  ring.addEventListener("click", () => busy(ring, () => attempt(() => place(form, "phone"))));
-  here.addEventListener("click", () => busy(here, () => attempt(() => place(form, "browser"))));
+  ring.addEventListener("click", () => busy(ring, () => attempt(() => place(form, "phone", said))));
+  here.addEventListener("click", () => busy(here, () => attempt(() => place(form, "browser", said))));
   const where = account.phone_verified
     ? `Your phone ${account.phone} will ring.`
     : "Prove your phone above to be rung, or talk here with your microphone.";
@@ -110,22 +112,26 @@ function proof(account, done) {
     codeForm(account, done));
 }
 
-page(async (root, account) => {
+async function start(root, account) {
   const [personas, scenarios, credits] = await Promise.all([
     all("/api/personas"), all("/api/scenarios"), get("/api/credits"),
   ]);
   document.querySelector("h1").textContent = `Hello ${account.name}. Who should call you back?`;
   const form = h("form", { "data-order": crypto.randomUUID() });
   const show = (now) => {
-    const steps = [personaChoices(personas), scenarioChoice(scenarios), minutesChoice(Math.max(1, ...personas.map((each) => each.max_minutes)))];
+    const about = scenarioChoice(scenarios);
+    const steps = [personaChoices(personas), about.element, minutesChoice(Math.max(1, ...personas.map((each) => each.max_minutes)))];
     if (!now.phone_verified) {
       steps.unshift(proof(now, (changed) => { know(changed); notice("good", "Your phone is verified."); show(changed); }));
     }
     if (credits.available_usd === "0.00") {
       steps.unshift(h("p", { class: "notice warm" }, "You have no credit yet, so no call can start. ", h("a", { href: "/credits" }, "Add some"), " or ask the operator for a grant."));
     }
-    fill(form, ...steps, actions(form, now));
+    fill(form, ...steps, actions(form, now, about.said));
   };
   show(account);
   fill(root, form);
-});
+}
+
+if (token() === null) page(landing, { open: true });
+else page(start);
