@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 import secrets
 import shutil
 import tempfile
@@ -329,13 +330,16 @@ async def digest(tx: Tx) -> str:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Ids, tokens and codes come from the seed as well. The standard library keeps its source of chance there."""
-    kept = secrets._sysrand  # type: ignore[attr-defined]
+    """Ids, tokens and codes come from the seed as well, and what the servers draw that is no secret. The standard
+    library keeps its sources of chance there."""
+    kept, state = secrets._sysrand, random.getstate()  # type: ignore[attr-defined]
     secrets._sysrand = Random(f"secrets {seed}")  # type: ignore[attr-defined]
+    random.seed(f"common {seed}")
     try:
         yield
     finally:
         secrets._sysrand = kept  # type: ignore[attr-defined]
+        random.setstate(state)
 
 
 @contextmanager

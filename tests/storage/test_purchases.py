@@ -243,7 +243,7 @@ async def test_what_was_spent_already_is_the_operators_loss(database: Database) 
     async with database.write() as tx:
         user, _ = await bought(tx)
         await ledger.grant(
-            tx, user_id=user.id, amount=Nanos(-6 * DOLLAR), kind="usage", idem_key="spent", now=NOON
+            tx, user_id=user.id, amount=Nanos(-6 * DOLLAR), kind="grant", idem_key="spent", now=NOON
         )
         found = await refunded(tx, 1_000)
         assert found is not None
@@ -268,7 +268,7 @@ async def test_a_dispute_that_is_won_gives_back_what_was_taken(database: Databas
     async with database.write() as tx:
         user, order = await bought(tx)
         await ledger.grant(
-            tx, user_id=user.id, amount=Nanos(-6 * DOLLAR), kind="usage", idem_key="spent", now=NOON
+            tx, user_id=user.id, amount=Nanos(-6 * DOLLAR), kind="grant", idem_key="spent", now=NOON
         )
         await disputed(tx, 1_000)
         won = await disputed(tx, 1_000, won=True)
