@@ -40,8 +40,8 @@ from tests.simulation.truth import Truth, compare
 from tests.simulation.wire import Door
 
 MONEY_TABLES = (
-    "user_credits", "credit_transactions", "budget_periods", "credit_holds", "calls", "call_cost_breakdowns",
-    "call_cost_events", "operator_losses",
+    "user_credits", "credit_transactions", "budget_periods", "credit_holds", "hold_periods", "calls",
+    "call_cost_breakdowns", "call_cost_events", "operator_losses", "purchases", "payment_reversals",
 )  # fmt: skip
 LAST_LINES = 40
 """Of the story told with a failure."""
