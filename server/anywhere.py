@@ -18,7 +18,7 @@ from pipeline.clock import Clock
 from pipeline.core.errors import BadStream, Refused
 from pipeline.ports import Line
 from pipeline.runner import LiveCall
-from server.answers import hash_of, take_answer
+from server.answers import hash_of, new_token, take_answer
 from server.browser import BrowserCalls
 from server.bus import Bus, Word
 from server.desk import Desk
@@ -27,11 +27,14 @@ from server.parts import PlaceCall
 from server.passes import Passes
 from server.relay import RelayedCall, Relays
 from server.samples import Samples
-from storage import addresses, calls, mailbox, opt_outs, stream_tokens
+from storage import addresses, calls, mailbox, nodes, opt_outs, stream_tokens
 from storage.db import Database, DatabaseDown, Tx
 from storage.records import CallRow, User
 
 log = structlog.get_logger(__name__)
+
+LIVELY_S = 5.0
+"""A node whose latest heartbeat is older has missed one: what it conducts may have to be taken over."""
 
 
 class Anywhere:
@@ -105,6 +108,32 @@ class Anywhere:
             owner = await self._leave(tx, row, "answered", {"sid": sid, "moved": answer.moved})
         await self._ring(call_id, owner)
         return answer.token
+
+    async def resumed(self, call_id: str, sid: str) -> str | None:
+        """The media socket broke and the callee is still there: a token for another one, or None to hang up.
+
+        A call of a node that shows signs of life goes on there; any other is taken over here, once its node's lease
+        is over.
+        """
+        if self._desk.conducts(call_id):
+            return await self._desk.resumed(call_id, sid)
+        token = None
+        async with self._database.write() as tx:
+            row = await calls.get(tx, call_id)
+            owner = None if row is None or row.sid != sid else await self._lively(tx, row)
+            if row is not None and owner is not None:
+                await self._leave(tx, row, "broken", {})
+                token = await new_token(tx, call_id, sid, self._clock.utc())
+        if token is None:
+            return await self._desk.resumed(call_id, sid)
+        await self._ring(call_id, owner)
+        return token
+
+    async def _lively(self, tx: Tx, row: CallRow) -> str | None:
+        """The other node that conducts the call, if it has just shown that it lives; one that froze has not."""
+        if await self._other(tx, row) is None or await nodes.expired(tx, [row.owner], LIVELY_S):
+            return None
+        return row.owner
 
     async def attach(self, token: str, call_sid: str, line: Line) -> LiveCall | RelayedCall:
         """Spend a stream token. Raises `BadStream` unless it is a call's whose node can be reached."""

@@ -130,6 +130,8 @@ class Switchboard:
                     await self._desk.status(sid, message.call_id, status, said["seconds"], said["sequence"])
                 case "machine":
                     await self._desk.machine(said["sid"], said["answered_by"])
+                case "broken":
+                    ongoing.live.broken()
                 case "hang_up":
                     ongoing.live.ask_hang_up(EndReason.USER_HUNG_UP)
                 case _:

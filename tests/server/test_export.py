@@ -136,6 +136,11 @@ async def test_a41_no_row_of_a_deleted_account_is_left_and_the_books_still_add_u
     after = await everything(served)
     # The operator's loss on a call keeps the call's random number, which leads nowhere any more.
     after = "\n".join(line for line in after.splitlines() if call_id not in line or "'test'" not in line)
+    if (
+        served.parts.database.dialect == "postgresql"
+    ):  # so that other machines find its files: that number alone
+        (note,) = (line for line in after.splitlines() if call_id in line)
+        after = after.replace(note, "")
     for canary in ("mine", "Mine", "ann@", ann.id, call_id):
         assert canary not in after, canary
     assert "Theirs" in after

@@ -76,7 +76,7 @@ async def balance(person: Person) -> str:
 async def spend(shop: Rig, person: Person, amount: int) -> None:
     async with shop.parts.database.write() as tx:
         await ledger.grant(
-            tx, user_id=person.id, amount=Nanos(-amount), kind="usage", idem_key="spent", now=shop.clock.utc()
+            tx, user_id=person.id, amount=Nanos(-amount), kind="grant", idem_key="spent", now=shop.clock.utc()
         )
 
 
