@@ -17,12 +17,11 @@ from storage.rows import columns, every, first, newest_page, record
 from storage.tables import calls, forgotten, memories
 
 
-async def of(tx: Tx, user_id: str, persona_id: str) -> list[Memory]:
-    """All of them, oldest first; whoever changes some waits for whoever changes others."""
+async def of(tx: Tx, user_id: str, persona_id: str, *, lock: bool = True) -> list[Memory]:
+    """All of them, oldest first; whoever changes some (`lock`) waits for whoever changes others."""
     query = select(*columns(memories, Memory)).where(*_of(user_id, persona_id))
-    return await every(
-        tx, Memory, query.order_by(memories.c.created_at, memories.c.id).with_for_update(of=memories)
-    )
+    query = query.order_by(memories.c.created_at, memories.c.id)
+    return await every(tx, Memory, query.with_for_update(of=memories) if lock else query)
 
 
 async def page(tx: Tx, user_id: str, persona_id: str, cursor: str | None, limit: int) -> Page[Memory]:

@@ -23,6 +23,7 @@ from sqlalchemy import text
 
 from pipeline.audio.wav import read_wav
 from pipeline.carriers.callee import Answer, HangUp, Machine, Script, Silence, Speak
+from pipeline.carriers.phonecall import PhoneCall
 from pipeline.clock import Clock, cpu_seconds
 from pipeline.core.money import NANOS_PER_USD, Nanos
 from storage import ledger
@@ -158,6 +159,8 @@ async def chaos(folder: Path, database_url: str, faults: int, seed: int) -> Outc
         for person in people:
             await person.sign_up()
         living = [tasks.create_task(person.live()) for person in people]
+        legs: dict[str, PhoneCall] = {}
+        noting = tasks.create_task(_note_legs(place, legs))
         nemesis = Nemesis(servers, seed, outcome.faults)
         while outcome.faults.total() < faults:
             await nemesis.strike()
@@ -166,8 +169,9 @@ async def chaos(folder: Path, database_url: str, faults: int, seed: int) -> Outc
             task.cancel()
         await _settled(place)
         await _audited(place, outcome)
-        await _compare(place, outcome)
+        await _compare(place, outcome, legs)
         probing.cancel()
+        noting.cancel()
     return outcome
 
 
@@ -191,10 +195,17 @@ async def _open_calls(database: Database) -> int:
         return int((await tx.execute(text("SELECT count(*) FROM calls WHERE final_at IS NULL"))).scalar_one())
 
 
-async def _compare(place: Town, outcome: Outcome) -> None:
+async def _note_legs(place: Town, noted: dict[str, PhoneCall]) -> None:
+    """The exchange itself forgets all but the latest."""
+    while True:
+        noted |= place.exchange.calls
+        await asyncio.sleep(0.2)
+
+
+async def _compare(place: Town, outcome: Outcome, noted: dict[str, PhoneCall]) -> None:
     """The ledger held to the exchange's own count, call by call."""
     legs: dict[str, list[int]] = {}
-    for leg in place.exchange.calls.values():
+    for leg in noted.values():
         call_id = leg.order.status_url.rpartition("call=")[2]
         legs.setdefault(call_id, []).append(leg.seconds)
     query = """SELECT c.id, c.epoch, c.final_at, c.end_reason, COALESCE(b.quantity, 0) AS billed FROM calls c
