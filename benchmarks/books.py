@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from benchmarks.figures import Figure, percentile
+from benchmarks import hot_account
+from benchmarks.figures import Figure
 from benchmarks.flushing import fresh_postgres
 from pipeline.clock import Clock, cpu_seconds
 from pipeline.core.effects import Charge
@@ -23,7 +23,6 @@ from storage.ledger import CallCharges
 from storage.migrate import migrate
 from storage.records import NewCall
 
-CONNECTIONS = 16
 CHUNK = 200
 """Calls copied at a time."""
 TILES = 60
@@ -51,35 +50,6 @@ async def _call(tx: Tx, clock: Clock, user_id: str) -> str:
         owner="bench", phone_e164="+12025550100",
     )  # fmt: skip
     return (await calls.create(tx, new)).id
-
-
-async def _hot_account(url: str, seconds: float) -> tuple[list[float], float]:
-    """Milliseconds of each hold, and how many were made a second, all on one account."""
-    await migrate(url)
-    clock, database = Clock(), Database.open(url)
-    took: list[float] = []
-    try:
-        async with database.write() as tx:
-            user_id = await _somebody(tx, clock)
-            placed = [await _call(tx, clock, user_id) for _ in range(int(3_000 * seconds))]
-        began = cpu_seconds()
-
-        async def draw() -> None:
-            while placed and cpu_seconds() - began < seconds:
-                call_id, start = placed.pop(), cpu_seconds()
-                async with database.write() as tx:
-                    await ledger.hold(
-                        tx, user_id=user_id, call_id=call_id, epoch=1, at_least=Nanos(1), wanted=Nanos(1_000),
-                        budget_limit=None,
-                    )  # fmt: skip
-                took.append(1000 * (cpu_seconds() - start))
-
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(CONNECTIONS):
-                tasks.create_task(draw())
-        return took, len(took) / (cpu_seconds() - began)
-    finally:
-        await database.aclose()
 
 
 async def _one_settled(tx: Tx, clock: Clock) -> None:
@@ -168,19 +138,5 @@ async def measure(*, copies: int, seconds: float, with_postgres: bool) -> list[F
                 )
         with fresh_postgres() as url:
             if url is not None:
-                times, rate = await _hot_account(url, seconds)
-                note = f"{CONNECTIONS} connections; with fsync off: the tests' server"
-                figures += [
-                    Figure(
-                        "books",
-                        "holds on one account, PostgreSQL",
-                        rate,
-                        "a second",
-                        1_000.0,
-                        "at least",
-                        note,
-                    ),
-                    Figure("books", "one of them: p50", percentile(times, 50), "ms"),
-                    Figure("books", "one of them: p99", percentile(times, 99), "ms", note=f"of {len(times)}"),
-                ]
+                figures += await hot_account.measure(url, seconds)
     return figures

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import datetime
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.figures import Figure, percentile
@@ -18,13 +16,12 @@ from pipeline.journal_file import SUFFIX, JournalFile
 from server.flush import Account, Flush
 from server.news import News
 from storage import calls, ids, ledger, pricing, users
-from storage.db import Database, DatabaseDown, Tx
+from storage.db import Database, Tx
 from storage.migrate import migrate
 from storage.records import Grant, NewCall
 from tests import postgres
 
 CALLS, CHARGES = 100, 3
-CONNECTIONS = 16
 LINES = ("stt:scripted:second", "tts:scripted:char", "llm:scripted:token_out")
 
 
@@ -120,67 +117,7 @@ async def measure(repeats: int, *, with_postgres: bool) -> list[Figure]:
                 if url is not None:
                     took = await _flushes(url, Path(place, "postgres"), repeats)
                     figures += _figures("PostgreSQL", took, "with fsync off: the tests' server", None)
-                    figures.append(await _hot_account(url, 10 * repeats))
     return figures
-
-
-async def _hot_account(url: str, holds: int) -> Figure:
-    """As many calls of one user as there are connections, each asking for more again and again."""
-    clock, database = Clock(), Database.open(url)
-    try:
-        async with database.write() as tx:
-            now = clock.utc()
-            user = await users.add(
-                tx,
-                email="hot@example.com",
-                password_hash="-",
-                name="Kim Doe",
-                phone=None,
-                timezone="UTC",
-                now=now,
-            )
-            await ledger.grant(
-                tx, user_id=user.id, amount=Nanos(10**12), kind="grant", idem_key=f"bench:{user.id}", now=now
-            )
-            placed = [await _placed(tx, user.id, now) for _ in range(CONNECTIONS)]
-
-        async def ask_again(call_id: str) -> None:
-            known = Nanos(1)
-            left = holds // CONNECTIONS
-            while left:
-                with suppress(
-                    DatabaseDown
-                ):  # waited for the account in vain; as the flush does, it asks again
-                    async with database.write() as tx:
-                        grant = await ledger.renew(
-                            tx, user_id=user.id, call_id=call_id, epoch=1, known=known, wanted=Nanos(1_000), now=now
-                        )  # fmt: skip
-                    known, left = grant.held, left - 1
-
-        begun = cpu_seconds()
-        async with asyncio.TaskGroup() as tasks:
-            for call_id in placed:
-                tasks.create_task(ask_again(call_id))
-        took = cpu_seconds() - begun
-    finally:
-        await database.aclose()
-    note = f"{CONNECTIONS} connections of one process, one account, every hold granted"
-    return Figure(
-        "flush", "PostgreSQL: holds on one account", holds // CONNECTIONS * CONNECTIONS / took, "a second", 1_000.0,
-        sense="at least", note=note,
-    )  # fmt: skip
-
-
-async def _placed(tx: Tx, user_id: str, now: datetime) -> str:
-    new = NewCall(
-        id=ids.new_id(), user_id=user_id, persona_id="sarah", channel="phone", created_at=now, price_ids=(),
-        owner="bench",
-    )  # fmt: skip
-    row = await calls.create(tx, new)
-    await ledger.hold(
-        tx, user_id=user_id, call_id=row.id, epoch=1, at_least=Nanos(1), wanted=Nanos(1), now=now
-    )
-    return row.id
 
 
 def _figures(name: str, took: list[float], note: str, bar: float | None) -> list[Figure]:

@@ -182,7 +182,7 @@ class Admissions:
             scenario,
             order.context,
             settled(known, order.variables),
-            memories=tuple(await memories.of(tx, user.id, persona.id)),
+            memories=tuple(await memories.of(tx, user.id, persona.id, lock=False)),
             today=today(user, self._clock.utc()),
         )
 

@@ -221,31 +221,38 @@ class Flush:
             ours = [due for due in batch if due.account.call_id not in done.lost]
             for due in ours:
                 await notes.write(tx, due.account.call_id, due.notes, now)
-            for due in sorted(ours, key=lambda due: (due.account.user_id, due.account.call_id)):
-                await self._move_money(tx, due, now, done)
+            for user_id in sorted({due.account.user_id for due in ours}):
+                await self._move_money(tx, [due for due in ours if due.account.user_id == user_id], now, done)
         return done
 
-    async def _move_money(self, tx: Tx, due: _Due, now: datetime, done: _Done) -> None:
-        """Settle what has ended; set aside more for what goes on."""
-        account = due.account
-        try:
+    async def _move_money(self, tx: Tx, of_user: Sequence[_Due], now: datetime, done: _Done) -> None:
+        """Settle what has ended; then set aside more for what goes on, for all calls of the user at once."""
+        for due in sorted(of_user, key=lambda due: due.account.call_id):
             if due.ended is not None:
-                await calls.advance(
-                    tx, account.call_id, _terminal(due.ended.status), at=now,
-                    end_reason=due.ended.reason, carrier_seconds=due.ended.seconds,
-                )  # fmt: skip
-                done.finals[account.call_id] = await ledger.finalise(
-                    tx, call_id=account.call_id, epoch=account.epoch, now=now
-                )
-                await reconciling.schedule(tx, account.call_id, now)
-                # With the settlement or not at all: a call that is recovered is remembered once too.
-                if account.taught is not None:
-                    await remembering.keep(tx, account.call_id, account.taught, now)
-            elif due.wanted is not None:
-                done.grants[account.call_id] = await ledger.renew(
-                    tx, user_id=account.user_id, call_id=account.call_id, epoch=account.epoch,
-                    known=account.held, wanted=due.wanted, now=now,
-                )  # fmt: skip
+                await self._settle(tx, due.account, due.ended, now, done)
+        asks = [
+            ledger.Ask(due.account.call_id, due.account.epoch, due.account.held, due.wanted)
+            for due in of_user
+            if due.ended is None and due.wanted is not None
+        ]
+        if asks:
+            granted = await ledger.renew_all(tx, user_id=of_user[0].account.user_id, asks=asks, now=now)
+            done.grants |= granted
+            done.lost |= {ask.call_id for ask in asks} - granted.keys()
+
+    async def _settle(self, tx: Tx, account: Account, ended: Ended, now: datetime, done: _Done) -> None:
+        try:
+            await calls.advance(
+                tx, account.call_id, _terminal(ended.status), at=now,
+                end_reason=ended.reason, carrier_seconds=ended.seconds,
+            )  # fmt: skip
+            done.finals[account.call_id] = await ledger.finalise(
+                tx, call_id=account.call_id, epoch=account.epoch, now=now
+            )
+            await reconciling.schedule(tx, account.call_id, now)
+            # With the settlement or not at all: a call that is recovered is remembered once too.
+            if account.taught is not None:
+                await remembering.keep(tx, account.call_id, account.taught, now)
         except Fenced:
             done.lost.add(account.call_id)
 

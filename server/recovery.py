@@ -15,7 +15,7 @@ from collections.abc import Callable
 import structlog
 
 from pipeline.clock import Clock
-from pipeline.core.errors import JournalError
+from pipeline.core.errors import CarrierError, JournalError
 from server.errors import whereabouts
 from server.metrics import SURPRISES
 from server.takeover import Takeovers
@@ -92,7 +92,9 @@ class Orphans:
         settled = 0
         for row in orphans:
             try:
-                claimed = await self._takeovers.claim(row)
+                # One of which the carrier has not said yet that it is over is ours since an earlier look.
+                ours = row.id in self._begun and row.owner == self._node
+                claimed = row if ours else await self._takeovers.claim(row)
                 if claimed is not None:
                     self._begun.add(row.id)
                     await self._takeovers.settle(claimed)
@@ -100,6 +102,8 @@ class Orphans:
                 self._begun.discard(row.id)
             except DatabaseDown as error:  # the next look finds it again
                 log.warning("orphan_waits", call=row.id, retryable=error.retryable)
+            except CarrierError:  # its leg may go on; so does the next look
+                log.warning("orphan_waits_for_carrier", call=row.id)
             except Exception as error:  # edge: of one call; it stays open, for the next start to try again
                 self._left.add(row.id)
                 self._begun.discard(row.id)

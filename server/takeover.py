@@ -7,6 +7,7 @@ have it. What its journal on this machine knows and the ledger does not is writt
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -20,6 +21,7 @@ from pipeline.core.money import Nanos
 from server import reconciling, remembering
 from server.admission import Admissions, Admitted
 from server.metrics import TAKEN_OVER
+from server.orders import LIMIT_SLACK_S
 from server.rebuilding import catch_up, rebuild
 from server.settling import Told, finish, is_fresh, outcome, told
 from storage import calls, ledger, notes
@@ -33,6 +35,10 @@ TALKED = (Phase.CLOSING, Phase.MACHINE, Phase.HUNG_UP, Phase.ENDED)
 """A call that had come so far is not taken up again: there is nobody to talk to, or nothing more to say."""
 
 
+NO_SUCH_CALL = 20404
+"""The carrier's code for a call it does not know."""
+RINGS_S, LATE_S = 120, 60
+"""The longest a phone rings, and how far the clocks of the machines and the carrier's may be apart."""
 LAST_WORD_TRIES, LAST_WORD_S = 4, 1.0
 """How often, and how far apart, the carrier is asked again until it says that the call is over."""
 
@@ -73,7 +79,10 @@ class Takeovers:
             log.error("call_not_resumable", call=row.id, why=type(error).__name__)
             return None
         if admitted is None:
-            await self.settle(row)
+            try:
+                await self.settle(row)
+            except CarrierError:
+                log.warning("orphan_waits_for_carrier", call=row.id)
             return None
         TAKEN_OVER.labels("resumed").inc()
         return admitted
@@ -127,21 +136,29 @@ class Takeovers:
         return call, finish(call, admitted.started.at, leg)
 
     async def _end_at_carrier(self, row: CallRow) -> Leg | None:
-        """What the carrier knows of the call once it is ended; None when it knows nothing."""
+        """What the carrier knows of the call once it is ended; None when it knows nothing.
+
+        Raises `CarrierError` while the leg may go on: books are not closed over one that runs. Past the carrier's own
+        limit it is over whatever is heard, and what the carrier counted is found out afterwards.
+        """
         if row.sid is None or row.channel == "browser":  # which ended with its process
             return None
+        leg = None
         try:
             await self._carrier.hang_up(row.sid)
             leg = await self._carrier.fetch(row.sid)
             for _ in range(LAST_WORD_TRIES):  # its own count comes a moment after the end
                 if leg.status in OVER:
-                    break
+                    return leg
                 await asyncio.sleep(LAST_WORD_S)
                 leg = await self._carrier.fetch(row.sid)
-            return leg
         except CarrierError as error:
             log.warning("orphan_unknown_to_carrier", call=row.id, code=error.code)
-            return None
+            if error.code == NO_SUCH_CALL:
+                return None
+        if (leg is None or leg.status not in OVER) and self._clock.utc() < _limit(row):
+            raise CarrierError("the leg may go on", retryable=True)
+        return leg
 
     async def _write(
         self, row: CallRow, call: Call | None, effects: list[Effect], leg: Leg | None, *, fresh: bool
@@ -175,3 +192,8 @@ class Takeovers:
         reason, now = f"{UNCONFIRMED}:{row.epoch}", self._clock.utc()
         if await ledger.lose(tx, call_id=row.id, reason=reason, amount=Nanos(amount), now=now):
             log.warning("purchases_unconfirmed", call=row.id, amount_nano=amount, known=fresh)
+
+
+def _limit(row: CallRow) -> datetime:
+    """When the carrier itself has ended the call at the latest, for it was told how long it may take."""
+    return row.created_at + timedelta(seconds=RINGS_S + row.max_minutes * 60 + LIMIT_SLACK_S + LATE_S)

@@ -7,18 +7,18 @@ kind, and `hold_periods` knows how much of which call lies in which. All writers
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sqlalchemy import case, select, update
+from sqlalchemy import select, update
 
 from pipeline.core.money import Nanos
 from storage.columns import UtcNow
 from storage.db import Tx, insert
-from storage.records import Budget, BudgetPeriod, Overdrawn
+from storage.records import Budget, BudgetPeriod
 from storage.rows import columns, every, first
 from storage.tables import budget_periods, hold_periods, user_budget_settings, users
 
@@ -96,43 +96,6 @@ async def period(tx: Tx, user_id: str, key: str) -> BudgetPeriod:
     return await first(tx, BudgetPeriod, query) or BudgetPeriod(key, None, Nanos(0), Nanos(0))
 
 
-async def opened(tx: Tx, user_id: str, wanted: Iterable[Limit]) -> dict[str, BudgetPeriod]:
-    """These periods with these limits. One that was set below what is spent and held already refuses all more."""
-    rows = insert(tx, budget_periods).values(
-        [
-            {"user_id": user_id, "key": limit.key, "limit_nano": limit.nano}
-            for limit in sorted(wanted, key=_by_key)
-        ]
-    )
-    taken = budget_periods.c.spent_nano + budget_periods.c.held_nano
-    least = case((rows.excluded.limit_nano < taken, taken), else_=rows.excluded.limit_nano)
-    rows = rows.on_conflict_do_update(index_elements=["user_id", "key"], set_={"limit_nano": least})
-    found = await tx.execute(rows.returning(*columns(budget_periods, BudgetPeriod)))
-    return {row.key: BudgetPeriod(*row) for row in found}
-
-
-async def forget(tx: Tx, user_id: str, keys: Sequence[str]) -> None:
-    """Of these periods, those from which nothing was ever taken leave no trace."""
-    unused = (budget_periods.c.spent_nano == 0, budget_periods.c.held_nano == 0)
-    mine = (budget_periods.c.user_id == user_id, budget_periods.c.key.in_(keys))
-    await tx.execute(budget_periods.delete().where(*mine, *unused))
-
-
-async def take(tx: Tx, user_id: str, call_id: str, keys: Sequence[str], amount: Nanos) -> None:
-    """Holds this much more for a call in each of these periods. Raises `Overdrawn` where one has not that much."""
-    limit, used = budget_periods.c.limit_nano, budget_periods.c.spent_nano + budget_periods.c.held_nano
-    raised = update(budget_periods).where(budget_periods.c.user_id == user_id, budget_periods.c.key.in_(keys))
-    raised = raised.where(limit.is_(None) | (used + amount <= limit))
-    raised = raised.values(held_nano=budget_periods.c.held_nano + amount)
-    if (await tx.execute(raised)).rowcount != len(keys):
-        raise Overdrawn("a hold exceeds a budget")
-    parts = insert(tx, hold_periods).values(
-        [{"call_id": call_id, "user_id": user_id, "key": key, "held_nano": amount} for key in sorted(keys)]
-    )
-    more = {"held_nano": hold_periods.c.held_nano + parts.excluded.held_nano}
-    await tx.execute(parts.on_conflict_do_update(index_elements=["call_id", "key"], set_=more))
-
-
 async def parts(tx: Tx, call_id: str) -> list[Part]:
     query = select(*columns(hold_periods, Part)).where(hold_periods.c.call_id == call_id)
     return await every(tx, Part, query.order_by(hold_periods.c.key))
@@ -178,7 +141,3 @@ async def _change(tx: Tx, user_id: str, call_id: str, changes: Mapping[str, tupl
             row = update(table).where(where, table.c.key == key)
             more = {"held_nano": table.c.held_nano + held, "spent_nano": table.c.spent_nano + spent}
             await tx.execute(row.values(more))
-
-
-def _by_key(limit: Limit) -> str:
-    return limit.key

@@ -24,8 +24,9 @@ from pipeline.replay import replay
 from server.admission import Admissions
 from server.live import open_desk
 from server.metrics import SURPRISES
+from server.orders import LIMIT_SLACK_S
 from server.recovery import EVERY_S, OWN_S, Orphans
-from server.takeover import Takeovers
+from server.takeover import LATE_S, RINGS_S, Takeovers
 from storage import calls, ledger
 from storage.db import Database
 from storage.ledger import CallCharges
@@ -260,10 +261,32 @@ async def test_a_call_without_its_file_is_ended_as_the_carrier_saw_it(world: Wor
     settled = await world.now(row)
     assert (settled.status, settled.end_reason, settled.carrier_seconds) == ("completed", "server_lost", 31)
     assert world.carrier.hung_up == ["CA1"]
-    away = await world.call(sid="CA2")
+
+
+async def test_books_are_not_closed_over_a_leg_that_may_run_on(world: World) -> None:
+    row = await world.call(sid="CA2")
     world.carrier.away = True
-    assert await world.orphans.settle_all() == 1
-    assert (await world.now(away)).status == "completed"
+    assert await world.orphans.settle_all() == 0
+    assert await world.orphans.look(conducts_nothing) == 0, "it hears nothing again"
+    waiting = await world.now(row)
+    assert (waiting.final_at, waiting.epoch, waiting.owner) == (None, 2, world.node)
+    assert await world.held() == HELD
+    world.carrier.away = False
+    assert await world.orphans.look(conducts_nothing) == 1
+    assert (await world.now(row)).carrier_seconds == 20
+
+
+async def test_past_the_carriers_own_limit_a_leg_is_over_whatever_is_heard(world: World) -> None:
+    row = await world.call(sid="CA2")
+    world.carrier.away = True
+    assert await world.orphans.settle_all() == 0
+    since = (world.clock.utc() - row.created_at).total_seconds()
+    world.clock.move(60 * row.max_minutes + LIMIT_SLACK_S + RINGS_S + LATE_S - since - 1)
+    assert await world.orphans.look(conducts_nothing) == 0
+    world.clock.move(1)
+    assert await world.orphans.look(conducts_nothing) == 1
+    assert (await world.now(row)).status == "completed"
+    assert await world.held() == 0
 
 
 async def test_a_second_try_adds_nothing_to_the_journal(world: World) -> None:

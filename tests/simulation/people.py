@@ -6,6 +6,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -18,6 +19,7 @@ PASSWORD = "correct horse battery"
 CENT = 10_000_000
 
 Grant = Callable[[str, Nanos], Awaitable[None]]
+Purchase = Callable[[str, int], Awaitable[None]]
 
 
 class Person:
@@ -31,6 +33,8 @@ class Person:
         network: Network,
         door: Callable[[], Door | None],
         grant: Grant,
+        purchase: Purchase,
+        utc: Callable[[], datetime],
         note: Callable[[str], None],
     ) -> None:
         self.email = f"person{number}@example.com"
@@ -39,6 +43,8 @@ class Person:
         self._network = network
         self._door = door
         self._grant = grant
+        self._purchase = purchase
+        self._utc = utc
         self._note = note
         self._token = ""
         self._id = ""
@@ -55,8 +61,16 @@ class Person:
         while True:
             await asyncio.sleep(self._draw.uniform(0.5, 15.0))
             await self._draw.choices(
-                (self._ask_for_a_call, self._hang_up, self._set_budget, self._buy, self._look),
-                weights=(10, 2, 2, 2, 2),
+                (
+                    self._ask_for_a_call,
+                    self._hang_up,
+                    self._set_budget,
+                    self._buy,
+                    self._pay,
+                    self._schedule,
+                    self._look,
+                ),
+                weights=(10, 2, 2, 1, 2, 2, 2),
             )[0]()
 
     async def _settle_in(self) -> bool:
@@ -105,6 +119,9 @@ class Person:
         limit = None if self._draw.random() < 0.3 else usd(Nanos(self._draw.randint(5, 30) * CENT))
         budget: dict[str, Any] = {
             "per_call_usd": limit,
+            "daily_usd": None
+            if self._draw.random() < 0.7
+            else usd(Nanos(self._draw.randint(30, 200) * CENT)),
             "warn_percent": self._draw.randint(50, 100),
             "auto_cutoff": self._draw.random() < 0.8,
         }
@@ -112,6 +129,13 @@ class Person:
 
     async def _buy(self) -> None:
         await self._grant(self._id, Nanos(self._draw.randint(1, 40) * CENT))
+
+    async def _pay(self) -> None:
+        await self._purchase(self._id, self._draw.choice((10, 50, 500)))
+
+    async def _schedule(self) -> None:
+        at = self._utc() + timedelta(seconds=self._draw.uniform(5.0, 40.0))
+        await self._ask("POST", "/api/scheduled-calls", {"persona_id": "sarah", "at": at.isoformat()})
 
     async def _look(self) -> None:
         await self._ask("GET", "/api/credits")

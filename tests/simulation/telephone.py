@@ -31,7 +31,7 @@ QUIET = b"\xff" * STEP_BYTES
 LOUD = b"\x20\xa0" * (STEP_BYTES // 2)
 """A noise that counts as speech."""
 REDIRECTS = 10
-UNANSWERED = 0.0
+UNANSWERED = 0.15
 """Part of the hang-ups and look-ups that get no answer. Such a leg goes on, up to the carrier's own time limit."""
 
 

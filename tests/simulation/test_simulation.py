@@ -72,6 +72,11 @@ def test_it_is_the_same_in_another_process_with_other_hashes() -> None:
         ("UPDATE user_credits SET balance_nano = balance_nano + 1", "I1"),
         ("DELETE FROM call_cost_events WHERE seq = 2", "I3"),
         ("UPDATE credit_transactions SET idem_key = 'x' || id WHERE kind = 'usage'", "I6"),
+        # The process that had the call is gone, and the one that runs has left its hold where it was.
+        (
+            "UPDATE calls SET owner = 'gone'; UPDATE credit_holds SET opened_at = '2026-11-01 00:00:00.000000'",
+            "I14",
+        ),
         (
             "UPDATE call_cost_breakdowns SET quantity = quantity + 60 WHERE service = 'carrier'",
             "I3",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 import secrets
 import shutil
 import tempfile
@@ -25,7 +26,7 @@ import structlog
 from sqlalchemy import text
 
 from pipeline.core.money import Nanos
-from storage import ledger
+from storage import ledger, purchases
 from storage.audit import audit
 from storage.db import Tx
 from storage.ids import new_id
@@ -39,8 +40,9 @@ from tests.simulation.truth import Truth, compare
 from tests.simulation.wire import Door
 
 MONEY_TABLES = (
-    "user_credits", "credit_transactions", "budget_periods", "credit_holds", "calls", "call_cost_breakdowns",
-    "call_cost_events", "operator_losses",
+    "user_credits", "credit_transactions", "budget_periods", "credit_holds", "hold_periods", "calls",
+    "call_cost_breakdowns", "call_cost_events", "operator_losses", "purchases", "payment_reversals",
+    "scheduled_calls", "scheduled_dials",
 )  # fmt: skip
 LAST_LINES = 40
 """Of the story told with a failure."""
@@ -58,8 +60,8 @@ class Plan:
 
     `nodes` run side by side at first; on one SQLite file a process takes every other for dead and settles its calls, so
     more than one is for checking that even then no money is lost. `check_s` lies between two audits, faults apart.
-    `only` names the one kind of fault there is, such as kill; without it there is every kind. `sabotage` is a statement
-    that spoils the ledger half-way, to see it noticed.
+    `only` names the one kind of fault there is, such as kill; without it there is every kind. `sabotage` are
+    statements that spoil the ledger half-way, to see it noticed.
     """
 
     seconds: float = 90.0
@@ -144,7 +146,7 @@ class World:
         people = [
             Person(
                 number, draw=Random(f"person {self._seed} {number}"), network=self.network,
-                door=lambda: self.door(""), grant=self._grant, note=self.note,
+                door=lambda: self.door(""), grant=self._grant, purchase=self._purchase, utc=self.utc, note=self.note,
             )
             for number in range(self._plan.users)
         ]  # fmt: skip
@@ -153,7 +155,9 @@ class World:
         await asyncio.sleep(self._plan.seconds / 2)
         if self._plan.sabotage:
             async with self._observer.write() as tx:
-                await tx.execute(text(self._plan.sabotage))
+                for statement in self._plan.sabotage.split("; "):
+                    await tx.execute(text(statement))
+            await self._check()
         await asyncio.sleep(self._plan.seconds / 2)
         for task in (*living, *([troubling] if troubling else [])):
             task.cancel()
@@ -302,6 +306,31 @@ class World:
                 tx, user_id=user_id, amount=amount, kind="grant", idem_key=f"grant:{new_id()}", now=self.utc()
             )
 
+    async def _purchase(self, user_id: str, cents: int) -> None:
+        """As a payment provider tells it: several times, out of order; perhaps it is refunded, in part or in whole."""
+        draw, session = self._draw, new_id()
+        async with self._observer.write() as tx:
+            ordered = await purchases.order(
+                tx, user_id=user_id, pack=str(cents), amount_cents=cents, livemode=False, idem_key=session,
+                twin_since=self.utc(), now=self.utc(),
+            )  # fmt: skip
+        told = ["paid"] * draw.randint(1, 3)
+        told += ["refunded"] * (draw.randint(1, 2) if draw.random() < 0.3 else 0)
+        draw.shuffle(told)
+        back = draw.choice((cents, cents // 2))
+        for what in told:
+            await asyncio.sleep(draw.uniform(0.0, 2.0))
+            async with self._observer.write() as tx:
+                if what == "paid":
+                    await purchases.fulfil(
+                        tx, purchase_id=ordered.id, session_id=f"cs_{session}", payment_intent=f"pi_{session}",
+                        amount_cents=cents, currency="usd", livemode=False, now=self.utc(),
+                    )  # fmt: skip
+                else:
+                    await purchases.refunded(
+                        tx, charge=f"ch_{session}", payment_intent=f"pi_{session}", cents=back, now=self.utc()
+                    )
+
     def _habits(self) -> Habits:
         draw = self._draw
         return Habits(
@@ -329,13 +358,16 @@ async def digest(tx: Tx) -> str:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Ids, tokens and codes come from the seed as well. The standard library keeps its source of chance there."""
-    kept = secrets._sysrand  # type: ignore[attr-defined]
+    """Ids, tokens and codes come from the seed as well, and what the servers draw that is no secret. The standard
+    library keeps its sources of chance there."""
+    kept, state = secrets._sysrand, random.getstate()  # type: ignore[attr-defined]
     secrets._sysrand = Random(f"secrets {seed}")  # type: ignore[attr-defined]
+    random.seed(f"common {seed}")
     try:
         yield
     finally:
         secrets._sysrand = kept  # type: ignore[attr-defined]
+        random.setstate(state)
 
 
 @contextmanager

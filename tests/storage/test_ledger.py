@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.core.errors import Refused
 from pipeline.core.money import Nanos
-from storage import ledger
+from storage import calls, ledger
 from storage.db import Database
 from storage.records import Balance, Budget, Fenced, Final, Overdrawn, User
 from tests.storage.world import (
@@ -278,4 +278,7 @@ async def test_only_the_owner_settles(database: Database) -> None:
             await ledger.finalise(tx, call_id=placed.id, epoch=2, now=NOON)
         with pytest.raises(LookupError):
             await ledger.finalise(tx, call_id="none", epoch=1, now=NOON)
+        assert await calls.claim(tx, placed.id, 1, "another") is not None
+        with pytest.raises(Fenced):
+            await ledger.finalise(tx, call_id=placed.id, epoch=1, now=NOON)
     assert await account(database, user) == amounts(DOLLAR, ONE_CALL)

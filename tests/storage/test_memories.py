@@ -83,3 +83,9 @@ async def test_a_persona_is_added_changed_and_removed_while_nobody_knows_it(data
         await tx.execute(text("DELETE FROM user_persona_relationships"))
         assert await personas.delete(tx, "nora")
         assert not await personas.delete(tx, "nora")
+
+
+async def test_what_is_only_read_needs_no_transaction_that_writes(database: Database) -> None:
+    """A call that is settled from the ledger is recast in a snapshot."""
+    async with database.read() as tx:
+        assert await memories.of(tx, "nobody", "sarah", lock=False) == []

@@ -1,0 +1,144 @@
+"""Takes money for calls of one account everywhere at once: from the balance, from each budget, into each hold.
+
+Every row is changed on a condition, so that what is not there cannot be taken, whatever was read before. On PostgreSQL
+all of it is one statement: the account's lock is held meanwhile, and everybody else on it waits for each answer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import text, update
+
+from pipeline.core.money import Nanos
+from storage.budgets import Limit
+from storage.columns import UtcNow
+from storage.db import Tx, insert
+from storage.records import Overdrawn
+from storage.tables import budget_periods, credit_holds, hold_periods, user_credits
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """So much more (above 0) for one call, and the periods it comes from with their limits. One has a hold already
+    or gets it now."""
+
+    call_id: str
+    epoch: int
+    amount: Nanos
+    limits: tuple[Limit, ...]
+
+
+async def take(tx: Tx, user_id: str, taken: Sequence[Taken]) -> None:
+    """All of it or nothing: `Overdrawn` where one row has not that much, for the caller to roll back.
+
+    The caller holds the lock of the account. A period gets the limit given here.
+    """
+    if not taken:
+        return
+    if tx.dialect.name == "postgresql":
+        await _at_once(tx, user_id, taken)
+    else:
+        await _one_by_one(tx, user_id, taken)
+
+
+def _by_period(taken: Sequence[Taken]) -> list[tuple[str, int | None, int]]:
+    """Key, limit, and what is taken in all, in the order of the keys."""
+    sums: Counter[str] = Counter()
+    limits: dict[str, int | None] = {}
+    for one in taken:
+        for limit in one.limits:
+            sums[limit.key] += one.amount
+            limits[limit.key] = limit.nano
+    return [(key, limits[key], sums[key]) for key in sorted(sums)]
+
+
+_AT_ONCE = text("""
+WITH account AS (
+    UPDATE user_credits SET held_nano = held_nano + CAST(:total AS bigint), updated_at = now()
+    WHERE user_id = :user_id AND balance_nano - held_nano >= CAST(:total AS bigint) RETURNING 1
+), periods AS (
+    INSERT INTO budget_periods AS had (user_id, key, limit_nano, held_nano)
+    SELECT :user_id, key, nano, amount
+    FROM unnest(CAST(:keys AS text[]), CAST(:limits AS bigint[]), CAST(:sums AS bigint[])) AS new (key, nano, amount)
+    ON CONFLICT (user_id, key) DO UPDATE
+    SET limit_nano = excluded.limit_nano, held_nano = had.held_nano + excluded.held_nano
+    WHERE excluded.limit_nano IS NULL OR had.spent_nano + had.held_nano + excluded.held_nano <= excluded.limit_nano
+    RETURNING 1
+), holds AS (
+    INSERT INTO credit_holds AS had (call_id, user_id, epoch, amount_nano)
+    SELECT call_id, :user_id, epoch, amount
+    FROM unnest(CAST(:calls AS text[]), CAST(:epochs AS bigint[]), CAST(:amounts AS bigint[]))
+        AS new (call_id, epoch, amount)
+    ON CONFLICT (call_id) DO UPDATE SET amount_nano = had.amount_nano + excluded.amount_nano
+    WHERE had.status = 'open' RETURNING 1
+), parts AS (
+    INSERT INTO hold_periods AS had (call_id, user_id, key, held_nano)
+    SELECT call_id, :user_id, key, amount
+    FROM unnest(CAST(:part_calls AS text[]), CAST(:part_keys AS text[]), CAST(:part_amounts AS bigint[]))
+        AS new (call_id, key, amount)
+    ON CONFLICT (call_id, key) DO UPDATE SET held_nano = had.held_nano + excluded.held_nano RETURNING 1
+)
+SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM periods), (SELECT count(*) FROM holds),
+    (SELECT count(*) FROM parts)
+""")
+
+
+async def _at_once(tx: Tx, user_id: str, taken: Sequence[Taken]) -> None:
+    periods = _by_period(taken)
+    parts = [(one.call_id, limit.key, one.amount) for one in taken for limit in one.limits]
+    values: dict[str, Any] = {
+        "user_id": user_id,
+        "total": sum(one.amount for one in taken),
+        "keys": [key for key, _, _ in periods],
+        "limits": [limit for _, limit, _ in periods],
+        "sums": [amount for _, _, amount in periods],
+        "calls": [one.call_id for one in taken],
+        "epochs": [one.epoch for one in taken],
+        "amounts": [one.amount for one in taken],
+        "part_calls": [call_id for call_id, _, _ in parts],
+        "part_keys": [key for _, key, _ in parts],
+        "part_amounts": [amount for _, _, amount in parts],
+    }
+    done = tuple((await tx.execute(_AT_ONCE, values)).one())
+    if done[0] != 1:
+        raise Overdrawn("a hold exceeds the balance")
+    if done[1:] != (len(periods), len(taken), len(parts)):
+        raise Overdrawn("a hold exceeds a budget")
+
+
+async def _one_by_one(tx: Tx, user_id: str, taken: Sequence[Taken]) -> None:
+    total = sum(one.amount for one in taken)
+    enough = user_credits.c.balance_nano - user_credits.c.held_nano >= total
+    raised = update(user_credits).where(user_credits.c.user_id == user_id, enough)
+    raised = raised.values(held_nano=user_credits.c.held_nano + total, updated_at=UtcNow())
+    if (await tx.execute(raised)).rowcount != 1:
+        raise Overdrawn("a hold exceeds the balance")
+    for key, limit, amount in _by_period(taken):
+        await _from_period(tx, user_id, key, limit, amount)
+    for one in taken:
+        hold = insert(tx, credit_holds).values(
+            call_id=one.call_id, user_id=user_id, epoch=one.epoch, amount_nano=one.amount
+        )
+        more = {"amount_nano": credit_holds.c.amount_nano + hold.excluded.amount_nano}
+        opened = credit_holds.c.status == "open"
+        await tx.execute(hold.on_conflict_do_update(index_elements=["call_id"], set_=more, where=opened))
+        for limit_of in one.limits:
+            part = insert(tx, hold_periods).values(
+                call_id=one.call_id, user_id=user_id, key=limit_of.key, held_nano=one.amount
+            )
+            more = {"held_nano": hold_periods.c.held_nano + part.excluded.held_nano}
+            await tx.execute(part.on_conflict_do_update(index_elements=["call_id", "key"], set_=more))
+
+
+async def _from_period(tx: Tx, user_id: str, key: str, limit: int | None, amount: int) -> None:
+    row = insert(tx, budget_periods).values(user_id=user_id, key=key, limit_nano=limit, held_nano=amount)
+    new, had = row.excluded, budget_periods.c
+    fits = new.limit_nano.is_(None) | (had.spent_nano + had.held_nano + new.held_nano <= new.limit_nano)
+    changed = {"limit_nano": new.limit_nano, "held_nano": had.held_nano + new.held_nano}
+    row = row.on_conflict_do_update(index_elements=["user_id", "key"], set_=changed, where=fits)
+    if (await tx.execute(row)).rowcount != 1:
+        raise Overdrawn("a hold exceeds a budget")
