@@ -90,7 +90,8 @@ FORBIDDEN: list[tuple[dict[str, Any], Why, timedelta | None]] = [
         Why.TOO_SOON,
         timedelta(seconds=1),
     ),
-    ({"owner": replace(OWNER, utc_offset=9 * 60)}, Why.QUIET, timedelta(hours=11)),
+    # Day there begins when it is night here, so the next hour that is day in both counts.
+    ({"owner": replace(OWNER, utc_offset=9 * 60)}, Why.QUIET, timedelta(hours=20)),
     ({"number": replace(NUMBER, utc_offsets=(0, -5 * 60))}, Why.QUIET, timedelta(hours=1)),
 ]
 
