@@ -73,7 +73,9 @@ def offsets(e164: str, now: datetime) -> tuple[int, ...]:
     A number of one town has one, one that may be carried anywhere all of its country's; of a number whose zone
     nobody knows any hour of the day may be night.
     """
-    zones = [zone for zone in time_zones_for_number(phonenumbers.parse(e164, None)) if zone != UNKNOWN_TIMEZONE]
+    zones = [
+        zone for zone in time_zones_for_number(phonenumbers.parse(e164, None)) if zone != UNKNOWN_TIMEZONE
+    ]
     if not zones:
         return EVERYWHERE
     return tuple(sorted({offset(zone, now) for zone in zones}))

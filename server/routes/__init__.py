@@ -16,6 +16,7 @@ from server.routes import (
     password,
     payments,
     personas,
+    phone,
     scenarios,
     scheduled,
     simulation,
@@ -26,6 +27,7 @@ from server.routing import AnyOp
 OPS: tuple[AnyOp, ...] = (
     *auth.OPS,
     *me.OPS,
+    *phone.OPS,
     *password.OPS,
     *export.OPS,
     *personas.OPS,

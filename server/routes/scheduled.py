@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from starlette.responses import Response
 
 from pipeline.core.errors import Refused
+from server import consent
 from server.errors import not_found
 from server.parts import Parts
 from server.planned import Planned, planned, skip_of_run
@@ -23,7 +24,7 @@ from server.routing import AnyOp, Ask, Body, Op, PageQuery, Text, no_content
 from server.rule_words import describe
 from server.schedule import plan_of
 from server.zones import tzdata_version
-from storage import personas, scenarios, schedules
+from storage import consents, personas, scenarios, schedules
 from storage.db import Tx
 from storage.records import Page
 from storage.schedule_records import Schedule
@@ -144,6 +145,10 @@ async def create(ask: Ask[NewSchedule, None]) -> ScheduleView:
         await _known(tx, ask.user.id, body.persona_id, body.scenario_id)
         await _room(tx, parts, ask.user.id)
         schedule = await schedules.add(tx, ask.user.id, values, parts.clock.utc())
+        await consents.add(
+            tx, ask.user.id, ask.user.phone_e164 or "", text_version=consent.VERSION, ip=ask.client,
+            method=f"schedule {schedule.id}", now=parts.clock.utc(),
+        )  # fmt: skip
     return await shown(schedule, [])
 
 
@@ -205,6 +210,7 @@ async def change(ask: Ask[ScheduleChange, None]) -> ScheduleView:
             if schedule.status not in OPEN and "status" not in values:
                 raise Refused("invalid_request", "Nothing of this scheduled call is still to come.")
             values["status"] = "paused" if body.paused else "pending"
+            values["reason"] = ""
         elif schedule.status == "claimed":  # its claim is lost by the change
             values.setdefault("status", "pending")
         changed = await schedules.put(tx, schedule.id, values)
