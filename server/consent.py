@@ -1,4 +1,4 @@
-"""What a person agrees to, word for word. A changed text is a new version; the old ones stay, for the rows that name them.
+"""What a person agrees to, word for word. A changed text is a new version; old ones stay for the rows that name them.
 
 The text is shown where a number is verified and where a call is scheduled: docs/who-may-be-rung.md has it too.
 """

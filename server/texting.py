@@ -1,4 +1,4 @@
-"""What a text message to our number means. A word counts only as the whole message: "stop by tomorrow" stops nothing."""
+"""What a text message to our number means. A word counts only as the whole of it: "stop by tomorrow" stops nothing."""
 
 from __future__ import annotations
 

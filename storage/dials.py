@@ -22,7 +22,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 async def lately(tx: Tx, user_id: str, e164: str, now: datetime) -> Lately:
-    """What was dialled in the hour and the day before `now`. Others who ask for this number wait for this transaction."""
+    """What was dialled in the hour and the day before `now`. Others who ask for this number wait meanwhile."""
     if tx.dialect.name == "postgresql":
         await tx.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(e164, 1))))
     number = dials.c.number_hash == _hash(e164)

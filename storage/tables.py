@@ -110,7 +110,7 @@ dials = Table(
     Column("user_id", Text, ForeignKey("users.id", ondelete="SET NULL")),
     Column("number_hash", Text, nullable=False),
     words("purpose"),
-    Column("call_id", Text),
+    Column("call_id", Text, ForeignKey("calls.id", ondelete="SET NULL")),
     Column("at", Moment, nullable=False),
     Index("ix_dials_number", "number_hash", "at"),
     Index("ix_dials_user", "user_id", "at"),

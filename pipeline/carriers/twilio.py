@@ -43,6 +43,8 @@ CLOCK_SLACK = timedelta(seconds=5)
 _PUBLIC_API = "https://api.twilio.com"
 _ALREADY_OVER = frozenset({21220, 20404})
 _TOO_MANY = 429
+_VERIFYS_OWN = range(60_200, 60_300)
+"""Limits of one code, such as five guesses: no waiting helps."""
 _EVENTS = ["initiated", "ringing", "answered", "completed"]
 
 # The SDK's own log lines hold phone numbers and message texts.
@@ -191,7 +193,7 @@ async def tried(request: Callable[[], Awaitable[T]], *, once: bool = False) -> T
 def _refusal(status: int, code: object, once: bool) -> CarrierError:
     """An HTTP error as ours. Texts stay behind: they repeat phone numbers."""
     number = code if isinstance(code, int) else status
-    if status == _TOO_MANY:
+    if status == _TOO_MANY and number not in _VERIFYS_OWN:
         return CarrierError("the carrier is asked too often", retryable=True, code=_TOO_MANY)
     if status >= 500:
         return CarrierError(f"the carrier failed with {status}", retryable=not once, unsure=once, code=number)

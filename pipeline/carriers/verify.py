@@ -15,6 +15,7 @@ from pipeline.core.errors import CarrierError
 NO_SUCH_CODE = 20404
 """Used up, too old, or never sent: Verify forgets its codes after ten minutes."""
 TOO_MANY_GUESSES = 60202
+TOO_MANY_SENDS = 60203
 _OVER = frozenset({NO_SUCH_CODE, TOO_MANY_GUESSES})
 
 

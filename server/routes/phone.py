@@ -15,10 +15,11 @@ from typing import Annotated
 import structlog
 from pydantic import Field
 
+from pipeline.carriers.verify import TOO_MANY_SENDS
 from pipeline.core.errors import CarrierError, Refused
 from server import code_limits, consent, numbers, permits
 from server.errors import invalid, overloaded
-from server.limits import neighbourhood, take_all
+from server.limits import neighbourhood, take_all, too_often
 from server.metrics import CODES
 from server.parts import Parts
 from server.routes.auth import Phone, UserView, view
@@ -87,6 +88,8 @@ async def _send(parts: Parts, sent: Verification, code: str) -> None:
     except CarrierError as error:
         CODES.labels("not sent").inc()
         log.warning("code_not_sent", user=sent.user_id, carrier_code=error.code)
+        if error.code == TOO_MANY_SENDS:
+            raise too_often(int(CODE_LIFE.total_seconds())) from None
         raise overloaded() from None
 
 
