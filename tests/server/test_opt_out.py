@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,8 +17,18 @@ from tests.server.test_permits import SCRIPTED
 from tests.server.test_placing import ready
 
 
+@dataclass
+class HungUp(RecordingCarrier):
+    """Says when it was asked to end a call."""
+
+    hung_up: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def hang_up(self, sid: str) -> None:
+        self.hung_up.set()
+
+
 async def test_a28_opting_out_ends_the_call_and_pauses_what_is_scheduled(tmp_path: Path) -> None:
-    carrier = RecordingCarrier()
+    carrier = HungUp()
     async with running(settings(tmp_path, **SCRIPTED), open_desk, carrier, LoopClock()) as rig:
         ann = await ready(rig)
         due = (rig.clock.utc() + timedelta(hours=1)).isoformat()
