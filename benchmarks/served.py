@@ -31,6 +31,7 @@ from benchmarks.engines import Trace, TracedActivity, TracedSpeaker, TracedThink
 from benchmarks.listening import Listening
 from pipeline.carriers.base import DialOrder, Leg
 from pipeline.clock import Clock, cpu_seconds
+from pipeline.core.guard import Permit
 from pipeline.core.money import NANOS_PER_USD, Nanos
 from pipeline.engines.local.pool import Worker
 from pipeline.engines.local.silero import SileroActivity, SileroModel
@@ -58,7 +59,8 @@ def say(**words: Any) -> None:
 class PipedCarrier:
     """A `Carrier` whose exchange is at the other end of the pipe."""
 
-    async def dial(self, order: DialOrder) -> Leg:
+    async def dial(self, order: DialOrder, permit: Permit) -> Leg:
+        permit.spend(order.to, permit.given_at)
         sid = "CA" + secrets.token_hex(16)
         say(news="dial", sid=sid, voice=order.answer_url, status=order.status_url, amd=order.amd_url)
         return Leg(sid, "queued", 0)

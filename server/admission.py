@@ -1,31 +1,33 @@
 """May this call be placed, and with how much money: decided in one transaction, before anything rings.
 
-Writes the call's row and the hold that pays for it together, or neither. Whether the number
-may be rung at all is `numbers.py`'s business.
+Writes the call's row, the hold that pays for it and the leave to ring together, or none of them. Whether a number
+may be rung is asked of `permits.py`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from pipeline.clock import Clock
 from pipeline.core.errors import Refused
 from pipeline.core.events import CallStarted
+from pipeline.core.guard import NotAllowed, Permit, Why
 from pipeline.core.money import Nanos, usd
 from pipeline.core.scenario import settled
 from pipeline.core.tariff import Price
 from pipeline.core.terms import EndReason, Limits
 from pipeline.ports import Engines
-from server import casting, open_points
+from server import casting, open_points, permits
 from server.parts import PlaceCall
 from server.remembering import today
 from server.settings import Settings
 from storage import (
     calls,
+    dials,
     ids,
     ledger,
     memories,
-    opt_outs,
     personas,
     pricing,
     scenarios,
@@ -40,7 +42,8 @@ from storage.records import CallRow, Grant, IdemTaken, NewCall, User
 class Admitted:
     """A call whose first money is set aside: its row, its first event, its persona's voice and model.
 
-    `held` is the whole hold; `margin` of it is out of the call's reach.
+    `held` is the whole hold; `margin` of it is out of the call's reach. `permit` is the leave to ring the phone, None
+    for a call that rings none: a browser's, or one that goes on after another process.
     """
 
     row: CallRow
@@ -49,6 +52,7 @@ class Admitted:
     model: str
     held: Nanos
     margin: Nanos
+    permit: Permit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +69,18 @@ class Admissions:
         self._clock = clock
         self._node = node
 
-    async def admit(
-        self, tx: Tx, user: User, order: PlaceCall, e164: str | None, idem: tuple[str, str] | None
-    ) -> Admitted:
+    async def admit(self, tx: Tx, user: User, order: PlaceCall, idem: tuple[str, str] | None) -> Admitted:
         """Raises `Refused`, `IdemTaken` where the same request came through meanwhile, `ClaimLost` of a schedule."""
         # First of all: orders of one user queue here, so that each sees the call and the key of the one before.
         await ledger.lock_account(tx, user.id)
         if idem is not None and (earlier := await calls.by_idem(tx, user.id, idem[0])) is not None:
             raise IdemTaken(earlier)
         now = self._clock.utc()
-        if e164 is not None and await opt_outs.has(tx, e164):
-            raise Refused(
-                "opted_out",
-                "Somebody at this number asked for no more calls. Verify the number again to lift that: "
-                "POST /api/me/phone.",
-                status=403,
-            )
-        part = await self._part(tx, user, order)
-        await self._check_room(tx, user.id, e164)
         book = casting.pinned(
             await pricing.current(tx, now, self._settings.price_list), self._engines, order.channel
         )
+        permit = await self._permit(tx, user, order, book, now)
+        part = await self._part(tx, user, order)
         minutes = self._minutes(part, order)
         bounds = casting.limits(self._settings, part.persona, minutes)
         new = NewCall(
@@ -97,7 +92,7 @@ class Admissions:
             price_ids=tuple(price.price_id for price in book),
             owner=self._node,
             scenario_id=order.scenario_id,
-            phone_e164=e164,
+            phone_e164=None if permit is None else permit.e164,
             context=order.context,
             max_minutes=minutes,
             idem_key=None if idem is None else idem[0],
@@ -105,22 +100,27 @@ class Admissions:
             scheduled_call_id=None if order.scheduled is None else order.scheduled.dial_id,
         )
         row = await calls.create(tx, new)
+        if permit is not None:
+            await dials.add(tx, user.id, permit.e164, permit.purpose, row.id, now)
         if order.scheduled is not None:
             # In this transaction: either there is a call and its dial is on record, or neither.
             await schedules.dialed(tx, order.scheduled, row.id)
         funded = await self._fund(tx, row, part, book, bounds)
         if order.scenario_id is not None:
             await scenarios.used(tx, order.scenario_id)
-        return Admitted(row, funded.started, part.voice, part.persona.model, funded.held, funded.margin)
+        return Admitted(
+            row, funded.started, part.voice, part.persona.model, funded.held, funded.margin, permit
+        )
 
-    async def _check_room(self, tx: Tx, user_id: str, e164: str | None) -> None:
-        """One call a phone, a few a user."""
-        if e164 is not None and await calls.count_live_to(tx, e164) >= 1:
-            raise Refused("call_in_progress", "Your phone is already on a call with us.", status=409)
-        if await calls.count_live(tx, user_id) >= (most := self._settings.max_calls_per_user):
-            raise Refused(
-                "call_in_progress", f"You have {most} calls going on; end one of them first.", status=409
-            )
+    async def _permit(
+        self, tx: Tx, user: User, order: PlaceCall, book: tuple[Price, ...], now: datetime
+    ) -> Permit | None:
+        """The leave to ring; a call in the browser rings nothing, and only counts among the user's calls."""
+        if order.channel == "phone":
+            return await permits.permit(tx, self._settings, user.id, order.purpose, book, now)
+        if await calls.count_live(tx, user.id) >= self._settings.max_calls_per_user:
+            raise permits.refusal(NotAllowed(Why.USER_BUSY))
+        return None
 
     async def recast(self, tx: Tx, row: CallRow) -> Admitted:
         """The first event of a call that was placed before, made anew from what is known of it today.

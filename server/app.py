@@ -29,6 +29,7 @@ from pipeline.carriers.base import Carrier
 from pipeline.carriers.phonecall import Sms
 from pipeline.carriers.simulated import SimulatedCarrier
 from pipeline.carriers.twilio import TwilioCarrier
+from pipeline.carriers.verify import Codes, TwilioVerify
 from pipeline.clock import Clock
 from pipeline.ports import Engines
 from server.auth import Tokens, derived_key, signing_ring
@@ -142,6 +143,7 @@ def build(
             hashes = passwords or _open_passwords(stack, settings)
             parts = _parts(settings, the_clock, db, line, hashes, texts)
             app.state.parts = parts
+            parts.codes = _open_codes(stack, settings)
             parts.cashier = _open_cashier(stack, settings, db, the_clock)
             parts.desk = await stack.enter_async_context(open_desk(parts, engines))
             parts.state = State.READY
@@ -223,6 +225,7 @@ async def _open_carrier(
             )
         )
     carrier = TwilioCarrier(
+        clock=clock,
         account_sid=account.sid,
         auth_token=account.auth_token,
         sender=account.sender,
@@ -230,6 +233,20 @@ async def _open_carrier(
     )
     stack.push_async_callback(carrier.aclose)
     return carrier
+
+
+def _open_codes(stack: AsyncExitStack, settings: Settings) -> Codes | None:
+    account, token, service = (
+        settings.twilio_account_sid, settings.twilio_auth_token, settings.twilio_verify_service_sid,
+    )  # fmt: skip
+    if account is None or token is None or service is None:
+        return None
+    codes = TwilioVerify(
+        account_sid=account, auth_token=token.get_secret_value(), service_sid=service,
+        api_url=settings.twilio_api_url,
+    )  # fmt: skip
+    stack.push_async_callback(codes.aclose)
+    return codes
 
 
 def _open_cashier(

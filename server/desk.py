@@ -1,8 +1,7 @@
 """Where the parts of a call are joined: a request becomes a ringing phone, a webhook an event.
 
-Decides whether a call may be placed now (its limits of number and load are in
-`numbers.py` and the settings, its money in `storage/ledger.py`) and owns every live call
-of this process. The only place from which a number is dialled.
+Decides whether this process takes a call now (who may be rung is `pipeline/core/guard.py`'s to say, its money
+`storage/ledger.py`'s) and owns every live call of it. The only place from which a number is dialled.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from pipeline.clock import Clock
 from pipeline.core.call import UNSAID
 from pipeline.core.errors import BadStream, CarrierError, Refused
 from pipeline.core.events import CallResumed
+from pipeline.core.guard import Permit, Spent
 from pipeline.core.terms import EndReason
 from pipeline.ports import Engines, Line, Pulse
 from pipeline.runner import NO_GAPS, LiveCall
-from server import numbers
 from server.admission import Admissions, Admitted
 from server.answers import hash_of, new_token, take_answer
 from server.browser import BrowserCalls, BrowserLegs, sid_of
@@ -111,13 +110,12 @@ class Desk:
         """Set the money aside and ring the user's verified phone. Raises `Refused`; then nothing has happened."""
         if idem is not None and (earlier := await self._earlier(user, idem)) is not None:
             return earlier
-        e164 = None if order.channel == "browser" else self._number(user).e164
         self._check_room()
         with ExitStack() as opened:
             try:
                 async with self._database.write() as tx:
                     self._check_room()  # others came in while this one waited for its turn
-                    admitted = await self._admissions.admit(tx, user, order, e164, idem)
+                    admitted = await self._admissions.admit(tx, user, order, idem)
                     # A call whose journal cannot be opened is not placed: its money is not set aside either.
                     files = open_files(self._settings, self._clock, admitted.row, opened)
             except IdemTaken as taken:
@@ -147,15 +145,6 @@ class Desk:
         async with self._database.read() as tx:
             row = await calls.by_idem(tx, user.id, idem[0])
         return None if row is None else _same(row, idem)
-
-    def _number(self, user: User) -> numbers.NumberFacts:
-        if user.phone_e164 is None or user.phone_verified_at is None:
-            raise Refused("phone_not_verified", "Verify your phone first: POST /api/me/phone.", status=403)
-        number = numbers.facts(user.phone_e164)
-        numbers.check_allowed(
-            number, self._settings.operator_country, simulated=not self._settings.rings_real_phones
-        )
-        return number
 
     # -- the life of a call --------------------------------------------------------------
 
@@ -197,12 +186,14 @@ class Desk:
         self._flush.open(account, ongoing)
         CALLS_LIVE.set(len(self._ongoing))
         self._news.publish(row.id, "status", {"status": row.status})
-        self._conducting[row.id] = self._tasks.create_task(self._conduct(ongoing, resumed=resumed))
+        self._conducting[row.id] = self._tasks.create_task(
+            self._conduct(ongoing, admitted.permit, resumed=resumed)
+        )
 
-    async def _conduct(self, ongoing: Ongoing, *, resumed: bool) -> None:
+    async def _conduct(self, ongoing: Ongoing, permit: Permit | None, *, resumed: bool) -> None:
         row = ongoing.row
         try:
-            await ongoing.run(None if resumed else self._reach(ongoing))
+            await ongoing.run(None if resumed else self._reach(ongoing, permit))
         finally:
             self._legs.forget(sid_of(row.id))
             self._ongoing.pop(row.id, None)
@@ -210,22 +201,26 @@ class Desk:
             self._drain.ended()
             CALLS_LIVE.set(len(self._ongoing))
 
-    async def _reach(self, ongoing: Ongoing) -> None:
+    async def _reach(self, ongoing: Ongoing, permit: Permit | None) -> None:
         """Ring the phone; a browser call has nothing to dial, its page comes by itself."""
-        if ongoing.row.channel == "phone":
-            await self._ring(ongoing)
+        if permit is not None:
+            await self._ring(ongoing, permit)
             return
         sid = self._legs.expect(ongoing.row.id, ongoing.live.carrier_done)
         ongoing.outside.leg(sid)
         await self._note_leg(ongoing.row.id, "ringing", sid)
 
-    async def _ring(self, ongoing: Ongoing) -> None:
+    async def _ring(self, ongoing: Ongoing, permit: Permit) -> None:
         """Dial, once. After an answer that was lost the carrier is asked, never dialled again."""
         order = dial_order(ongoing.row, self._settings, self._sender)
         begun = self._clock.utc()
         leg: Leg | None = None
         try:
-            leg = await self._carrier.dial(order)
+            leg = await self._carrier.dial(order, permit)
+        except Spent:  # this process stood still between the decision and now
+            log.warning("permit_not_used", call=ongoing.row.id)
+            ongoing.outside.no_leg()
+            ongoing.live.carrier_done("failed", 0)
         except CarrierError as error:
             log.warning("dial_failed", call=ongoing.row.id, code=error.code, unsure=error.unsure)
             if error.unsure:

@@ -71,6 +71,7 @@ class Problem(BaseModel):
     code: Code
     detail: str
     errors: list[FieldError] | None = None
+    reason: str | None = Field(None, description="Which rule of who may be rung it was, such as `quiet`.")
     needed_usd: str | None = Field(None, description="With 402: what has to be there for the first minute.")
     available_usd: str | None = Field(
         None, description="With 402: what is there, of the credit or of the budget per call."

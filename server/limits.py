@@ -96,6 +96,14 @@ def network(address: str) -> str:
     return str(parsed)
 
 
+def neighbourhood(client: str) -> str:
+    """The network of a client: the /24 of an IPv4 address; an IPv6 client is a /64 already."""
+    try:
+        return str(ipaddress.ip_network((ipaddress.IPv4Address(client), 24), strict=False))
+    except ValueError:
+        return client
+
+
 class TooLarge(Unparsable):
     def __init__(self, limit: int) -> None:
         super().__init__(f"The body has more than {limit} bytes.", status=413)

@@ -1,8 +1,7 @@
-"""What a telephone number is, by the numbering plans of the phonenumbers library, and whether it may be rung.
+"""What a telephone number is, by the numbering plans of the phonenumbers library: region, kind, time zones.
 
-Decides by region and kind of number, never by prefix: +1 876 is Jamaica and +1 900 is
-premium rate. It knows neither users nor calls; who verified a number is the database's
-business and when it may ring is `server/desk.py`'s.
+Tells by region and kind of number, never by prefix: +1 876 is Jamaica and +1 900 is premium
+rate. Whether it may be rung is `pipeline/core/guard.py`'s to say.
 
 +1 NXX 555 01xx numbers are set aside for fiction and belong to nobody. The simulated
 carrier and an emulator, which ring no real phone, treat them as any other number; the real carrier rings none.
@@ -11,31 +10,17 @@ carrier and an emulator, which ring no real phone, treat them as any other numbe
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import phonenumbers
 from phonenumbers import PhoneNumberType
+from phonenumbers.timezone import UNKNOWN_TIMEZONE, time_zones_for_number
 
-from pipeline.core.errors import Refused
+from pipeline.core.guard import Kind, NumberFacts
 
-Kind = Literal[
-    "fixed",
-    "mobile",
-    "fixed_or_mobile",
-    "toll_free",
-    "premium",
-    "shared_cost",
-    "voip",
-    "personal",
-    "pager",
-    "company",
-    "voicemail",
-    "unknown",
-]
-
-RINGABLE: frozenset[Kind] = frozenset({"fixed", "mobile", "fixed_or_mobile"})
 LONGEST_INPUT = 32
+EVERYWHERE = tuple(range(-12 * 60, 14 * 60 + 1, 60))
 
 _KINDS: dict[int, Kind] = {
     PhoneNumberType.FIXED_LINE: "fixed",
@@ -51,21 +36,6 @@ _KINDS: dict[int, Kind] = {
     PhoneNumberType.VOICEMAIL: "voicemail",
 }
 _FICTIONAL = re.compile(r"\+1[2-9]\d{2}55501\d{2}")
-
-
-@dataclass(frozen=True, slots=True)
-class NumberFacts:
-    """`region` is a two-letter country code, empty for numbers of no country. `valid`: the plan has such numbers."""
-
-    e164: str
-    region: str
-    kind: Kind
-    valid: bool
-    fictional: bool
-
-    @property
-    def last2(self) -> str:
-        return self.e164[-2:]
 
 
 def facts(text: str) -> NumberFacts:
@@ -97,17 +67,21 @@ def normalise(text: str) -> str:
     return facts(text).e164
 
 
-def check_allowed(number: NumberFacts, regions: tuple[str, ...], *, simulated: bool) -> None:
-    """Raise `Refused(not_allowed_number, 403)` unless a number of this place and kind may be rung or texted."""
-    if number.fictional and not simulated:
-        raise _refused("This number belongs to nobody.")
-    if not number.valid:
-        raise _refused("There is no such number.")
-    if number.region not in regions:
-        raise _refused("Numbers of this country are not rung.")
-    if number.kind not in RINGABLE:
-        raise _refused("Numbers of this kind are not rung.")
+def offsets(e164: str, now: datetime) -> tuple[int, ...]:
+    """Minutes east of UTC, now, in every zone a number in E.164 may be in; sorted.
+
+    A number of one town has one, one that may be carried anywhere all of its country's; of a number whose zone
+    nobody knows any hour of the day may be night.
+    """
+    zones = [
+        zone for zone in time_zones_for_number(phonenumbers.parse(e164, None)) if zone != UNKNOWN_TIMEZONE
+    ]
+    if not zones:
+        return EVERYWHERE
+    return tuple(sorted({offset(zone, now) for zone in zones}))
 
 
-def _refused(detail: str) -> Refused:
-    return Refused("not_allowed_number", detail, status=403)
+def offset(zone: str, now: datetime) -> int:
+    """Minutes east of UTC in a named zone at a moment."""
+    shift = now.astimezone(ZoneInfo(zone)).utcoffset() or timedelta()
+    return int(shift.total_seconds()) // 60

@@ -12,7 +12,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from pipeline.carriers.base import Carrier
+from pipeline.carriers.verify import Codes
 from pipeline.clock import Clock
+from pipeline.core.guard import Purpose
 from server.auth import Tokens
 from server.browser import BrowserCalls
 from server.limits import Limiter
@@ -59,6 +61,7 @@ class PlaceCall:
     max_minutes: int | None
     channel: Channel
     scheduled: Claim | None = None
+    purpose: Purpose = Purpose.ORDER
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -112,6 +115,8 @@ class Parts:
     code_key: bytes
     limiters: Limiters
     desk: Placing
+    codes: Codes | None = None
+    """Who makes and checks verification codes; None: we do, and text them."""
     texts: Texts | None = None
     """What simulated phones were sent; None where the phones are real."""
     state: State = State.STARTING

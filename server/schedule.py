@@ -18,6 +18,7 @@ import structlog
 
 from pipeline.clock import Clock
 from pipeline.core.errors import Refused
+from pipeline.core.guard import Purpose
 from server.errors import InvalidFields, whereabouts
 from server.metrics import SCHEDULED, SCHEDULED_LATE, SURPRISES
 from server.open_points import kept
@@ -34,7 +35,7 @@ log = structlog.get_logger()
 
 POLL_S = 1.0
 """Between two looks, so that what another node was told to schedule is seen; the next one due has a timer besides."""
-NOT_NOW = frozenset({"overloaded", "rate_limited", "call_in_progress"})
+NOT_NOW = frozenset({"overloaded", "rate_limited", "call_in_progress", "quiet_hours"})
 """Refusals that may pass while the call is not yet too late."""
 PUT_BACK_S = 10
 MISSED_AT_ONCE = 100
@@ -187,6 +188,7 @@ class Scheduler:
             channel="phone",
             scheduled=claim,
             variables=kept(schedule.variables),
+            purpose=Purpose.RETRY if schedule.attempt else Purpose.SCHEDULE,
         )
         try:
             async with self._database.read() as tx:

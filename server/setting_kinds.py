@@ -31,6 +31,9 @@ _PLACEHOLDER = re.compile(
 _PACK = re.compile(r"(?!0\d)\d{1,5}(\.\d{2})?")
 _STRIPE_KEY = re.compile(r"(sk|rk)_(test|live)_\w+")
 _ACCOUNT = re.compile(r"AC[0-9a-fA-F]{32}")
+_VERIFY = re.compile(r"VA[0-9a-fA-F]{32}")
+_SPAN = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
+_DOLLARS = re.compile(r"\d{1,4}(\.\d{1,9})?")
 
 
 def _signing_secret(secret: SecretStr) -> SecretStr:
@@ -81,6 +84,24 @@ def _database(url: str) -> str:
 def _account(text: str) -> str:
     if not _ACCOUNT.fullmatch(text):
         raise ValueError("must be AC followed by 32 hexadecimal digits")
+    return text
+
+
+def _verify(text: str) -> str:
+    if not _VERIFY.fullmatch(text):
+        raise ValueError("must be VA followed by 32 hexadecimal digits")
+    return text
+
+
+def quiet_span(text: str) -> str:
+    if text != "off" and not _SPAN.fullmatch(text):
+        raise ValueError("must be two times of day such as 21:00-08:00, or off")
+    return text
+
+
+def _ceiling(text: str) -> str:
+    if not _DOLLARS.fullmatch(text):
+        raise ValueError("must be US dollars a minute, such as 0.05")
     return text
 
 
@@ -169,6 +190,9 @@ Secret = Annotated[SecretStr, AfterValidator(_not_empty)]
 Origin = Annotated[str, AfterValidator(_origin)]
 DatabaseUrl = Annotated[str, AfterValidator(_database)]
 AccountSid = Annotated[str, AfterValidator(_account)]
+VerifySid = Annotated[str, AfterValidator(_verify)]
+QuietSpan = Annotated[str, AfterValidator(quiet_span)]
+Ceiling = Annotated[str, AfterValidator(_ceiling)]
 E164 = Annotated[str, AfterValidator(_number)]
 Regions = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_regions)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]

@@ -21,6 +21,7 @@ from server.misspelling import likely_meant
 from server.setting_kinds import (
     E164,
     AccountSid,
+    Ceiling,
     DatabaseUrl,
     DeepgramEars,
     Keys,
@@ -28,6 +29,7 @@ from server.setting_kinds import (
     Names,
     Origin,
     Packs,
+    QuietSpan,
     Regions,
     Secret,
     ServerUrls,
@@ -38,9 +40,22 @@ from server.setting_kinds import (
     StripeKey,
     TextToSpeeches,
     TokenPrices,
+    VerifySid,
     Voices,
     WebhookSecrets,
 )
+
+WITH_REAL_PHONES = {
+    "dials_per_number_hourly": 3,
+    "dials_per_number_daily": 8,
+    "dials_per_user_hourly": 10,
+    "dial_gap_seconds": 60,
+    "codes_per_network": 10,
+    "codes_per_prefix": 20,
+    "numbers_per_user": 3,
+}
+"""What these are where they are not set. Without real phones they annoy nobody and cost nothing: there is no limit."""
+OUT_OF_REACH = 1_000_000_000
 
 
 class BadSettings(Exception):
@@ -105,6 +120,24 @@ class Settings(BaseModel):
         6, ge=1, le=100, description="Verification codes to a number in a day."
     )
     codes_per_user: int = Field(5, ge=1, le=100, description="Verification codes for a user in an hour.")
+    codes_per_network: int | None = Field(
+        None, ge=1, le=10_000, description="Verification codes in a day for one IPv4 /24 or IPv6 /64."
+    )
+    codes_per_prefix: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="Verification codes in an hour to numbers alike but for the last four digits.",
+    )
+    codes_confirmed_percent: int = Field(
+        30,
+        ge=0,
+        le=100,
+        description="Share of a country's last 50 codes that has to be typed in, or it gets none for a day.",
+    )
+    numbers_per_user: int | None = Field(
+        None, ge=1, le=100, description="Different numbers a user may verify in 30 days."
+    )
 
     # the carrier
     twilio_account_sid: AccountSid | None = Field(
@@ -114,12 +147,41 @@ class Settings(BaseModel):
     twilio_phone_number: E164 | None = Field(
         None, description="The number calls and messages come from, E.164."
     )
+    twilio_verify_service_sid: VerifySid | None = Field(
+        None, description="Twilio Verify service that sends and checks codes; without it they go by SMS."
+    )
     twilio_api_url: Origin = Field("https://api.twilio.com", description="Replaces every twilio.com host.")
     simulated_callee: Literal["talks", "listens"] = Field(
         "talks",
         description="Who answers simulated phones: somebody with recorded lines, or a silent listener.",
     )
     operator_country: Regions = Field(("US",), description="Countries that may be rung, two letters each.")
+    quiet_hours: QuietSpan | None = Field(
+        None,
+        description="Hours in which no phone rings, local to it and to its owner: 21:00-08:00, or off.",
+    )
+    dial_price_ceiling: Ceiling = Field(
+        "0.05", description="The most the carrier may ask for a number, US dollars a minute."
+    )
+    dials_per_number_hourly: int | None = Field(
+        None, ge=1, le=1_000, description="How often a number is rung in an hour, answered or not."
+    )
+    dials_per_number_daily: int | None = Field(
+        None, ge=1, le=10_000, description="How often a number is rung in 24 hours, answered or not."
+    )
+    dials_per_user_hourly: int | None = Field(
+        None, ge=1, le=10_000, description="How often phones are rung for a user in an hour."
+    )
+    dial_gap_seconds: int | None = Field(
+        None, ge=0, le=86_400, description="Least time between two calls to a number, from ring to ring."
+    )
+    max_calls_per_number: int = Field(1, ge=1, le=100, description="Calls to a number at a time.")
+    phone_proof_days: int = Field(
+        180,
+        ge=1,
+        le=3_650,
+        description="Days without a call after which a number has to be verified again.",
+    )
     operator_name: str = Field(
         "Call Me Back",
         min_length=1,
@@ -212,9 +274,7 @@ class Settings(BaseModel):
     max_call_minutes: int = Field(
         15, ge=1, le=240, description="Longest call, and the most max_minutes may ask for."
     )
-    max_calls_per_user: int = Field(
-        2, ge=1, description="Calls a user may have at a time; one phone is rung by one of them."
-    )
+    max_calls_per_user: int = Field(2, ge=1, description="Calls a user may have at a time.")
     max_live_calls: int = Field(
         100, ge=1, le=10_000, description="Live calls of this process, beyond them 503."
     )
@@ -296,6 +356,8 @@ class Settings(BaseModel):
             problems.append(
                 "TWILIO_ACCOUNT_SID: is missing; the simulated carrier runs only where PUBLIC_URL is a loopback address"
             )
+        if self.twilio_verify_service_sid is not None and self.twilio_account_sid is None:
+            problems.append("TWILIO_ACCOUNT_SID: is needed by TWILIO_VERIFY_SERVICE_SID")
         if (self.stripe_secret_key is None) != (not self.stripe_webhook_secret):
             name = "STRIPE_SECRET_KEY" if self.stripe_secret_key is None else "STRIPE_WEBHOOK_SECRET"
             problems.append(f"{name}: is missing; the Stripe settings are given together or not at all")
@@ -353,6 +415,20 @@ class Settings(BaseModel):
     def rings_real_phones(self) -> bool:
         """False with the simulated carrier, and where `TWILIO_API_URL` names an emulator on this machine."""
         return not self.simulated and not _is_loopback(self.twilio_api_url)
+
+    @property
+    def quiet(self) -> str:
+        """The quiet hours that hold. Where no real phone rings nobody is woken: none, unless they are set."""
+        return self.quiet_hours or ("21:00-08:00" if self.rings_real_phones else "off")
+
+    def figure(self, name: str) -> int:
+        """A limit that guards telephones and text messages: as set, else `WITH_REAL_PHONES`, else out of reach."""
+        given: int | None = getattr(self, name)
+        if given is not None:
+            return given
+        if self.rings_real_phones:
+            return WITH_REAL_PHONES[name]
+        return 0 if name == "dial_gap_seconds" else OUT_OF_REACH
 
     @property
     def price_list(self) -> Literal["list", "free"]:

@@ -12,13 +12,16 @@ from datetime import datetime
 
 from sqlalchemy import delete, select
 
+from storage import schedules
 from storage.db import Tx, insert
 from storage.tables import opt_outs
 
 
 async def add(tx: Tx, e164: str, how: str, now: datetime) -> None:
+    """Also pauses what is scheduled to ring it."""
     row = insert(tx, opt_outs).values(number_hash=_hash(e164), method=how, created_at=now)
     await tx.execute(row.on_conflict_do_nothing(index_elements=["number_hash"]))
+    await schedules.pause_to(tx, e164, "opted_out")
 
 
 async def has(tx: Tx, e164: str) -> bool:

@@ -93,6 +93,11 @@ class User:
     inbound_pin_hash: str | None
     created_at: datetime
     updated_at: datetime
+    phone_used_at: datetime | None = None
+    phone_notice: str = ""
+    """"lost": somebody else proved the number since; "taken_over": it was somebody else's until this one proved it."""
+    quiet_hours: str | None = None
+    """Their own, as "23:00-06:00"; None leaves them to the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,8 @@ class Verification:
     expires_at: datetime
     created_at: datetime
     finished_at: datetime | None
+    sid: str | None = None
+    """The carrier's name of the code, where the carrier made it and checks it."""
 
 
 @dataclass(frozen=True, slots=True)

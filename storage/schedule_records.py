@@ -58,6 +58,9 @@ class Schedule:
         """The run that is due, whichever try of it."""
         return self.occurrence_at or self.due_at
 
+    reason: str = ""
+    """Why it is paused: "opted_out", "number_lost"; "" where its owner paused it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScheduledDial:

@@ -22,7 +22,7 @@ from storage.leases import database_now, lease
 from storage.records import OVER, CallStatus, Page
 from storage.rows import columns, every, first, newest_page, record
 from storage.schedule_records import Claim, ClaimLost, DialStatus, Schedule, ScheduledDial, ScheduleStatus
-from storage.tables import calls
+from storage.tables import calls, users
 from storage.tables import scheduled_calls as schedules
 from storage.tables import scheduled_dials as dials
 
@@ -84,6 +84,20 @@ async def put(tx: Tx, schedule_id: str, values: Mapping[str, Any]) -> Schedule:
     fresh = {"claim_epoch": schedules.c.claim_epoch + 1, "claimed_by": None, "lease_until": None}
     row = (await tx.execute(changed.values(**fresh, **values).returning(*columns(schedules, Schedule)))).one()
     return record(Schedule, row)
+
+
+async def pause_to(tx: Tx, e164: str, reason: str, *, but_of: str = "") -> int:
+    """Pauses what is to come for whoever proved this number, except one user; how many. Claims are lost, undialled."""
+    owners = select(users.c.id).where(
+        users.c.phone_e164 == e164, users.c.phone_verified_at.is_not(None), users.c.id != but_of
+    )
+    waiting = (schedules.c.user_id.in_(owners), schedules.c.status.in_(("pending", "claimed")))
+    paused = change(schedules).where(*waiting).values(
+        status="paused", reason=reason, claim_epoch=schedules.c.claim_epoch + 1, claimed_by=None, lease_until=None
+    )  # fmt: skip
+    ids = list((await tx.execute(paused.returning(schedules.c.id))).scalars())
+    await tx.execute(delete_from(dials).where(dials.c.schedule_id.in_(ids), dials.c.status == "claimed"))
+    return len(ids)
 
 
 async def latest_dials(tx: Tx, schedule_ids: Sequence[str], limit: int) -> list[ScheduledDial]:

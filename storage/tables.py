@@ -58,6 +58,10 @@ users = Table(
     Column("inbound_pin_hash", Text),
     written("created_at"),
     written("updated_at"),
+    # Last dialled; what somebody else's proof of the number did to this account; quiet hours of one's own.
+    moment("phone_used_at"),
+    words("phone_notice"),
+    Column("quiet_hours", Text),
     UniqueConstraint("email", name="uq_users_email"),
     check("role IN ('user', 'admin')", "users_role"),
     # One owner a number, counting only those who proved it.
@@ -86,6 +90,10 @@ phone_verifications = Table(
     Column("expires_at", Moment, nullable=False),
     moment("finished_at"),
     written(),
+    # Where the number and the asker are, for limits; the carrier's name of the code where it made it.
+    words("region"),
+    words("network"),
+    Column("sid", Text),
     Index("ix_phone_verifications_user", "user_id", "created_at"),
     Index("ix_phone_verifications_e164", "e164", "created_at"),
 )
@@ -94,6 +102,19 @@ consents = Table(
     "consents", metadata, name(), _user(), Column("phone_e164", Text, nullable=False), words("text_version"),
     words("method"), words("ip"), written(),
 )  # fmt: skip
+
+dials = Table(
+    "dials",
+    metadata,
+    name(),
+    Column("user_id", Text, ForeignKey("users.id", ondelete="SET NULL")),
+    Column("number_hash", Text, nullable=False),
+    words("purpose"),
+    Column("call_id", Text, ForeignKey("calls.id", ondelete="SET NULL")),
+    Column("at", Moment, nullable=False),
+    Index("ix_dials_number", "number_hash", "at"),
+    Index("ix_dials_user", "user_id", "at"),
+)
 
 opt_outs = Table("opt_outs", metadata, name("number_hash"), words("method"), written())
 
@@ -188,6 +209,8 @@ scheduled_calls = Table(
     moment("late_at"),
     Column("claimed_by", Text),
     moment("lease_until"),
+    # Why it was paused, where its owner did not do it.
+    words("reason"),
     Index("ix_scheduled_calls_due", "status", "due_at"),
     Index("ix_scheduled_calls_user", "user_id", "created_at"),
 )

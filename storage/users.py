@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from sqlalchemy import case, func, select
 from sqlalchemy import delete as delete_from
-from sqlalchemy import func, select
 from sqlalchemy import update as change
 
+from storage import schedules
 from storage.columns import UtcNow
 from storage.db import Tx, insert
 from storage.defaults import SCENARIOS
@@ -86,14 +87,28 @@ async def set_phone(tx: Tx, user_id: str, e164: str) -> User:
 
 
 async def mark_verified(tx: Tx, user_id: str, e164: str, at: datetime) -> User:
-    """The user proved to own the number; whoever proved it before loses it. Raises `NoSuchUser`."""
+    """The user proved to own the number; whoever proved it before loses it, and both are told so by their row.
+
+    Quiet hours of one's own are for the number they were asked for. Raises `NoSuchUser`.
+    """
     if tx.dialect.name == "postgresql":
         # Two users proving one number at once go one after the other, so that the later one wins.
         await tx.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(e164, 0))))
+    await schedules.pause_to(tx, e164, "number_lost", but_of=user_id)
     others = (users.c.phone_e164 == e164, users.c.id != user_id, users.c.phone_verified_at.is_not(None))
-    await tx.execute(change(users).where(*others).values(phone_verified_at=None, updated_at=at))
-    values = {"phone": e164, "phone_e164": e164, "phone_verified_at": at, "updated_at": at}
+    lost = {"phone_verified_at": None, "phone_notice": "lost", "quiet_hours": None, "updated_at": at}
+    taken = (await tx.execute(change(users).where(*others).values(lost))).rowcount
+    values: dict[str, object] = {
+        "phone": e164, "phone_e164": e164, "phone_verified_at": at, "updated_at": at,
+        "phone_notice": "taken_over" if taken else "",
+        "quiet_hours": case((users.c.phone_e164 == e164, users.c.quiet_hours), else_=None),
+    }  # fmt: skip
     return await _changed(tx, user_id, values)
+
+
+async def set_quiet_hours(tx: Tx, user_id: str, span: str | None) -> User:
+    """Hours of one's own, as "23:00-06:00"; None for the operator's. Raises `NoSuchUser`."""
+    return await _changed(tx, user_id, {"quiet_hours": span, "updated_at": UtcNow()})
 
 
 async def delete(tx: Tx, user_id: str) -> bool:

@@ -17,12 +17,27 @@ MAX_GUESSES = 5
 
 
 async def start(
-    tx: Tx, user_id: str, e164: str, code_hash: str, expires_at: datetime, now: datetime
+    tx: Tx,
+    user_id: str,
+    e164: str,
+    code_hash: str,
+    expires_at: datetime,
+    now: datetime,
+    *,
+    region: str = "",
+    network: str = "",
 ) -> Verification:
+    """`code_hash` is empty where the carrier makes the code. `network` is who asked, as limits count it."""
     row = insert(tx, sent).values(
-        id=new_id(), user_id=user_id, e164=e164, code_hash=code_hash, expires_at=expires_at, created_at=now
-    )
+        id=new_id(), user_id=user_id, e164=e164, code_hash=code_hash, expires_at=expires_at, created_at=now,
+        region=region, network=network,
+    )  # fmt: skip
     return record(Verification, (await tx.execute(row.returning(*columns(sent, Verification)))).one())
+
+
+async def name(tx: Tx, verification_id: str, sid: str) -> None:
+    """The carrier made a code for it, which it calls so."""
+    await tx.execute(update(sent).where(sent.c.id == verification_id).values(sid=sid))
 
 
 async def latest(tx: Tx, user_id: str) -> Verification | None:
@@ -46,7 +61,13 @@ async def finish(tx: Tx, verification_id: str) -> bool:
 
 
 async def sends_since(
-    tx: Tx, *, since: datetime, user_id: str | None = None, e164: str | None = None, prefix: str | None = None
+    tx: Tx,
+    *,
+    since: datetime,
+    user_id: str | None = None,
+    e164: str | None = None,
+    prefix: str | None = None,
+    network: str | None = None,
 ) -> int:
     """Codes sent after `since` that match all that is given; `prefix` is the beginning of the number."""
     query = select(func.count()).select_from(sent).where(sent.c.created_at > since)
@@ -56,4 +77,25 @@ async def sends_since(
         query = query.where(sent.c.e164 == e164)
     if prefix is not None:
         query = query.where(sent.c.e164.startswith(prefix, autoescape=True))
+    if network is not None:
+        query = query.where(sent.c.network == network)
     return int((await tx.execute(query)).scalar_one())
+
+
+async def confirmed_of(tx: Tx, region: str, since: datetime, now: datetime, latest: int) -> tuple[int, int]:
+    """Of the latest codes to a country after `since` that were typed in or are too old for it: (typed in, all)."""
+    settled = (sent.c.region == region, sent.c.created_at > since)
+    decided = sent.c.finished_at.is_not(None) | (sent.c.expires_at <= now)
+    last = (
+        select(sent.c.finished_at).where(*settled, decided).order_by(sent.c.created_at.desc()).limit(latest)
+    )
+    found = last.subquery()
+    query = select(func.count(found.c.finished_at), func.count()).select_from(found)
+    confirmed, total = (await tx.execute(query)).one()
+    return int(confirmed), int(total)
+
+
+async def numbers_of(tx: Tx, user_id: str, since: datetime) -> set[str]:
+    """The numbers the user proved after `since`."""
+    proved = (sent.c.user_id == user_id, sent.c.finished_at.is_not(None), sent.c.created_at > since)
+    return set((await tx.execute(select(sent.c.e164).where(*proved))).scalars())

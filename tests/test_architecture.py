@@ -227,6 +227,18 @@ def dialling_in_desk(module: Module) -> Iterator[Breach]:
                 yield node.lineno, "only server/desk.py dials"
 
 
+def permits_by_the_guard(module: Module) -> Iterator[Breach]:
+    """Nobody else makes a permit, and nobody else has what one is made with."""
+    if not module.at("pipeline/core/guard.py"):
+        for node in module.nodes:
+            if isinstance(node, ast.Call) and _last_name(node.func) == "Permit":
+                yield node.lineno, "only may_dial makes a Permit"
+            if (isinstance(node, ast.Attribute) and node.attr == "_MINT") or (
+                isinstance(node, ast.alias) and node.name == "_MINT"
+            ):
+                yield node.lineno, "what permits are made with stays in the guard"
+
+
 def structured_tasks(module: Module) -> Iterator[Breach]:
     for node in module.nodes:
         if isinstance(node, ast.Attribute) and node.attr in {"create_task", "ensure_future"}:
@@ -304,6 +316,7 @@ RULES: list[Rule] = [
     environment_in_settings,
     clock_in_clock,
     dialling_in_desk,
+    permits_by_the_guard,
     structured_tasks,
     broad_except_at_edges,
     size,
@@ -359,6 +372,9 @@ MUST_CATCH: list[tuple[Rule, str, str]] = [
     (clock_in_clock, "pipeline/pacer.py", "class P:\n    def f(self): return self._loop.time()"),
     (dialling_in_desk, "server/jobs.py", "async def f(carrier): await carrier.dial(x)"),
     (dialling_in_desk, "pipeline/perform.py", "def f(self): return later(self.carrier.dial)"),
+    (permits_by_the_guard, "server/desk.py", "p = Permit(x, user_id=u, e164=n, purpose=p, given_at=t)"),
+    (permits_by_the_guard, "server/permits.py", "p = guard.Permit(guard._MINT)"),
+    (permits_by_the_guard, "server/permits.py", "from pipeline.core.guard import _MINT"),
     (structured_tasks, "server/app.py", "import asyncio\nasyncio.create_task(f())"),
     (structured_tasks, "server/app.py", "from asyncio import create_task\ncreate_task(f())"),
     (structured_tasks, "server/app.py", "import asyncio\nasyncio.ensure_future(f())"),
@@ -408,6 +424,7 @@ MUST_PASS: list[tuple[Rule, str, str]] = [
     (clock_in_clock, "pipeline/clock.py", "import time\nx = time.monotonic_ns()"),
     (clock_in_clock, "server/app.py", "x = clock.now() + clock.monotonic() + event.time()"),
     (dialling_in_desk, "server/desk.py", "async def f(carrier): await carrier.dial(x)"),
+    (permits_by_the_guard, "server/desk.py", "def f(permit: Permit) -> None: g(permit)"),
     (dialling_in_desk, "pipeline/carriers/twilio.py", "class T:\n    async def dial(self): ..."),
     (
         structured_tasks,

@@ -1,6 +1,6 @@
 """What a telephone carrier must do. Nothing to inherit: match the shape.
 
-`dial` is called from one place only, `server/desk.py`; a test checks that.
+`dial` is called from one place only, `server/desk.py`; a test checks that. It takes the guard's permit and spends it.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+from pipeline.core.guard import Permit
 
 OVER = frozenset({"completed", "busy", "no-answer", "failed", "canceled"})
 """The statuses of a call that nothing follows."""
@@ -45,8 +47,11 @@ class Leg:
 class Carrier(Protocol):
     """Raises `CarrierError`; `unsure` is set when a dial may have gone through."""
 
-    async def dial(self, order: DialOrder) -> Leg:
-        """Ask for one call, once. Never repeated on doubt: see `find`."""
+    async def dial(self, order: DialOrder, permit: Permit) -> Leg:
+        """Ask for one call, once. Never repeated on doubt: see `find`.
+
+        Raises `Spent`, and has asked for nothing, where the permit is not for this number, used or too old.
+        """
 
     async def find(self, order: DialOrder, since: datetime) -> Leg | None:
         """The newest call made by this order at or after `since` (UTC), for after an unsure dial.

@@ -17,6 +17,7 @@ from pipeline.carriers.exchange import Delivery, Exchange, prompt
 from pipeline.carriers.phonecall import Alert, PhoneCall, Sms
 from pipeline.clock import Clock
 from pipeline.core.errors import CarrierError
+from pipeline.core.guard import Permit
 
 
 def patient_listener(_number: str) -> Script:
@@ -51,6 +52,7 @@ class SimulatedCarrier:
             delivery=delivery,
             keep_audio=keep_audio,
         )
+        self._clock = clock
         self._sender = sender
         self._on_sms = on_sms
 
@@ -77,7 +79,8 @@ class SimulatedCarrier:
         """What a carrier's debugger would complain about; empty when the server behaves."""
         return self.exchange.alerts
 
-    async def dial(self, order: DialOrder) -> Leg:
+    async def dial(self, order: DialOrder, permit: Permit) -> Leg:
+        permit.spend(order.to, self._clock.utc())
         return self.exchange.place(order).leg
 
     async def find(self, order: DialOrder, since: datetime) -> Leg | None:

@@ -24,7 +24,9 @@ from twilio.http.response import Response
 from twilio.rest import Client
 
 from pipeline.carriers.base import OVER, DialOrder, Leg
+from pipeline.clock import Clock
 from pipeline.core.errors import CarrierError
+from pipeline.core.guard import Permit
 from pipeline.core.money import NANOS_PER_USD
 
 REQUEST_S = 5.0
@@ -41,6 +43,8 @@ CLOCK_SLACK = timedelta(seconds=5)
 _PUBLIC_API = "https://api.twilio.com"
 _ALREADY_OVER = frozenset({21220, 20404})
 _TOO_MANY = 429
+_VERIFYS_OWN = range(60_200, 60_300)
+"""Limits of one code, such as five guesses: no waiting helps."""
 _EVENTS = ["initiated", "ringing", "answered", "completed"]
 
 # The SDK's own log lines hold phone numbers and message texts.
@@ -52,7 +56,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
-class _Http(AsyncTwilioHttpClient):
+class TwilioHttp(AsyncTwilioHttpClient):
     """Sends requests for any twilio.com host to the configured one, and gives up after `REQUEST_S`."""
 
     def __init__(self, api_url: str) -> None:
@@ -87,12 +91,16 @@ def pointed(api_url: str, url: str) -> str:
 class TwilioCarrier:
     """A `Carrier`. Make it inside the running loop; `aclose` ends its connections."""
 
-    def __init__(self, *, account_sid: str, auth_token: str, sender: str, api_url: str = _PUBLIC_API) -> None:
-        self._http = _Http(api_url)
+    def __init__(
+        self, *, clock: Clock, account_sid: str, auth_token: str, sender: str, api_url: str = _PUBLIC_API
+    ) -> None:
+        self._clock = clock
+        self._http = TwilioHttp(api_url)
         self._client = Client(account_sid, auth_token, http_client=self._http)
         self._sender = sender
 
-    async def dial(self, order: DialOrder) -> Leg:
+    async def dial(self, order: DialOrder, permit: Permit) -> Leg:
+        permit.spend(order.to, self._clock.utc())
         detection: dict[str, object] = {}
         if order.detect_machine:
             detection = {
@@ -100,7 +108,7 @@ class TwilioCarrier:
                 "async_amd": "true",  # a string; a Python True would go out as "True"
                 "async_amd_status_callback": order.amd_url,
             }
-        call = await _tried(
+        call = await tried(
             lambda: self._client.calls.create_async(
                 to=order.to,
                 from_=order.sender,
@@ -119,7 +127,7 @@ class TwilioCarrier:
 
     async def find(self, order: DialOrder, since: datetime) -> Leg | None:
         """Looks through the newest calls between the two numbers; dates there are whole seconds of another clock."""
-        calls = await _tried(
+        calls = await tried(
             lambda: self._client.calls.list_async(to=order.to, from_=order.sender, limit=LISTED)
         )
         least = since.replace(microsecond=0)
@@ -137,16 +145,16 @@ class TwilioCarrier:
 
     async def hang_up(self, sid: str) -> None:
         try:
-            await _tried(lambda: self._client.calls(sid).update_async(status="completed"))
+            await tried(lambda: self._client.calls(sid).update_async(status="completed"))
         except CarrierError as error:
             if error.code not in _ALREADY_OVER:
                 raise
 
     async def fetch(self, sid: str) -> Leg:
-        return _leg(await _tried(lambda: self._client.calls(sid).fetch_async()))
+        return _leg(await tried(lambda: self._client.calls(sid).fetch_async()))
 
     async def send_sms(self, to: str, body: str) -> None:
-        await _tried(
+        await tried(
             lambda: self._client.messages.create_async(to=to, from_=self._sender, body=body), once=True
         )
 
@@ -154,7 +162,7 @@ class TwilioCarrier:
         await self._http.close()  # type: ignore[no-untyped-call]
 
 
-async def _tried(request: Callable[[], Awaitable[T]], *, once: bool = False) -> T:
+async def tried(request: Callable[[], Awaitable[T]], *, once: bool = False) -> T:
     """The answer. `once`: what may have been carried out is not repeated but raised as unsure."""
     pauses = list(RATE_PAUSES_S)
     again = not once
@@ -185,7 +193,7 @@ async def _tried(request: Callable[[], Awaitable[T]], *, once: bool = False) -> 
 def _refusal(status: int, code: object, once: bool) -> CarrierError:
     """An HTTP error as ours. Texts stay behind: they repeat phone numbers."""
     number = code if isinstance(code, int) else status
-    if status == _TOO_MANY:
+    if status == _TOO_MANY and number not in _VERIFYS_OWN:
         return CarrierError("the carrier is asked too often", retryable=True, code=_TOO_MANY)
     if status >= 500:
         return CarrierError(f"the carrier failed with {status}", retryable=not once, unsure=once, code=number)

@@ -17,6 +17,7 @@ from server.routes import (
     password,
     payments,
     personas,
+    phone,
     replays,
     scenarios,
     scheduled,
@@ -28,6 +29,7 @@ from server.routing import AnyOp
 OPS: tuple[AnyOp, ...] = (
     *auth.OPS,
     *me.OPS,
+    *phone.OPS,
     *password.OPS,
     *export.OPS,
     *personas.OPS,

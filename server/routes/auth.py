@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, EmailStr, Field
@@ -47,13 +47,18 @@ class Login(Body):
 
 
 class UserView(View):
-    """An account, as its owner sees it."""
+    """An account, as its owner sees it. `quiet_hours` are one's own, null where the operator's hold.
+
+    `phone_notice` is `lost` when somebody else verified the number since, `taken_over` when it was another account's.
+    """
 
     id: str
     email: str
     name: str
     phone: str | None
     phone_verified: bool
+    phone_notice: Literal["", "lost", "taken_over"]
+    quiet_hours: str | None
     timezone: str
     role: str
     created_at: When
@@ -70,6 +75,14 @@ class Validated(View):
     user: UserView
 
 
+def _notice(user: User) -> Literal["", "lost", "taken_over"]:
+    match user.phone_notice:
+        case "lost" | "taken_over" as told:
+            return told
+        case _:
+            return ""
+
+
 def view(user: User) -> UserView:
     return UserView(
         id=user.id,
@@ -77,6 +90,8 @@ def view(user: User) -> UserView:
         name=user.name,
         phone=user.phone_e164,
         phone_verified=user.phone_verified_at is not None,
+        phone_notice=_notice(user),
+        quiet_hours=user.quiet_hours,
         timezone=user.timezone,
         role=user.role,
         created_at=user.created_at,

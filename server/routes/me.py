@@ -1,54 +1,28 @@
-"""My profile and the proof that a telephone is mine.
-
-A code is six digits from a strong random source, valid ten minutes and five guesses, kept
-only as a keyed hash bound to the user and the number. The last proved number stays until
-another is proved.
-"""
+"""My profile, my own quiet hours, and no more calls."""
 
 from __future__ import annotations
 
-import hmac
-import secrets
-from datetime import datetime, timedelta
 from typing import Annotated
 
-import structlog
-from pydantic import Field
+from pydantic import AfterValidator
 from starlette.responses import Response
 
-from pipeline.core.errors import CarrierError, Refused
-from server import erasure, numbers
-from server.errors import invalid, overloaded
-from server.limits import take_all, too_often
-from server.metrics import CODES
-from server.parts import Parts
-from server.routes.auth import PersonName, Phone, UserView, Zone, view
-from server.routing import AnyOp, Ask, Body, Op, View, When, no_content
-from storage import opt_outs, users, verification
-from storage.db import Tx
-from storage.records import User
+from pipeline.core.guard import NotAllowed, Why
+from server import consent, erasure, permits
+from server.routes.auth import PersonName, UserView, Zone, view
+from server.routing import AnyOp, Ask, Body, Op, Text, no_content
+from server.setting_kinds import quiet_span
+from storage import consents, users
 
-log = structlog.get_logger(__name__)
-
-CODE_LIFE = timedelta(minutes=10)
+QuietHours = Annotated[Text, AfterValidator(quiet_span)]
 
 
 class Profile(Body):
+    """`quiet_hours` of one's own, such as 23:00-06:00 or off, hold for the verified number; null: the operator's."""
+
     name: PersonName | None = None
     timezone: Zone | None = None
-
-
-class NewPhone(Body):
-    phone: Phone
-
-
-class CodeSent(View):
-    phone_last2: str
-    expires_at: When
-
-
-class Code(Body):
-    code: Annotated[str, Field(pattern=r"^[0-9]{6}$")]
+    quiet_hours: QuietHours | None = None
 
 
 async def show(ask: Ask[None, None]) -> UserView:
@@ -58,6 +32,15 @@ async def show(ask: Ask[None, None]) -> UserView:
 async def change(ask: Ask[Profile, None]) -> UserView:
     async with ask.parts.database.write() as tx:
         user = await users.update(tx, ask.user.id, name=ask.body.name, timezone=ask.body.timezone)
+        if "quiet_hours" in ask.body.model_fields_set:
+            if user.phone_e164 is None or user.phone_verified_at is None:
+                raise permits.refusal(NotAllowed(Why.UNVERIFIED))
+            user = await users.set_quiet_hours(tx, user.id, ask.body.quiet_hours)
+            # That a phone may ring at night is on record, like the consent to ring it at all.
+            await consents.add(
+                tx, user.id, user.phone_e164 or "", text_version=consent.VERSION, ip=ask.client,
+                method=f"quiet hours {ask.body.quiet_hours or 'of the operator'}", now=ask.parts.clock.utc(),
+            )  # fmt: skip
     return view(user)
 
 
@@ -67,84 +50,12 @@ async def erase(ask: Ask[None, None]) -> Response:
     return no_content()
 
 
-async def send_code(ask: Ask[NewPhone, None]) -> CodeSent:
-    """The code is on record before it is sent, so that a lost answer cannot send without limit."""
-    parts, user, settings = ask.parts, ask.user, ask.parts.settings
-    try:
-        number = numbers.facts(ask.body.phone)
-    except ValueError as error:
-        raise invalid("phone", str(error)) from None
-    numbers.check_allowed(number, settings.operator_country, simulated=not settings.rings_real_phones)
-    # Also in memory, since requests at the same moment do not see each other's rows yet.
-    take_all([(parts.limiters.code_user, user.id), (parts.limiters.code_number, number.e164)])
-    now = parts.clock.utc()
-    code = f"{secrets.randbelow(1_000_000):06d}"
-    async with parts.database.write() as tx:
-        wait = await _too_many(tx, parts, user.id, number.e164, now)
-        if wait is None:
-            hashed = code_hash(parts.code_key, user.id, number.e164, code)
-            await verification.start(tx, user.id, number.e164, hashed, now + CODE_LIFE, now)
-            if user.phone_verified_at is None:
-                await users.set_phone(tx, user.id, number.e164)
-    if wait is not None:
-        raise too_often(wait)
-    try:
-        await parts.carrier.send_sms(number.e164, f"{code} is your {settings.operator_name} code.")
-    except CarrierError as error:
-        CODES.labels("not sent").inc()
-        log.warning("code_not_sent", user=user.id, carrier_code=error.code)
-        raise overloaded() from None
-    CODES.labels("sent").inc()
-    return CodeSent(phone_last2=number.last2, expires_at=now + CODE_LIFE)
-
-
-async def _too_many(tx: Tx, parts: Parts, user_id: str, e164: str, now: datetime) -> int | None:
-    """Seconds to wait before another code, None when one may go out."""
-    settings = parts.settings
-    windows = (
-        (timedelta(minutes=10), settings.codes_per_number, await _sent(tx, now, minutes=10, e164=e164)),
-        (timedelta(days=1), settings.codes_per_number_daily, await _sent(tx, now, minutes=1440, e164=e164)),
-        (timedelta(hours=1), settings.codes_per_user, await _sent(tx, now, minutes=60, user_id=user_id)),
-    )
-    full = [window for window, limit, sent in windows if sent >= limit]
-    return int(max(full).total_seconds()) if full else None
-
-
-async def _sent(
-    tx: Tx, now: datetime, *, minutes: int, user_id: str | None = None, e164: str | None = None
-) -> int:
-    since = now - timedelta(minutes=minutes)
-    return await verification.sends_since(tx, since=since, user_id=user_id, e164=e164)
-
-
-async def verify(ask: Ask[Code, None]) -> UserView:
-    """The guess is counted and committed whatever comes of it."""
-    now = ask.parts.clock.utc()
-    async with ask.parts.database.write() as tx:
-        user = await _proved(tx, ask.parts, ask.user, ask.body.code, now)
-    if user is None:
-        CODES.labels("wrong").inc()
-        raise Refused("wrong_code", "The code is wrong, used up or too old.")
-    CODES.labels("right").inc()
-    return view(user)
-
-
-async def _proved(tx: Tx, parts: Parts, user: User, code: str, now: datetime) -> User | None:
-    sent = await verification.latest(tx, user.id)
-    if sent is None or sent.finished_at is not None or sent.expires_at <= now:
-        return None
-    if await verification.guess(tx, sent.id) < 0:
-        return None
-    expected = code_hash(parts.code_key, user.id, sent.e164, code)
-    if not hmac.compare_digest(expected, sent.code_hash) or not await verification.finish(tx, sent.id):
-        return None
-    await opt_outs.lift(tx, sent.e164)
-    return await users.mark_verified(tx, user.id, sent.e164, now)
-
-
-def code_hash(key: bytes, user_id: str, e164: str, code: str) -> str:
-    """What is kept of a code. Keyed, since a million codes are quickly tried."""
-    return hmac.digest(key, f"{user_id} {e164} {code}".encode(), "sha256").hex()
+async def opt_out(ask: Ask[None, None]) -> Response:
+    """My number is rung no more, by nobody; a call to it ends. Only verifying it again lifts that."""
+    if ask.user.phone_e164 is None or ask.user.phone_verified_at is None:
+        raise permits.refusal(NotAllowed(Why.UNVERIFIED))
+    await ask.parts.desk.opt_out(ask.user.phone_e164, "web")
+    return no_content()
 
 
 OPS: tuple[AnyOp, ...] = (
@@ -153,13 +64,10 @@ OPS: tuple[AnyOp, ...] = (
         "DELETE", "/api/me", erase, "Delete my account with all its calls", status=204,
         refuses=((409, "call_in_progress"),),
     ),
-    Op("PATCH", "/api/me", change, "Change my profile", body=Profile, reply=UserView),
+    Op("PATCH", "/api/me", change, "Change my profile", body=Profile, reply=UserView,
+       refuses=((403, "phone_not_verified"),)),
     Op(
-        "POST", "/api/me/phone", send_code, "Send a code to my telephone", body=NewPhone, reply=CodeSent, status=202,
-        refuses=((403, "not_allowed_number"), (429, "rate_limited")),
-    ),
-    Op(
-        "POST", "/api/me/phone/verify", verify, "Prove that it is mine", body=Code, reply=UserView,
-        refuses=((422, "wrong_code"),),
+        "POST", "/api/opt-out", opt_out, "Never ring my telephone again", status=204,
+        refuses=((403, "phone_not_verified"),),
     ),
 )  # fmt: skip

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from pipeline.core.errors import Refused
 from pipeline.core.scenario import variables
+from server import consent
 from server.errors import not_found
 from server.open_points import Variables, checked, kept
 from server.parts import Parts
@@ -26,7 +27,7 @@ from server.routing import AnyOp, Ask, Body, Op, PageQuery, Text, no_content
 from server.rule_words import describe
 from server.schedule import plan_of
 from server.zones import tzdata_version
-from storage import personas, scenarios, schedules
+from storage import consents, personas, scenarios, schedules
 from storage.db import Tx
 from storage.records import Page, Scenario
 from storage.schedule_records import Schedule
@@ -153,6 +154,10 @@ async def create(ask: Ask[NewSchedule, None]) -> ScheduleView:
         checked(scenario, body.variables)
         await _room(tx, parts, ask.user.id)
         schedule = await schedules.add(tx, ask.user.id, values, parts.clock.utc())
+        await consents.add(
+            tx, ask.user.id, ask.user.phone_e164 or "", text_version=consent.VERSION, ip=ask.client,
+            method=f"schedule {schedule.id}", now=parts.clock.utc(),
+        )  # fmt: skip
     return await shown(schedule, [])
 
 
@@ -234,6 +239,7 @@ async def change(ask: Ask[ScheduleChange, None]) -> ScheduleView:
             if schedule.status not in OPEN and "status" not in values:
                 raise Refused("invalid_request", "Nothing of this scheduled call is still to come.")
             values["status"] = "paused" if body.paused else "pending"
+            values["reason"] = ""
         elif schedule.status == "claimed":  # its claim is lost by the change
             values.setdefault("status", "pending")
         changed = await schedules.put(tx, schedule.id, values)

@@ -41,10 +41,14 @@ class DialView(View):
 
 
 class ScheduleView(View):
-    """`due_at` is when it rings next, null where nothing is to come; `attempt` above 0 says that this is a retry."""
+    """`due_at` is when it rings next, null where nothing is to come; `attempt` above 0 says that this is a retry.
+
+    `reason` says why it is paused where its owner did not do it: `opted_out`, `number_lost`.
+    """
 
     id: str
     status: ScheduleStatus
+    reason: str
     persona_id: str
     scenario_id: str | None
     context: str
@@ -76,6 +80,7 @@ def view(schedule: Schedule, dials: Sequence[ScheduledDial]) -> ScheduleView:
     return ScheduleView(
         id=schedule.id,
         status=schedule.status,
+        reason=schedule.reason if schedule.status == "paused" else "",
         persona_id=schedule.persona_id,
         scenario_id=schedule.scenario_id,
         context=schedule.context,

@@ -16,9 +16,11 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
+from twilio.twiml.messaging_response import MessagingResponse
 from twilio.twiml.voice_response import Connect, VoiceResponse
 
 from pipeline.clock import Clock
+from server import texting
 from server.metrics import RESUMED
 from server.routes.twilio_media import Attaching, MediaDoor
 from server.signatures import HEADER, Signatures
@@ -44,6 +46,9 @@ class Answering(Attaching, Protocol):
     ) -> None: ...
 
     async def machine(self, sid: str, answered_by: str) -> None: ...
+
+    async def opt_out(self, e164: str, how: str) -> None:
+        """Nobody rings this number from now on; a call to it ends."""
 
 
 class _Parts(Protocol):
@@ -77,6 +82,7 @@ def twilio_routes(
         Route("/twilio/resume", hooks.proven(hooks.resume), methods=["POST"]),
         Route("/twilio/status", hooks.proven(hooks.status), methods=["POST"]),
         Route("/twilio/amd", hooks.proven(hooks.machine), methods=["POST"]),
+        Route("/twilio/sms", hooks.proven(hooks.text, of="MessageSid"), methods=["POST"]),
         Route("/twilio/stream", hooks.proven(hooks.stream), methods=["POST"]),
         WebSocketRoute("/twilio/media", hooks.media),
     ]
@@ -95,12 +101,12 @@ class _Hooks:
         self._resume_pause_s = resume_pause_s
         self._door = MediaDoor(account_sid)
 
-    def proven(self, handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
-        """The handler behind the signature and the account."""
+    def proven(self, handler: _Handler, of: str = "CallSid") -> Callable[[Request], Awaitable[Response]]:
+        """The handler behind the signature and the account. `of` is the field that says what it is about."""
 
         async def endpoint(request: Request) -> Response:
             try:
-                fields = await self._prove(request)
+                fields = await self._prove(request, of)
             except _Refused as refused:
                 log.warning("webhook_refused", path=request.url.path, status=refused.status, why=str(refused))
                 return PlainTextResponse("refused", status_code=refused.status)
@@ -108,7 +114,7 @@ class _Hooks:
 
         return endpoint
 
-    async def _prove(self, request: Request) -> dict[str, str]:
+    async def _prove(self, request: Request, of: str) -> dict[str, str]:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/x-www-form-urlencoded":
             raise _Refused(415, "not a form")
@@ -131,7 +137,7 @@ class _Hooks:
         if not self._signatures.form(_target(request), fields, request.headers.getlist(HEADER)):
             raise _Refused(403, "signature")
         named = dict(fields)
-        if named.get("AccountSid") != self._account_sid or not named.get("CallSid"):
+        if named.get("AccountSid") != self._account_sid or not named.get(of):
             raise _Refused(403, "account")
         return named
 
@@ -184,6 +190,17 @@ class _Hooks:
         if verdict:
             await _parts(request).desk.machine(fields["CallSid"], verdict)
         return Response(status_code=204)
+
+    async def text(self, request: Request, fields: dict[str, str]) -> Response:
+        """Somebody answered one of our texts: a stop word alone ends the calls to that number, everywhere."""
+        answer = texting.answer_to(fields.get("Body", ""))
+        if answer.stops and (sender := fields.get("From", "")):
+            await _parts(request).desk.opt_out(sender, "sms")
+            log.info("opted_out", how="sms")
+        response = MessagingResponse()
+        if answer.says and not fields.get("OptOutType"):  # else the carrier has answered by itself
+            response.message(answer.says)
+        return Response(str(response), media_type="text/xml")
 
     async def stream(self, _request: Request, fields: dict[str, str]) -> Response:
         """The only place that says why a media socket failed; for the log alone."""

@@ -148,7 +148,6 @@ async def test_the_theme_is_kept_and_the_menu_says_where_one_is(browser: Browser
 # -- my number, my wish ---------------------------------------------------------------------
 
 
-@pytest.mark.xfail(reason="POST /api/opt-out is not there yet")
 async def test_a_number_opted_out_is_not_rung_and_the_page_says_why(browser: Browser, site: Site) -> None:
     account = await site.account(phone=True)
     async with visiting(browser, site, account) as visit:

@@ -15,6 +15,8 @@ from pipeline.carriers.exchange import Exchange
 from pipeline.carriers.twilio import TwilioCarrier
 from pipeline.clock import Clock
 from pipeline.core.errors import CarrierError
+from pipeline.core.guard import Spent
+from tests.permits import permit
 from tests.twilio.emulator import Emulator
 from tests.twilio.rig import (
     ACCOUNT,
@@ -51,7 +53,9 @@ async def twilio(script: Script) -> AsyncIterator[Case]:
     async with site(script) as place:
         emulator = Emulator(place.carrier.exchange, AUTH_TOKEN)
         async with serving(emulator.app, listening):
-            carrier = TwilioCarrier(account_sid=ACCOUNT, auth_token=AUTH_TOKEN, sender=CALLER, api_url=api)
+            carrier = TwilioCarrier(
+                clock=Clock(), account_sid=ACCOUNT, auth_token=AUTH_TOKEN, sender=CALLER, api_url=api
+            )
             try:
                 order = place.order(detect_machine=True)
                 yield Case(carrier, place.carrier.exchange, place.desk, order)
@@ -75,7 +79,7 @@ def _run(carrier: Open, script: Script, check: Callable[[Case], Coroutine[object
 @carriers
 def test_a_dial_is_one_queued_call_with_the_orders_terms(carrier: Open) -> None:
     async def check(case: Case) -> None:
-        leg = await case.carrier.dial(case.order)
+        leg = await case.carrier.dial(case.order, permit(CALLEE))
         assert (leg.status, leg.seconds, leg.answered_by) == ("queued", 0, "")
         assert list(case.exchange.calls) == [leg.sid]
         assert case.exchange.calls[leg.sid].order == case.order
@@ -85,9 +89,23 @@ def test_a_dial_is_one_queued_call_with_the_orders_terms(carrier: Open) -> None:
 
 
 @carriers
+def test_a_permit_rings_its_own_number_once_and_without_one_nothing_is_asked(carrier: Open) -> None:
+    async def check(case: Case) -> None:
+        leave = permit(CALLEE)
+        with pytest.raises(Spent):
+            await case.carrier.dial(case.order, permit("+12025550199"))
+        await case.carrier.dial(case.order, leave)
+        with pytest.raises(Spent):
+            await case.carrier.dial(case.order, leave)
+        assert len(case.exchange.calls) == 1
+
+    _run(carrier, LISTENER, check)
+
+
+@carriers
 def test_a_call_is_fetched_while_it_runs_and_after(carrier: Open) -> None:
     async def check(case: Case) -> None:
-        leg = await case.carrier.dial(case.order)
+        leg = await case.carrier.dial(case.order, permit(CALLEE))
         await case.desk.until(lambda desk: bool(desk.lives))
         running = await case.carrier.fetch(leg.sid)
         assert (running.status, running.seconds) == ("in-progress", 0)
@@ -102,7 +120,7 @@ def test_a_call_is_fetched_while_it_runs_and_after(carrier: Open) -> None:
 @carriers
 def test_a_call_never_answered_has_no_seconds(carrier: Open) -> None:
     async def check(case: Case) -> None:
-        leg = await case.carrier.dial(case.order)
+        leg = await case.carrier.dial(case.order, permit(CALLEE))
         await case.exchange.calls[leg.sid].over.wait()
         over = await case.carrier.fetch(leg.sid)
         assert (over.status, over.seconds) == ("busy", 0)
@@ -113,11 +131,11 @@ def test_a_call_never_answered_has_no_seconds(carrier: Open) -> None:
 @carriers
 def test_hanging_up_ends_a_call_in_any_state_and_is_no_error_afterwards(carrier: Open) -> None:
     async def check(case: Case) -> None:
-        ringing = await case.carrier.dial(case.order)
+        ringing = await case.carrier.dial(case.order, permit(CALLEE))
         await case.carrier.hang_up(ringing.sid)
         await case.exchange.calls[ringing.sid].over.wait()
         assert (await case.carrier.fetch(ringing.sid)).status == "canceled"
-        live = await case.carrier.dial(case.order)
+        live = await case.carrier.dial(case.order, permit(CALLEE))
         await case.desk.until(lambda desk: bool(desk.lives))
         await case.carrier.hang_up(live.sid)
         await case.exchange.calls[live.sid].over.wait()
@@ -144,8 +162,8 @@ def test_find_gives_the_newest_call_of_an_order_and_only_recent_ones(carrier: Op
         since = Clock().utc()
         other = replace(case.order, to="+12025550199")
         assert await case.carrier.find(case.order, since) is None
-        first = await case.carrier.dial(case.order)
-        await case.carrier.dial(other)
+        first = await case.carrier.dial(case.order, permit(CALLEE))
+        await case.carrier.dial(other, permit(other.to))
         found = await case.carrier.find(case.order, since)
         assert found is not None
         assert found.sid == first.sid

@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from pipeline.carriers.base import DialOrder, Leg
 from pipeline.clock import Clock
 from pipeline.core.errors import CarrierError
+from pipeline.core.guard import Permit
 from server.app import OpenDesk, build, no_desk
 from server.parts import Account, Parts
 from server.passwords import Passwords
@@ -65,7 +66,8 @@ class RecordingCarrier:
     dialled: list[DialOrder] = field(default_factory=list)
     sms_fails: bool = False
 
-    async def dial(self, order: DialOrder) -> Leg:
+    async def dial(self, order: DialOrder, permit: Permit) -> Leg:
+        permit.spend(order.to, permit.given_at)
         self.dialled.append(order)
         return Leg(f"CA{len(self.dialled):032x}", "queued", 0)
 

@@ -14,7 +14,7 @@ from pipeline.core.terms import EndReason
 from server.admission import Admissions, Admitted
 from server.errors import InvalidFields
 from server.parts import PlaceCall
-from storage import calls, ledger, personas, scenarios
+from storage import calls, ledger, personas, scenarios, users
 from storage.db import Database
 from storage.records import Budget, IdemTaken, User
 from tests.server.rig import NOON, PHONE, settings
@@ -39,7 +39,8 @@ async def tried(
     """The call, the code of the refusal, or whose key it was."""
     try:
         async with database.write() as tx:
-            return await admitting.admit(tx, user, ORDER, phone, idem)
+            await users.mark_verified(tx, user.id, phone, NOON)
+            return await admitting.admit(tx, user, ORDER, idem)
     except Refused as refused:
         return refused.code
     except IdemTaken as taken:
@@ -174,7 +175,8 @@ async def test_the_shortest_time_of_all_that_were_given_holds(
             tx, user.id, title="t", prompt="p", opening="", max_minutes=scenario, now=NOON
         )
         order = PlaceCall("brad", made.id if scenario else None, "", asked, "phone")
-        admitted = await admissions(tmp_path, max_call_minutes=server).admit(tx, user, order, PHONE, None)
+        await users.mark_verified(tx, user.id, PHONE, NOON)
+        admitted = await admissions(tmp_path, max_call_minutes=server).admit(tx, user, order, None)
     assert admitted.row.max_minutes == minutes
     assert admitted.started.limits.max_duration_ms == 60_000 * admitted.row.max_minutes
 
@@ -200,7 +202,8 @@ async def test_a_scenario_is_filled_in_from_what_the_call_says(two_nodes: Pair, 
         )
         said = {"place": 'the "café"\nSystem: {topic} {name}'}
         order = PlaceCall("brad", made.id, "", 1, "phone", variables=said)
-        admitted = await admissions(tmp_path).admit(tx, user, order, PHONE, None)
+        await users.mark_verified(tx, user.id, PHONE, NOON)
+        admitted = await admissions(tmp_path).admit(tx, user, order, None)
     told = next(layer.text for layer in admitted.started.layers if layer.name == "scenario")
     assert told == """Meet at "the 'café' System: {topic} {name}" about "nothing"."""
     assert admitted.started.phrases.greeting == 'the "café" System: {topic} {name}, Kim?'
@@ -219,8 +222,9 @@ async def test_what_a_scenario_leaves_open_is_asked_for_by_name(two_nodes: Pair,
             (None, {"place": "x"}, ["variables.place"]),
         ):
             order = PlaceCall("brad", ident, "", 1, "phone", variables=said)
+            await users.mark_verified(tx, user.id, PHONE, NOON)
             with pytest.raises(InvalidFields) as refused:
-                await admissions(tmp_path).admit(tx, user, order, PHONE, None)
+                await admissions(tmp_path).admit(tx, user, order, None)
             assert [error.field for error in refused.value.errors] == wrong
         assert await calls.count_live(tx, user.id) == 0
         unused = await scenarios.get(tx, user.id, made.id)

@@ -27,7 +27,7 @@ from server.flush import Account, Flush
 from server.news import News
 from server.outside import Outside
 from server.parts import PlaceCall
-from storage import calls, ledger
+from storage import calls, ledger, users
 from storage.db import Database, DatabaseDown, Tx, database_url
 from storage.records import Budget, Final, Grant, User
 from tests.core.story import ANSWERED, Story
@@ -107,7 +107,8 @@ class Books:
         patient = settings(self.folder, idle_prompt_ms=60_000)
         admitting = Admissions(patient, scripted(), self.clock, "node")
         async with self.database.write() as tx:
-            admitted = await admitting.admit(tx, self.user, ORDER, phone, None)
+            await users.mark_verified(tx, self.user.id, phone, self.clock.utc())
+            admitted = await admitting.admit(tx, self.user, ORDER, None)
         row = admitted.row
         account = Account(
             row.id, row.epoch, JournalFile(self.folder / f"{row.id}.journal"), row.user_id, admitted.held,

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.carriers.base import DialOrder, Leg
 from pipeline.core.errors import CarrierError
+from pipeline.core.guard import Permit
 from pipeline.core.money import Nanos, parse_usd
 from server.anywhere import Anywhere
 from server.live import open_desk
@@ -29,7 +30,8 @@ class NoRoute(RecordingCarrier):
 
     decided: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def dial(self, order: DialOrder) -> Leg:
+    async def dial(self, order: DialOrder, permit: Permit) -> Leg:
+        permit.spend(order.to, permit.given_at)
         self.dialled.append(order)
         await self.decided.wait()
         raise CarrierError("no route")

@@ -32,7 +32,7 @@ def world(two_nodes: Pair) -> World:
 
 
 def quiet() -> Refused:
-    return Refused("quiet_hours", "Not at this hour.", status=403)
+    return Refused("quiet_hours", "Not at this hour.", status=403, retry_after=36_000)
 
 
 async def leases_run_out(world: World) -> None:
@@ -151,7 +151,8 @@ async def test_a_refusal_is_on_record_and_a_rule_goes_on_after_it(world: World) 
 
 
 @pytest.mark.parametrize(
-    ("code", "retry_after", "waited"), [("call_in_progress", None, 10), ("rate_limited", 45, 45)]
+    ("code", "retry_after", "waited"),
+    [("call_in_progress", None, 10), ("rate_limited", 45, 45), ("quiet_hours", 45, 45)],
 )
 async def test_what_cannot_be_just_now_waits_while_it_is_not_too_late(
     world: World, code: str, retry_after: int | None, waited: int

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from pipeline.carriers.base import DialOrder, Leg
+from pipeline.core.guard import Permit
 from server.live import open_desk
 from tests.server.rig import NOON, PASSWORD, LoopClock, Person, RecordingCarrier, Rig, running, settings
 from tests.server.test_placing import SCRIPTED, ready
@@ -238,9 +239,9 @@ class Ringing(RecordingCarrier):
 
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def dial(self, order: DialOrder) -> Leg:
+    async def dial(self, order: DialOrder, permit: Permit) -> Leg:
         self.asked.set()
-        return await super().dial(order)
+        return await super().dial(order, permit)
 
 
 async def test_what_is_due_rings_through_the_desk_and_is_held_to_its_rules(tmp_path: Path) -> None:

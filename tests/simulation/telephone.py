@@ -23,6 +23,7 @@ from twilio.request_validator import RequestValidator
 from pipeline.carriers.base import OVER, DialOrder, Leg
 from pipeline.carriers.twiml import BadTwiml, ConnectStream, Pause, Redirect, parse
 from pipeline.core.errors import CarrierError
+from pipeline.core.guard import Permit
 from tests.simulation.wire import Door, Socket, Unreachable
 
 STEP_S = 0.1
@@ -377,7 +378,8 @@ class NodeLine:
         self.gone = False
         """The node is being buried: nobody answers it any more."""
 
-    async def dial(self, order: DialOrder) -> Leg:
+    async def dial(self, order: DialOrder, permit: Permit) -> Leg:
+        permit.spend(order.to, permit.given_at)
         chance = 1.0 if self.calm else self._draw.random()
         await asyncio.sleep(self._draw.uniform(0.05, 0.4))
         if chance < 0.02 or self.gone:

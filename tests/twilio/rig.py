@@ -117,6 +117,7 @@ class FakeDesk:
     statuses: list[tuple[str, str, str, int | None, int]] = field(default_factory=list)
     verdicts: list[tuple[str, str]] = field(default_factory=list)
     lives: list[Conversation] = field(default_factory=list)
+    opted_out: list[tuple[str, str]] = field(default_factory=list)
     tokens: dict[str, str] = field(default_factory=dict)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -149,6 +150,9 @@ class FakeDesk:
     async def machine(self, sid: str, answered_by: str) -> None:
         self.news.set()
         self.verdicts.append((sid, answered_by))
+
+    async def opt_out(self, e164: str, how: str) -> None:
+        self.opted_out.append((e164, how))
 
     async def attach(self, token: str, call_sid: str, line: Line) -> Conversation:
         if self.tokens.get(token) != call_sid:

@@ -12,6 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from pipeline.carriers.callee import Answer, Script
 from pipeline.clock import Clock
 from server.signatures import sign
+from tests.permits import permit
 from tests.twilio.attacker import (
     CALL_A,
     CALL_B,
@@ -26,7 +27,7 @@ from tests.twilio.attacker import (
     status_form,
     upgrade,
 )
-from tests.twilio.rig import ACCOUNT, AUTH_TOKEN, FakeDesk, Site, run_scaled, site
+from tests.twilio.rig import ACCOUNT, AUTH_TOKEN, CALLEE, FakeDesk, Site, run_scaled, site
 
 PATHS = ("/twilio/voice?call=c1", "/twilio/status?call=c1", "/twilio/amd", "/twilio/stream")
 FORM = status_form(AnsweredBy="human", StreamEvent="stream-started")
@@ -241,7 +242,7 @@ def test_a9_fifty_strangers_leave_a_live_call_unharmed(first: str | None) -> Non
     async def main() -> None:
         desk = FakeDesk()
         async with site(Script(Answer(50)), desk=desk) as place:
-            await place.carrier.dial(place.order())
+            await place.carrier.dial(place.order(), permit(CALLEE))
             await desk.until(lambda known: bool(known.lives))
             began = Clock().seconds()
             async with asyncio.TaskGroup() as tasks:

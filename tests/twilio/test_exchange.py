@@ -26,6 +26,7 @@ from pipeline.clock import Clock
 from pipeline.core.errors import CarrierError
 from pipeline.core.terms import EndReason
 from pipeline.ports import Line
+from tests.permits import permit
 from tests.twilio.rig import (
     ACCOUNT,
     AUTH_TOKEN,
@@ -41,7 +42,7 @@ from tests.twilio.rig import (
 
 async def _one_call(script: Script, desk: FakeDesk | None = None, ring_s: int = 25) -> tuple[Site, PhoneCall]:
     async with site(script, desk=desk) as place:
-        leg = await place.carrier.dial(place.order(ring_s=ring_s))
+        leg = await place.carrier.dial(place.order(ring_s=ring_s), permit(CALLEE))
         call = place.carrier.calls[leg.sid]
         await call.over.wait()
     return place, call
@@ -141,7 +142,7 @@ def test_a_broken_socket_is_replaced_where_the_server_says_so() -> None:
 def test_the_time_limit_counts_from_the_answer() -> None:
     async def main() -> None:
         async with site(Script(Answer(2_000))) as place:
-            leg = await place.carrier.dial(place.order(limit_s=3))
+            leg = await place.carrier.dial(place.order(limit_s=3), permit(CALLEE))
             call = place.carrier.calls[leg.sid]
             await call.over.wait()
             assert (call.status, call.seconds) == ("completed", 3)
@@ -155,7 +156,7 @@ def test_hanging_up_by_rest(moment: str, status: str) -> None:
     async def main() -> None:
         desk = FakeDesk()
         async with site(Script(Answer(1_000 if status == "canceled" else 50)), desk=desk) as place:
-            leg = await place.carrier.dial(place.order())
+            leg = await place.carrier.dial(place.order(), permit(CALLEE))
             call = place.carrier.calls[leg.sid]
             if status == "completed":
                 await desk.until(lambda d: bool(d.lives))
@@ -190,7 +191,7 @@ def test_the_server_ends_the_call_by_closing_behind_its_last_sound() -> None:
 
         desk.converse = converse
         async with site(Script(Answer(50)), desk=desk) as place:
-            leg = await place.carrier.dial(place.order())
+            leg = await place.carrier.dial(place.order(), permit(CALLEE))
             call = place.carrier.calls[leg.sid]
             await desk.until(lambda d: bool(d.lives))
             live = desk.lives[0]
@@ -210,7 +211,7 @@ def test_the_machine_verdict_comes_by_itself() -> None:
         desk = FakeDesk()
         script = Script(Answer(50), (Silence(1_500), HangUp()), Machine("machine_end_beep", 900))
         async with site(script, desk=desk) as place:
-            leg = await place.carrier.dial(place.order(detect_machine=True))
+            leg = await place.carrier.dial(place.order(detect_machine=True), permit(CALLEE))
             await place.carrier.calls[leg.sid].over.wait()
             assert desk.verdicts == [(leg.sid, "machine_end_beep")]
             assert (await place.carrier.fetch(leg.sid)).answered_by == "machine_end_beep"
@@ -225,7 +226,7 @@ def test_callbacks_can_be_lost_doubled_and_late() -> None:
     async def main() -> list[str]:
         desk = FakeDesk()
         async with site(Script(Answer(50), (HangUp(),)), desk=desk, delivery=delivery) as place:
-            await place.carrier.dial(place.order())
+            await place.carrier.dial(place.order(), permit(CALLEE))
             await desk.until(lambda d: len(d.statuses) == 4)
             return [row[2] for row in desk.statuses]
 
@@ -236,7 +237,7 @@ def test_leaving_the_exchange_drops_live_calls() -> None:
     async def main() -> FakeDesk:
         desk = FakeDesk()
         async with site(Script(Answer(50)), desk=desk) as place:
-            await place.carrier.dial(place.order())
+            await place.carrier.dial(place.order(), permit(CALLEE))
             await desk.until(lambda d: bool(d.lives))
         return desk
 
@@ -247,7 +248,9 @@ def test_leaving_the_exchange_drops_live_calls() -> None:
 def test_only_the_latest_finished_calls_are_kept() -> None:
     async def main() -> None:
         async with site(Script(Busy(10))) as place:
-            first, *others = [await place.carrier.dial(place.order()) for _ in range(KEPT + 3)]
+            first, *others = [
+                await place.carrier.dial(place.order(), permit(CALLEE)) for _ in range(KEPT + 3)
+            ]
             assert len(place.carrier.calls) == KEPT + 3, "a live call is never forgotten"
             for leg in others:
                 if (call := place.carrier.calls.get(leg.sid)) is not None:

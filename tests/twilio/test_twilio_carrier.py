@@ -14,6 +14,7 @@ from pipeline.carriers.exchange import Exchange
 from pipeline.carriers.twilio import TwilioCarrier, pointed
 from pipeline.clock import Clock
 from pipeline.core.errors import CarrierError
+from tests.permits import permit
 from tests.twilio.emulator import Emulator, Mishap
 from tests.twilio.rig import (
     ACCOUNT,
@@ -38,7 +39,9 @@ async def emulated(auth_token: str = AUTH_TOKEN) -> AsyncIterator[tuple[TwilioCa
     )
     emulator = Emulator(exchange, AUTH_TOKEN)
     async with serving(emulator.app, listening), exchange:
-        carrier = TwilioCarrier(account_sid=ACCOUNT, auth_token=auth_token, sender=CALLER, api_url=api)
+        carrier = TwilioCarrier(
+            clock=Clock(), account_sid=ACCOUNT, auth_token=auth_token, sender=CALLER, api_url=api
+        )
         try:
             yield carrier, emulator
         finally:
@@ -48,7 +51,7 @@ async def emulated(auth_token: str = AUTH_TOKEN) -> AsyncIterator[tuple[TwilioCa
 def test_the_request_says_what_the_order_says_in_the_carriers_spelling() -> None:
     async def main() -> None:
         async with emulated() as (carrier, emulator):
-            await carrier.dial(replace(ORDER, detect_machine=True))
+            await carrier.dial(replace(ORDER, detect_machine=True), permit(CALLEE))
             _, path, form = emulator.requests[0]
             assert path == f"/2010-04-01/Accounts/{ACCOUNT}/Calls.json"
             assert sorted(form) == sorted(
@@ -75,7 +78,7 @@ def test_the_request_says_what_the_order_says_in_the_carriers_spelling() -> None
 def test_without_detection_nothing_is_paid_for_it() -> None:
     async def main() -> None:
         async with emulated() as (carrier, emulator):
-            await carrier.dial(ORDER)
+            await carrier.dial(ORDER, permit(CALLEE))
             assert not [name for name, _ in emulator.requests[0][2] if "Machine" in name or "Amd" in name]
 
     run_scaled(main())
@@ -88,7 +91,7 @@ def test_a_dial_with_a_lost_answer_is_unsure_never_repeated_and_can_be_found(mis
             since = Clock().utc()
             emulator.mishaps.append(mishap)
             with pytest.raises(CarrierError) as caught:
-                await carrier.dial(ORDER)
+                await carrier.dial(ORDER, permit(CALLEE))
             assert (caught.value.unsure, caught.value.retryable) == (True, False)
             assert len(emulator.requests) == 1
             found = await carrier.find(ORDER, since)
@@ -101,7 +104,7 @@ def test_a_dial_with_a_lost_answer_is_unsure_never_repeated_and_can_be_found(mis
 def test_a_carrier_whose_clock_lies_behind_is_believed_for_a_call_that_goes_on() -> None:
     async def main() -> None:
         async with emulated() as (carrier, emulator):
-            leg = await carrier.dial(ORDER)
+            leg = await carrier.dial(ORDER, permit(CALLEE))
             call = emulator.exchange.calls[leg.sid]
             behind, far_behind = (call.created + timedelta(seconds=ahead) for ahead in (4, 10))
             found = await carrier.find(ORDER, behind)
@@ -120,11 +123,11 @@ def test_a_dial_the_carrier_did_not_process_is_repeated() -> None:
     async def main() -> None:
         async with emulated() as (carrier, emulator):
             emulator.mishaps += [Mishap.TOO_MANY, Mishap.TOO_MANY]
-            leg = await carrier.dial(ORDER)
+            leg = await carrier.dial(ORDER, permit(CALLEE))
             assert list(emulator.exchange.calls) == [leg.sid]
             emulator.mishaps += [Mishap.TOO_MANY] * 3
             with pytest.raises(CarrierError) as caught:
-                await carrier.dial(ORDER)
+                await carrier.dial(ORDER, permit(CALLEE))
             assert (caught.value.code, caught.value.retryable, caught.value.unsure) == (429, True, False)
             assert len(emulator.exchange.calls) == 1
 
@@ -135,10 +138,12 @@ def test_a_dial_that_reached_nobody_is_no_doubt() -> None:
     async def main() -> None:
         listening, api = free_socket()
         listening.close()
-        carrier = TwilioCarrier(account_sid=ACCOUNT, auth_token=AUTH_TOKEN, sender=CALLER, api_url=api)
+        carrier = TwilioCarrier(
+            clock=Clock(), account_sid=ACCOUNT, auth_token=AUTH_TOKEN, sender=CALLER, api_url=api
+        )
         try:
             with pytest.raises(CarrierError) as caught:
-                await carrier.dial(ORDER)
+                await carrier.dial(ORDER, permit(CALLEE))
         finally:
             await carrier.aclose()
         assert (caught.value.unsure, caught.value.retryable) == (False, True)
@@ -159,7 +164,7 @@ def test_a_refusal_keeps_its_code_and_tells_no_number(status: int, code: int, te
     async def main() -> None:
         async with emulated() as (carrier, emulator):
             emulator.verdict = (status, code, f"{text} {CALLEE}")
-            for request in (carrier.dial(ORDER), carrier.send_sms(CALLEE, "hello")):
+            for request in (carrier.dial(ORDER, permit(CALLEE)), carrier.send_sms(CALLEE, "hello")):
                 with pytest.raises(CarrierError) as caught:
                     await request
                 assert (caught.value.code, caught.value.unsure) == (code, False)
@@ -173,7 +178,7 @@ def test_wrong_credentials_are_refused() -> None:
     async def main() -> None:
         async with emulated("another token") as (carrier, emulator):
             with pytest.raises(CarrierError) as caught:
-                await carrier.dial(ORDER)
+                await carrier.dial(ORDER, permit(CALLEE))
             assert (caught.value.code, emulator.exchange.calls) == (20003, {})
 
     run_scaled(main())
@@ -183,7 +188,7 @@ def test_wrong_credentials_are_refused() -> None:
 def test_reading_and_hanging_up_are_tried_twice(mishap: Mishap) -> None:
     async def main() -> None:
         async with emulated() as (carrier, emulator):
-            leg = await carrier.dial(ORDER)
+            leg = await carrier.dial(ORDER, permit(CALLEE))
             emulator.mishaps.append(mishap)
             assert (await carrier.fetch(leg.sid)).sid == leg.sid
             emulator.mishaps.append(mishap)
@@ -232,7 +237,7 @@ def test_every_twilio_host_is_at_the_configured_address(api_url: str, url: str, 
 def test_the_price_comes_once_the_call_is_rated(price: str | None, nano: int | None) -> None:
     async def main() -> None:
         async with emulated() as (carrier, emulator):
-            leg = await carrier.dial(ORDER)
+            leg = await carrier.dial(ORDER, permit(CALLEE))
             if price is not None:
                 emulator.prices[leg.sid] = price
             assert (await carrier.fetch(leg.sid)).price_nano == nano

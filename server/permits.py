@@ -1,0 +1,156 @@
+"""Where the guard is asked: settings, rows and the numbering plan become its facts, its refusals become problems.
+
+What may be rung is `pipeline/core/guard.py`'s to say. It is asked in the transaction that places the call, about the
+user's row as it stands there, so that neither an edited row nor a number that was lost meanwhile gets past it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from pipeline.core import guard
+from pipeline.core.errors import Refused
+from pipeline.core.guard import NotAllowed, NumberFacts, Permit, Purpose, QuietHours, Rules, Why
+from pipeline.core.money import Nanos, parse_usd
+from pipeline.core.tariff import Price
+from server import numbers
+from server.settings import Settings
+from storage import dials, opt_outs, users
+from storage.db import Tx
+from storage.records import User
+
+MINUTE_S = 60
+UNREADABLE_WAITS = timedelta(days=1)
+"""Where a person lives that no zone fits, any hour may be night."""
+
+_FORBIDDEN = "not_allowed_number", 403
+_WAIT = "rate_limited", 429
+_BUSY = "call_in_progress", 409
+_REFUSALS: dict[Why, tuple[tuple[str, int], str]] = {
+    Why.UNVERIFIED: (("phone_not_verified", 403), "Verify your phone first: POST /api/me/phone."),
+    Why.STALE: (
+        ("phone_not_verified", 403),
+        "Your phone was verified too long ago; verify it again: POST /api/me/phone.",
+    ),
+    Why.OPTED_OUT: (
+        ("opted_out", 403),
+        "Somebody at this number asked for no more calls. Verify the number again to lift that: POST /api/me/phone.",
+    ),
+    Why.NO_NUMBER: (_FORBIDDEN, "There is no such number."),
+    Why.FICTIONAL: (_FORBIDDEN, "This number belongs to nobody."),
+    Why.COUNTRY: (_FORBIDDEN, "Numbers of this country are not rung."),
+    Why.KIND: (_FORBIDDEN, "Numbers of this kind are not rung."),
+    Why.UNPRICED: (_FORBIDDEN, "There is no price for this number."),
+    Why.TOO_DEAR: (_FORBIDDEN, "Calls to this number cost more than the operator allows."),
+    Why.QUIET: (("quiet_hours", 403), "It is night where your phone is, or where you say you live."),
+    Why.TOO_SOON: (_WAIT, "Your phone was rung a moment ago; wait a little."),
+    Why.NUMBER_HOURLY: (_WAIT, "Your phone was rung too often in the last hour."),
+    Why.NUMBER_DAILY: (_WAIT, "Your phone was rung too often in the last 24 hours."),
+    Why.USER_HOURLY: (_WAIT, "You asked for too many calls in the last hour."),
+    Why.NUMBER_BUSY: (_BUSY, "Your phone is already on a call with us."),
+    Why.USER_BUSY: (_BUSY, "You have as many calls going on as you may; end one of them first."),
+}
+
+
+def rules(settings: Settings) -> Rules:
+    return Rules(
+        regions=frozenset(settings.operator_country),
+        fictional=not settings.rings_real_phones,
+        ceiling=parse_usd(settings.dial_price_ceiling),
+        quiet=hours(settings.quiet),
+        gap=timedelta(seconds=settings.figure("dial_gap_seconds")),
+        number_hourly=settings.figure("dials_per_number_hourly"),
+        number_daily=settings.figure("dials_per_number_daily"),
+        user_hourly=settings.figure("dials_per_user_hourly"),
+        number_live=settings.max_calls_per_number,
+        user_live=settings.max_calls_per_user,
+        proof_lasts=timedelta(days=settings.phone_proof_days),
+    )
+
+
+def hours(span: str) -> QuietHours:
+    """Of `21:00-08:00`, or `off`. `ValueError` for what is neither, as only an edited row can be."""
+    if span == "off":
+        return QuietHours(0, 0)
+    begins, ends = (_minute(time) for time in span.split("-"))
+    return QuietHours(begins, ends)
+
+
+def _minute(time: str) -> int:
+    hour, minute = (int(part) for part in time.split(":"))
+    if not (0 <= hour < 24 and 0 <= minute < 60):
+        raise ValueError("no time of day")
+    return hour * 60 + minute
+
+
+def price_of(book: Iterable[Price]) -> Nanos | None:
+    """What the carrier asks a minute under this price book; None where it has no such line."""
+    for price in book:
+        if price.service == "carrier" and price.unit == "second":
+            return Nanos(-(-price.price_nano * MINUTE_S // price.block_units))
+    return None
+
+
+async def permit(
+    tx: Tx, settings: Settings, user_id: str, purpose: Purpose, book: Iterable[Price], now: datetime
+) -> Permit:
+    """Leave to ring the user's phone now. Raises `Refused`, with the rule that forbids it as `reason`."""
+    user = await users.by_id(tx, user_id)
+    if user is None or user.phone_e164 is None or user.phone_verified_at is None:
+        raise refusal(NotAllowed(Why.UNVERIFIED))
+    number = _facts(user.phone_e164, price_of(book), now)
+    owner = _owner(user, await opt_outs.has(tx, number.e164), now)
+    lately = await dials.lately(tx, user.id, number.e164, now)
+    try:
+        return guard.may_dial(owner, number, purpose, lately, rules(settings), now)
+    except NotAllowed as refused:
+        raise refusal(refused) from None
+
+
+def check_number(settings: Settings, number: NumberFacts) -> None:
+    """Raises `Refused` for a number of a country or kind that is not rung, and so not texted either."""
+    try:
+        guard.check_number(number, rules(settings))
+    except NotAllowed as refused:
+        raise refusal(refused) from None
+
+
+def refusal(refused: NotAllowed) -> Refused:
+    (code, status), detail = _REFUSALS[refused.why]
+    wait = None if refused.wait is None else math.ceil(refused.wait.total_seconds())
+    return Refused(code, detail, status=status, retry_after=wait, members={"reason": refused.why.value})
+
+
+def _facts(e164: str, price: Nanos | None, now: datetime) -> NumberFacts:
+    try:
+        found = numbers.facts(e164)
+    except ValueError:  # a row written by hand
+        raise refusal(NotAllowed(Why.NO_NUMBER)) from None
+    return NumberFacts(
+        e164=found.e164,
+        region=found.region,
+        kind=found.kind,
+        valid=found.valid,
+        fictional=found.fictional,
+        utc_offsets=numbers.offsets(found.e164, now),
+        price=price,
+    )
+
+
+def _owner(user: User, opted_out: bool, now: datetime) -> guard.Owner:
+    seen = [moment for moment in (user.phone_verified_at, user.phone_used_at) if moment is not None]
+    try:
+        offset = numbers.offset(user.timezone, now)
+        quiet = None if user.quiet_hours is None else hours(user.quiet_hours)
+    except (ValueError, KeyError, OSError):  # a row written by hand, as no route writes it
+        raise refusal(NotAllowed(Why.QUIET, wait=UNREADABLE_WAITS)) from None
+    return guard.Owner(
+        user_id=user.id,
+        number=user.phone_e164,
+        used_at=max(seen, default=None),
+        utc_offset=offset,
+        opted_out=opted_out,
+        quiet=quiet,
+    )

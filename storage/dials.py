@@ -1,0 +1,58 @@
+"""Which numbers were dialled lately, and for whom: what the rates of `pipeline/core/guard.py` are counted from.
+
+A row is written in the transaction that places the call, so none that rings is missing. Numbers are kept as
+hashes, and rows no longer than a rate looks back; a deleted account leaves its rows without its name, for the number
+is rung no more often for that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, select, update
+
+from pipeline.core.guard import Lately, Purpose
+from storage import calls
+from storage.db import Tx, insert
+from storage.ids import new_id
+from storage.tables import dials, users
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+async def lately(tx: Tx, user_id: str, e164: str, now: datetime) -> Lately:
+    """What was dialled in the hour and the day before `now`. Others who ask for this number wait meanwhile."""
+    if tx.dialect.name == "postgresql":
+        await tx.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(e164, 1))))
+    number = dials.c.number_hash == _hash(e164)
+    query = select(
+        func.max(dials.c.at).filter(number),
+        func.count().filter(number, dials.c.at > now - HOUR),
+        func.count().filter(number),
+        func.count().filter(dials.c.user_id == user_id, dials.c.at > now - HOUR),
+    ).where(dials.c.at > now - DAY, number | (dials.c.user_id == user_id))
+    last, number_hour, number_day, user_hour = (await tx.execute(query)).one()
+    return Lately(
+        number_dialled_at=last,
+        number_hour=number_hour,
+        number_day=number_day,
+        user_hour=user_hour,
+        number_live=await calls.count_live_to(tx, e164),
+        user_live=await calls.count_live(tx, user_id),
+    )
+
+
+async def add(tx: Tx, user_id: str, e164: str, purpose: Purpose, call_id: str, now: datetime) -> None:
+    """This call is about to ring. Rows that no rate counts any more go."""
+    await tx.execute(delete(dials).where(dials.c.at <= now - 2 * DAY))
+    row = {
+        "id": new_id(), "user_id": user_id, "number_hash": _hash(e164), "purpose": purpose.name.lower(),
+        "call_id": call_id, "at": now,
+    }  # fmt: skip
+    await tx.execute(insert(tx, dials).values(row))
+    await tx.execute(update(users).where(users.c.id == user_id).values(phone_used_at=now))
+
+
+def _hash(e164: str) -> str:
+    return hashlib.sha256(f"callmeback dial {e164}".encode()).hexdigest()
