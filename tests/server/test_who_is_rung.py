@@ -234,7 +234,7 @@ class WhoIsRung(RuleBasedStateMachine):
         await self.rig.parts.desk.status(done.sid, done.call, status, 0, 9)  # type: ignore[attr-defined]
         async with asyncio.timeout(10):
             while self.rig.parts.desk.live_calls >= len(self.oracle.live):
-                await self.rig.http.get("/healthz")
+                await self.rig.http.get("/readyz")  # which asks the database, and so lets others run
         del self.oracle.live[done.call]
 
     # -- what changes ----------------------------------------------------------------------
