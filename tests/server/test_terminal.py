@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 from rich.console import Console
+from structlog.testing import capture_logs
 
 from server.logs import configure
 from server.terminal import Terminal
@@ -79,3 +80,14 @@ def test_uvicorn_s_talk_of_connections_is_left_out(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == ""
     logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
     assert "Invalid HTTP request" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_logging_restored")
+def test_a_logger_that_has_spoken_follows_the_log_to_where_it_is_set_up_next() -> None:
+    configure("info")
+    log = structlog.get_logger("server.d")
+    log.info("before")
+    structlog.reset_defaults()
+    with capture_logs() as told:
+        log.info("after")
+    assert [line["event"] for line in told] == ["after"]
