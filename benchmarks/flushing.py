@@ -13,7 +13,7 @@ from pipeline.core.effects import Charge
 from pipeline.core.events import Tick
 from pipeline.core.money import Millis, Nanos
 from pipeline.journal_file import SUFFIX, JournalFile
-from server.flush import Account, Flush
+from server.money.flush import Account, Flush
 from server.news import News
 from storage import calls, ids, ledger, pricing, users
 from storage.db import Database, Tx

@@ -21,8 +21,8 @@ from benchmarks.figures import percentile
 from pipeline.clock import Clock, cpu_seconds
 from pipeline.core.terms import EndReason
 from pipeline.ports import Line
-from server.passes import Passes
-from server.relay import Relays
+from server.nodes.passes import Passes
+from server.nodes.relay import Relays
 from server.routes.relay import relay_routes
 
 RING = (b"benchmark benchmark benchmark benchmark",)

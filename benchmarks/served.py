@@ -37,7 +37,7 @@ from pipeline.engines.local.pool import Worker
 from pipeline.engines.local.silero import SileroActivity, SileroModel
 from pipeline.ports import Engines
 from server.app import SIMULATED_SENDER, build
-from server.live import open_desk
+from server.calls.live import open_desk
 from server.logs import configure
 from server.parts import Account, Parts
 from server.serving import server_config

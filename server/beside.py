@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from server import auditing, reconciling
-from server.auditing import Auditing
 from server.desk import Desk
 from server.jobs import Handler, Jobs
+from server.money import auditing, reconciling
+from server.money.auditing import Auditing
+from server.money.reconciling import Reconciliation
 from server.parts import Parts, State
-from server.reconciling import Reconciliation
-from server.retention import KIND as RETENTION
-from server.retention import Retention
-from server.schedule import Scheduler
+from server.privacy.retention import KIND as RETENTION
+from server.privacy.retention import Retention
+from server.schedules.due import Scheduler
 
 
 async def beside(parts: Parts, desk: Desk, node: str) -> tuple[Scheduler, list[Coroutine[Any, Any, None]]]:

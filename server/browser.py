@@ -21,9 +21,9 @@ from pipeline.core.errors import BadStream, CarrierError, Refused
 from pipeline.core.terms import EndReason
 from pipeline.ports import Line
 from server.auth import Session
+from server.calls.ongoing import Ongoing
 from server.errors import not_found
 from server.news import News
-from server.ongoing import Ongoing
 from storage import calls, personas, stream_tokens
 from storage.db import Database
 from storage.records import OVER, STATUS_RANK, CallRow, StreamToken
@@ -48,7 +48,7 @@ class _Leg:
 
 
 class BrowserLegs:
-    """The browser calls of this process, as `server/outside.py` ends and counts them."""
+    """The browser calls of this process, as `server/calls/outside.py` ends and counts them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

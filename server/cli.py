@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
-from server import money_commands, persona_commands
-from server.command import configured, fail, open_database, run, tell_misspelt
+from server.commands import money as money_commands
+from server.commands import personas as persona_commands
+from server.commands.command import configured, fail, open_database, run, tell_misspelt
 
 if TYPE_CHECKING:
+    from server.nodes.workers import Inherited
     from server.settings import Settings
-    from server.workers import Inherited
     from storage.shell import Parameter
 
 T = TypeVar("T")
@@ -54,11 +55,11 @@ def serve(
     configure(settings.log_level, plain=sys.stderr.isatty())
     _log_misspelt()
     if workers > 1:
-        from server.workers import supervise
+        from server.nodes.workers import supervise
 
         run(supervise(settings, workers))
     elif worker:
-        from server.workers import Inherited
+        from server.nodes.workers import Inherited
 
         run(_serve(settings, Inherited(worker, listener, parent)))
     else:
@@ -76,13 +77,13 @@ def _log_misspelt() -> None:
 
 
 async def _serve(settings: Settings, inherited: Inherited | None = None) -> None:
-    from server.live import open_desk
+    from server.calls.live import open_desk
     from server.serving import serve as run_server
 
     if not sys.stderr.isatty() or inherited is not None:
         await run_server(settings, open_desk, inherited=inherited)
         return
-    from server.terminal import Terminal
+    from server.commands.terminal import Terminal
 
     with closing(Terminal()) as terminal:
         await run_server(settings, partial(open_desk, on_progress=terminal.loading), terminal.ready)
@@ -128,7 +129,7 @@ def replay(
     configure("error")  # what failed then fails again, and is no news
     if as_json:
         _verdict(file)
-    from server.replaying import main as run_replay
+    from server.commands.replaying import main as run_replay
 
     raise typer.Exit(run_replay(file, timeline=timeline, persona=persona, engines=engines.value, out=out))
 

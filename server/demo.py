@@ -38,12 +38,12 @@ from pipeline.traffic import SUFFIX as TRAFFIC
 from pipeline.traffic import AnyFact, complete
 from pipeline.traffic import read as read_traffic
 from server.app import SIMULATED_SENDER, build
+from server.calls.live import open_desk
 from server.demo_show import Show
 from server.engines import chosen
-from server.live import open_desk
 from server.logs import configure
+from server.money.prices import models
 from server.parts import Account, Parts
-from server.prices import models
 from server.serving import server_config
 from server.settings import Settings, load
 from server.simulation import jordan

@@ -23,20 +23,20 @@ from pipeline.core.guard import Permit, Spent
 from pipeline.core.terms import EndReason
 from pipeline.ports import Engines, Line, Pulse
 from pipeline.runner import NO_GAPS, LiveCall
-from server.admission import Admissions, Admitted
-from server.answers import hash_of, new_token, take_answer
 from server.browser import BrowserCalls, BrowserLegs, sid_of
+from server.calls.answers import hash_of, new_token, take_answer
+from server.calls.files import Files, open_files
+from server.calls.ongoing import Ongoing
+from server.calls.orders import dial_order
+from server.calls.outside import Outside
 from server.drain import Drain
-from server.files import Files, open_files
-from server.flush import Account, Flush
 from server.lag import LoopLag
 from server.metrics import CALLS_LIVE
+from server.money.admission import Admissions, Admitted
+from server.money.flush import Account, Flush
 from server.news import News
-from server.ongoing import Ongoing
-from server.orders import dial_order
-from server.outside import Outside
 from server.parts import PlaceCall
-from server.resuming import Resuming
+from server.recovery.resuming import Resuming
 from server.samples import Samples
 from server.settings import Settings
 from storage import calls, personas, stream_tokens

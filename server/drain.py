@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import structlog
 
 from pipeline.core.terms import EndReason
-from server.ongoing import Ongoing
+from server.calls.ongoing import Ongoing
 
 log = structlog.get_logger()
 

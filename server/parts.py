@@ -66,7 +66,7 @@ class PlaceCall:
 
 
 class Placing(Protocol):
-    """What the routes need of the calls: `server/anywhere.py`. All raise `Refused`."""
+    """What the routes need of the calls: `server/nodes/anywhere.py`. All raise `Refused`."""
 
     async def place(self, user: User, order: PlaceCall, idem: tuple[str, str] | None) -> CallRow: ...
 

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from pipeline.core.errors import CallMeBackError
 from server.errors import field_errors
-from server.prices import language_models
+from server.money.prices import language_models
 from server.routing import Body, Text, Words
 from server.settings import Settings
 from server.voices import voices

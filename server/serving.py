@@ -17,9 +17,9 @@ from starlette.applications import Starlette
 from server.app import OpenDesk, build, no_desk
 from server.edge import protocol
 from server.listening import bound, listen
+from server.nodes.workers import Inherited, sockets, when_orphaned
 from server.parts import Parts, State
 from server.settings import Settings
-from server.workers import Inherited, sockets, when_orphaned
 
 log = structlog.get_logger(__name__)
 

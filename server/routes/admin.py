@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from pipeline.core.money import Nanos, parse_usd, usd
 from server import numbers
-from server.auditing import KIND, RESULT, AuditResult, ask_for_audit
 from server.errors import invalid, not_found
+from server.money.auditing import KIND, RESULT, AuditResult, ask_for_audit
 from server.operators import noted, operator
 from server.routes.admin_views import (
     Audited,

@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import Field
 
 from pipeline.core.money import usd
-from server.auditing import AuditResult
 from server.metrics import ENGINE_BREAKERS
+from server.money.auditing import AuditResult
 from server.routing import Usd, View, When
 from storage import overview
 from storage.nodes import LEASE_S

@@ -14,9 +14,9 @@ from starlette.responses import FileResponse, Response
 
 from pipeline.core.money import usd
 from pipeline.journal_file import parts
-from server.endings import duration
+from server.calls.endings import duration
+from server.calls.open_points import Variables
 from server.errors import invalid, not_found
-from server.open_points import Variables
 from server.parts import PlaceCall
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Query, Text, Usd, View, When
 from storage import calls, charges, ledger, notes, turns

@@ -17,7 +17,7 @@ from starlette.responses import Response, StreamingResponse
 from pipeline.core.errors import Refused
 from pipeline.core.money import usd
 from server.auth import authenticate
-from server.endings import duration, ending
+from server.calls.endings import duration, ending
 from server.news import Listening
 from server.routes.calls import is_over, mine, turn_view
 from server.routing import AnyOp, Ask, Op

@@ -8,7 +8,8 @@ from pydantic import AfterValidator
 from starlette.responses import Response
 
 from pipeline.core.guard import NotAllowed, Why
-from server import consent, erasure, permits
+from server import permits
+from server.privacy import consent, erasure
 from server.routes.auth import PersonName, UserView, Zone, view
 from server.routing import AnyOp, Ask, Body, Op, Text, no_content
 from server.setting_kinds import quiet_span

@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from pipeline.core.money import Nanos, parse_usd, usd
-from server import prices
 from server.errors import not_found
+from server.money import prices
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Query, Usd, View, When
 from storage import ledger, personas, pricing
 from storage.db import Tx

@@ -17,11 +17,12 @@ from pydantic import Field
 
 from pipeline.carriers.verify import TOO_MANY_SENDS
 from pipeline.core.errors import CarrierError, Refused
-from server import code_limits, consent, numbers, permits
+from server import code_limits, numbers, permits
 from server.errors import invalid, overloaded
 from server.limits import neighbourhood, take_all, too_often
 from server.metrics import CODES
 from server.parts import Parts
+from server.privacy import consent
 from server.routes.auth import Phone, UserView, view
 from server.routing import AnyOp, Ask, Body, Op, View, When
 from storage import consents, opt_outs, users, verification

@@ -1,6 +1,6 @@
 """The internal media socket: another node brings the sound of a call that is conducted here.
 
-Only a pass that such a node made opens it (`server/passes.py`), once and for one call. To the
+Only a pass that such a node made opens it (`server/nodes/passes.py`), once and for one call. To the
 call it is a line like any other.
 """
 
@@ -19,9 +19,9 @@ from pipeline.core.terms import EndReason
 from pipeline.ports import Line
 from server.errors import whereabouts
 from server.metrics import SURPRISES
-from server.outbox import Outbox
-from server.passes import Passes
-from server.relay import (
+from server.nodes.outbox import Outbox
+from server.nodes.passes import Passes
+from server.nodes.relay import (
     BROKEN,
     CHUNK_BYTES,
     CLEAR,

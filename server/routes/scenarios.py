@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field, model_validator
 from starlette.responses import Response
 
 from pipeline.core.scenario import variables
+from server.calls.open_points import VariableView, few
 from server.errors import not_found
-from server.open_points import VariableView, few
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Text, View, When, Words, no_content
 from storage import scenarios
 from storage.records import Scenario

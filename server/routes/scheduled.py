@@ -1,4 +1,4 @@
-"""My scheduled calls: make, look at, change, skip, pause, cancel one. What may be planned `server/planned.py` says."""
+"""My scheduled calls: make, look at, change, skip, pause, cancel one. What may be planned: `schedules/planned.py`."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from starlette.responses import Response
 
 from pipeline.core.errors import Refused
 from pipeline.core.scenario import variables
-from server import consent
+from server.calls.open_points import Variables, checked, kept
 from server.errors import not_found
-from server.open_points import Variables, checked, kept
 from server.parts import Parts
-from server.planned import Planned, planned, skip_of_run
-from server.recurrence import Plan, local_of, next_run, runs, skip_of
+from server.privacy import consent
 from server.routes.auth import Zone
 from server.routes.calls import Ident
 from server.routes.scheduled_views import PREVIEWED, Preview, ScheduleList, ScheduleView, dials_of, shown
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Text, no_content
-from server.rule_words import describe
-from server.schedule import plan_of
+from server.schedules.due import plan_of
+from server.schedules.planned import Planned, planned, skip_of_run
+from server.schedules.recurrence import Plan, local_of, next_run, runs, skip_of
+from server.schedules.rule_words import describe
 from server.zones import tzdata_version
 from storage import consents, personas, scenarios, schedules
 from storage.db import Tx

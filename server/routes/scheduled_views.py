@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from server.open_points import kept
-from server.recurrence import Plan, runs
+from server.calls.open_points import kept
 from server.routing import View, When
-from server.rule_words import describe
-from server.schedule import plan_of
+from server.schedules.due import plan_of
+from server.schedules.recurrence import Plan, runs
+from server.schedules.rule_words import describe
 from storage import schedules
 from storage.db import Tx
 from storage.schedule_records import DialStatus, Schedule, ScheduledDial, ScheduleStatus

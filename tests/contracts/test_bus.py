@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from pipeline.clock import Clock
-from server.bus import Bus, LocalBus, PostgresBus, Wire, Word
+from server.nodes.bus import Bus, LocalBus, PostgresBus, Wire, Word
 from storage.db import Database
 from tests.postgres import Server
 from tests.storage.world import migrated

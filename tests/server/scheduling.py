@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from server.parts import PlaceCall
-from server.schedule import Scheduler
+from server.schedules.due import Scheduler
 from server.zones import tzdata_version
 from storage import calls, schedules
 from storage.db import Database

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from server.auditing import Auditing
-from server.live import open_desk
+from server.calls.live import open_desk
+from server.money.auditing import Auditing
 from server.routes.admin import OPS
 from storage import overview, users
 from tests.server.rig import NOON, PHONE, LoopClock, Person, RecordingCarrier, Rig, running, settings

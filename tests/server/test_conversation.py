@@ -10,7 +10,7 @@ from prometheus_client import generate_latest
 
 from pipeline.core.effects import EagerSettled, OptedOut, TurnTimed
 from pipeline.core.money import Millis, Nanos, parse_usd
-from server.live import open_desk
+from server.calls.live import open_desk
 from server.routes.calls import percentile
 from storage import notes, pricing
 from tests.server.rig import PHONE, Person, Rig, running, settings

@@ -18,10 +18,10 @@ from pipeline.engines.deepgram.nova import NovaSettings
 from pipeline.engines.elevenlabs import ElevenLabsSettings
 from pipeline.engines.loading import ALONE_S, HEARING_S, Chosen, EngineLoader
 from pipeline.engines.openai_chat import END_CALL_BYTES, ChatServer
+from server.calls.live import WATCHING
 from server.engines import chosen, models
-from server.live import WATCHING
 from server.metrics import ENGINE_BREAKERS
-from server.prices import models as preferred
+from server.money.prices import models as preferred
 from server.settings import BadSettings, load
 from tests.emulators.caller import loud
 from tests.emulators.deepgram import KEY, Act, Moment, Outcome, fault

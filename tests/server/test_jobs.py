@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY
 from pipeline.core.effects import TurnTaken
 from pipeline.core.money import Millis
 from server.jobs import AT_ONCE, ATTEMPTS, Handler, Jobs, pause
-from server.retention import KIND, Retention
+from server.privacy.retention import KIND, Retention
 from storage import calls, jobs, ledger, notes
 from storage.db import Database
 from tests.server.rig import NOON, ManualClock

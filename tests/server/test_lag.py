@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.clock import run_virtual
-from server.anywhere import Anywhere
+from server.calls.live import open_desk
 from server.lag import EVERY_S, LATE_S, PATIENCE_S, LoopLag
-from server.live import open_desk
 from server.metrics import LOOP_LAG
+from server.nodes.anywhere import Anywhere
 from tests.server.rig import LoopClock, RecordingCarrier, running, settings
 from tests.server.test_placing import SCRIPTED, ready
 

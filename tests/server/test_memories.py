@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.core.effects import Learned, Unlearned
 from pipeline.core.memory import MOST_FACTS, Finding, Kind
-from server import casting, remembering
+from server import remembering
+from server.calls import casting
 from storage import calls, memories, personas
 from storage.records import CallRow
 from tests.server.rig import Person, Rig

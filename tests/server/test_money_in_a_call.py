@@ -22,10 +22,10 @@ from pipeline.core.money import NANOS_PER_USD, Nanos
 from pipeline.core.phases import Phase
 from pipeline.core.terms import EndReason
 from pipeline.journal_file import JournalFile
-from server.admission import Admissions
-from server.flush import Account, Flush
+from server.calls.outside import Outside
+from server.money.admission import Admissions
+from server.money.flush import Account, Flush
 from server.news import News
-from server.outside import Outside
 from server.parts import PlaceCall
 from storage import calls, ledger, users
 from storage.db import Database, DatabaseDown, Tx, database_url

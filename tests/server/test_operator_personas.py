@@ -11,7 +11,7 @@ import pytest
 from pipeline.core.errors import CallMeBackError
 from pipeline.engines.scripted import LoudnessActivity, ScriptedSpeaker, ScriptedThinker, ScriptedTranscriber
 from pipeline.ports import Engines
-from server import casting
+from server.calls import casting
 from server.personas import BadSheet, read, written
 from server.settings import Settings
 from storage import personas, users

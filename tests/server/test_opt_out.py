@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from server.live import open_desk
+from server.calls.live import open_desk
 from server.texting import answer_to
 from storage import users
 from tests.server.rig import LoopClock, RecordingCarrier, running, settings

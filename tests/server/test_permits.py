@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.guard import QuietHours
-from server.live import open_desk
+from server.calls.live import open_desk
 from server.permits import hours, rules
 from server.settings import Settings
 from tests.server.rig import LoopClock, RecordingCarrier, Rig, running, settings

@@ -14,8 +14,8 @@ from pipeline.carriers.base import DialOrder, Leg
 from pipeline.core.errors import CarrierError
 from pipeline.core.guard import Permit
 from pipeline.core.money import Nanos, parse_usd
-from server.anywhere import Anywhere
-from server.live import open_desk
+from server.calls.live import open_desk
+from server.nodes.anywhere import Anywhere
 from storage import calls, ledger
 from storage.audit import audit
 from storage.ids import new_id

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from pipeline.carriers.base import DialOrder, Leg
 from pipeline.core.guard import Permit
-from server.live import open_desk
+from server.calls.live import open_desk
 from tests.server.rig import NOON, PASSWORD, LoopClock, Person, RecordingCarrier, Rig, running, settings
 from tests.server.test_placing import SCRIPTED, ready
 from tests.storage.world import rows

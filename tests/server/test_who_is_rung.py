@@ -25,8 +25,8 @@ from sqlalchemy import text
 from pipeline.carriers.base import DialOrder, Leg
 from pipeline.core.guard import Permit
 from pipeline.core.money import Nanos
-from server.live import open_desk
-from server.schedule import Scheduler
+from server.calls.live import open_desk
+from server.schedules.due import Scheduler
 from storage import ledger, users
 from tests.server.rig import NOON, LoopClock, Person, RecordingCarrier, Rig, running, settings
 

@@ -19,7 +19,7 @@ from pipeline.engines.scripted import (
 )
 from pipeline.ports import Engines
 from server.app import build
-from server.live import open_desk
+from server.calls.live import open_desk
 from server.parts import Account, Parts
 from server.passwords import Passwords
 from server.settings import Settings

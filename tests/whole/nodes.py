@@ -20,7 +20,7 @@ from pipeline.carriers.simulated import SimulatedCarrier
 from pipeline.clock import Clock
 from pipeline.ports import Engines
 from server.app import SIMULATED_SENDER, build
-from server.live import open_desk
+from server.calls.live import open_desk
 from server.parts import Account
 from server.passwords import Passwords
 from server.serving import server_config

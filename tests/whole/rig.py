@@ -30,7 +30,7 @@ from pipeline.engines.scripted import LoudnessActivity, ScriptedSpeaker, Scripte
 from pipeline.journal_file import SUFFIX, read_lines
 from pipeline.ports import Engines
 from server.app import SIMULATED_SENDER, build
-from server.live import open_desk
+from server.calls.live import open_desk
 from server.parts import Account, Parts
 from server.passwords import Passwords
 from server.serving import server_config

@@ -12,7 +12,7 @@ from pipeline.carriers.callee import Answer, Busy, HangUp, Machine, Press, Scrip
 from pipeline.core import events as ev
 from pipeline.engines.scripted import ScriptedThinker, ScriptedTranscriber
 from pipeline.journal_file import steps
-from server.anywhere import Anywhere
+from server.nodes.anywhere import Anywhere
 from storage import addresses, calls, mailbox, opt_outs
 from storage.records import STATUS_RANK
 from tests.postgres import Server

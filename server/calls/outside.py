@@ -1,0 +1,186 @@
+"""What one live call tells the rest of the server, and the leg by which the carrier ends it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from pipeline.carriers.base import OVER, Leg
+from pipeline.core.effects import (
+    Charge,
+    EagerSettled,
+    Effect,
+    Ended,
+    Learned,
+    OptedOut,
+    RenewHold,
+    TurnTaken,
+    TurnTimed,
+    Unlearned,
+    Warned,
+)
+from pipeline.core.errors import CarrierError
+from pipeline.core.events import Answered, CallResumed, CarrierDone, Event, StreamStarted
+from pipeline.core.money import Nanos, usd
+from pipeline.core.terms import EndReason
+from server.calls.speaking import Speaking
+from server.metrics import EAGER_REPLIES, TURN_SECONDS
+from server.money.flush import Account, Flush
+from server.news import News
+
+HANG_UP_PATIENCE_S = 15.0
+"""Longest wait for a dial under way, before there is a leg that could be ended."""
+
+
+LAST_WORD_S = 3.0
+"""How long the carrier's final callback is waited for after a hang-up, before the carrier is asked."""
+
+
+class Exchange(Protocol):
+    """Who carries the call: a carrier, or the browsers of this process. Both raise `CarrierError`."""
+
+    async def hang_up(self, sid: str) -> None: ...
+
+    async def fetch(self, sid: str) -> Leg: ...
+
+
+class Outside:
+    """The `Surroundings` of one call. `report` is told the carrier's last word when it had to be asked for."""
+
+    def __init__(
+        self,
+        account: Account,
+        flush: Flush,
+        news: News,
+        carrier: Exchange,
+        report: Callable[[str, int], None],
+    ) -> None:
+        self._account = account
+        self._flush = flush
+        self._news = news
+        self._carrier = carrier
+        self._report = report
+        self._dialled = asyncio.Event()
+        self._done = asyncio.Event()
+        self._answered = False
+        self._fenced = False
+        self._speaking = Speaking()
+        self.sid: str | None = None
+        self.ended: Ended | None = None
+
+    def leg(self, sid: str) -> None:
+        """The carrier has a leg for this call; the first one told is the one."""
+        if self.sid is None:
+            self.sid = sid
+        self._dialled.set()
+
+    def fenced(self) -> None:
+        """The call is another process's now. Its leg may go on there: once answered only the socket is ours."""
+        self._fenced = True
+
+    def no_leg(self) -> None:
+        self._dialled.set()
+
+    def owns(self, sid: str) -> bool:
+        """Whether this can be the call's leg: an answer may overtake the dial's own reply."""
+        return self.sid is None or self.sid == sid
+
+    def happened(self, event: Event, effects: Sequence[Effect]) -> None:
+        self._answered = self._answered or isinstance(event, Answered | StreamStarted | CallResumed)
+        if isinstance(event, CarrierDone):
+            self._done.set()
+        for role, speaks in self._speaking.changes(event, effects):
+            self._news.publish(self._account.call_id, "turn", {"role": role, "speaking": speaks})
+        for effect in effects:
+            match effect:
+                case Charge():
+                    self._flush.charge(self._account, effect)
+                case TurnTaken():
+                    self._account.notes.append(effect)
+                    self._tell_turn(effect)
+                case TurnTimed():
+                    self._account.notes.append(effect)
+                    self._tell_speed(effect)
+                case EagerSettled():
+                    self._account.notes.append(effect)
+                    EAGER_REPLIES.labels("used" if effect.committed else "dropped").inc()
+                case RenewHold():
+                    self._account.wanted = effect.wanted
+                case OptedOut():
+                    self._account.notes.append(effect)
+                case Warned():
+                    news = {
+                        "rest_usd": usd(effect.rest),
+                        "seconds_left": max(0, effect.cutoff - event.at) // 1000,
+                    }
+                    self._news.publish(self._account.call_id, "warning", news)
+                case Learned() | Unlearned():
+                    self._account.taught = effect
+                case Ended():
+                    self.ended = effect
+                case _:
+                    pass
+
+    def broken(self, total: Nanos) -> None:
+        """The call's machine failed: what it charged is what it costs."""
+        reason, status = (EndReason.ENGINE_FAILURE, "completed") if self._answered else (None, "failed")
+        self.ended = Ended(reason, status, 0, total)
+
+    async def hang_up(self) -> None:
+        """Raises `CarrierError`; the socket's end and the carrier's time limit then end the call."""
+        if self._fenced and self._answered:
+            return
+        try:
+            async with asyncio.timeout(HANG_UP_PATIENCE_S):
+                await self._dialled.wait()
+        except TimeoutError:
+            raise CarrierError("the dial got no answer", retryable=True) from None
+        if self.sid is not None:
+            await self._carrier.hang_up(self.sid)
+            await self._ask_for_the_end(self.sid)
+
+    async def _ask_for_the_end(self, sid: str) -> None:
+        """The carrier's own count decides what its minutes cost; a callback that got lost is fetched."""
+        for _ in range(2):
+            try:
+                async with asyncio.timeout(LAST_WORD_S):
+                    await self._done.wait()
+                return
+            except TimeoutError:
+                leg = await self._carrier.fetch(sid)
+            if leg.status in OVER:
+                self._report(leg.status, leg.seconds)
+                return
+
+    def _tell_turn(self, turn: TurnTaken) -> None:
+        self._news.publish(
+            self._account.call_id,
+            "turn",
+            {
+                "index": turn.index,
+                "role": turn.role,
+                "text": turn.text,
+                "started_ms": turn.started,
+                "ended_ms": turn.ended,
+                "interrupted": turn.interrupted,
+            },
+        )
+
+    def _tell_speed(self, timed: TurnTimed) -> None:
+        """Comes after the turn it belongs to: listeners know it by its index."""
+        stages = latency(timed)
+        for stage, ms in stages.items():
+            TURN_SECONDS.labels(stage.removesuffix("_ms")).observe(ms / 1000)
+        self._news.publish(self._account.call_id, "turn", {"index": timed.index, "latency": stages})
+
+
+def latency(timed: TurnTimed) -> dict[str, int]:
+    """The stages of one answer, in milliseconds after the caller's last audible sample."""
+    return {
+        "end_of_turn_ms": timed.end_of_turn_ms,
+        "first_token_ms": timed.first_token_ms,
+        "first_audio_ms": timed.first_audio_ms,
+        "first_frame_ms": timed.first_frame_ms,
+        "audible_ms": timed.audible_ms,
+    }

@@ -1,0 +1,113 @@
+"""Finds the calls nobody conducts any more, at start and again and again, and has them taken over.
+
+Such a call belonged to a process that is gone or frozen, as its lease tells, or was placed by a COMMIT whose answer
+got lost. A call whose callee is still there is usually not found here: the carrier asks what to do with it long
+before the lease runs out (`resuming.py`). One call's trouble stays its own: a call that cannot be settled stays open
+and the next one is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import structlog
+
+from pipeline.clock import Clock
+from pipeline.core.errors import CarrierError, JournalError
+from server.errors import whereabouts
+from server.metrics import SURPRISES
+from server.recovery.takeover import Takeovers
+from storage import calls, nodes
+from storage.db import Database, DatabaseDown, Tx
+from storage.nodes import LEASE_S
+from storage.records import CallRow
+
+log = structlog.get_logger()
+
+EVERY_S = 2.0
+"""Between two looks, give or take a quarter, so that nodes do not look at the same moment."""
+OWN_S = 30.0
+"""A call of this very node that it is not on is settled when it has been so for this long: one that was just placed or
+has just ended looks the same."""
+
+
+class Orphans:
+    """The calls without a conductor, as this node finds them."""
+
+    def __init__(
+        self, database: Database, clock: Clock, takeovers: Takeovers, lease_s: float = LEASE_S
+    ) -> None:
+        """`lease_s`: how old a sign of life may be. The carrier must have asked how to go on before that."""
+        self._database = database
+        self._clock = clock
+        self._takeovers = takeovers
+        self._lease_s = lease_s
+        self._node = takeovers.node
+        self._seen: dict[str, float] = {}
+        self._begun: set[str] = set()
+        self._left: set[str] = set()
+
+    async def settle_all(self, *, carrier_lost: bool = False) -> int:
+        """At start, when this node has no calls yet: settle what dead nodes left; how many that was.
+
+        `carrier_lost`: the carrier went with the node that is gone, so no lease is waited for.
+        """
+        async with self._database.read() as tx:
+            rows = await calls.live(tx)
+            dead = await self._dead(tx, rows, at_once=carrier_lost)
+        return await self._settle([row for row in rows if row.owner in {*dead, self._node}])
+
+    async def run(self, conducts: Callable[[str], bool]) -> None:
+        """Look again and again. `conducts` knows the calls this node is on."""
+        while True:
+            await asyncio.sleep(EVERY_S * random.uniform(0.75, 1.25))  # no secret
+            try:
+                await self.look(conducts)
+            except DatabaseDown as error:
+                log.warning("orphans_not_looked_for", retryable=error.retryable)
+
+    async def look(self, conducts: Callable[[str], bool]) -> int:
+        """Settle what dead nodes left, and what this node has had and not been on for a while."""
+        async with self._database.read() as tx:
+            rows = [row for row in await calls.live(tx) if row.id not in self._left]
+            dead = await self._dead(tx, rows)
+        now = self._clock.seconds()
+        own = [row.id for row in rows if row.owner == self._node and not conducts(row.id)]
+        self._seen = {call_id: self._seen.get(call_id, now) for call_id in own}
+        mine = {call_id for call_id, since in self._seen.items() if now - since >= OWN_S} | self._begun
+        return await self._settle(
+            [row for row in rows if row.owner in dead or (row.owner == self._node and row.id in mine)]
+        )
+
+    async def _dead(self, tx: Tx, rows: list[CallRow], *, at_once: bool = False) -> set[str]:
+        others = {row.owner for row in rows} - {self._node}
+        dead = await nodes.expired(tx, others, self._lease_s)
+        if at_once:
+            dead |= {owner for owner in others - dead if not await nodes.is_alive(tx, owner)}
+        return dead
+
+    async def _settle(self, orphans: list[CallRow]) -> int:
+        settled = 0
+        for row in orphans:
+            try:
+                # One of which the carrier has not said yet that it is over is ours since an earlier look.
+                ours = row.id in self._begun and row.owner == self._node
+                claimed = row if ours else await self._takeovers.claim(row)
+                if claimed is not None:
+                    self._begun.add(row.id)
+                    await self._takeovers.settle(claimed)
+                    settled += 1
+                self._begun.discard(row.id)
+            except DatabaseDown as error:  # the next look finds it again
+                log.warning("orphan_waits", call=row.id, retryable=error.retryable)
+            except CarrierError:  # its leg may go on; so does the next look
+                log.warning("orphan_waits_for_carrier", call=row.id)
+            except Exception as error:  # edge: of one call; it stays open, for the next start to try again
+                self._left.add(row.id)
+                self._begun.discard(row.id)
+                SURPRISES.labels("recovery").inc()
+                detail = str(error) if isinstance(error, JournalError) else None
+                log.error("orphan_left_open", call=row.id, detail=detail, **whereabouts(error))
+        return settled

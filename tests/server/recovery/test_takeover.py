@@ -1,0 +1,223 @@
+"""A dead process's call, taken over: what of it goes on, what is settled, from whatever is left of it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text, update
+
+from pipeline.core.effects import Charge, TurnTaken
+from pipeline.core.events import CallResumed, CallStarted, HangUpAsked
+from pipeline.core.terms import EndReason
+from pipeline.journal_file import part_name
+from server.money.admission import Admitted
+from server.recovery.resuming import Resuming
+from server.recovery.takeover import Takeovers
+from storage import ledger, turns
+from storage.db import Database
+from storage.nodes import hold_node
+from storage.records import CallRow
+from storage.tables import calls as calls_table
+from tests.core.story import Story, started
+from tests.postgres import Server
+from tests.server.recovery.test_orphans import Steps, World, data, opened, world
+from tests.server.rig import NOON, LoopClock
+from tests.storage.world import audited, book, migrated, rows
+from tests.twilio.rig import run_scaled
+
+__all__ = ["world"]
+
+SID = "CA1"
+
+
+async def in_progress(world: World, owner: str = "dead") -> CallRow:
+    row = await world.call(owner=owner, sid=SID)
+    async with world.database.write() as tx:
+        await tx.execute(update(calls_table).where(calls_table.c.id == row.id).values(answered_at=NOON))
+    return row
+
+
+def takeovers(world: World) -> Takeovers:
+    return world.orphans._takeovers
+
+
+def resuming(world: World) -> Resuming:
+    return Resuming(world.database, world.clock, takeovers(world))
+
+
+async def lines(world: World, row: CallRow) -> dict[str, int]:
+    async with world.database.read() as tx:
+        return {line.line: line.quantity for line in await ledger.cost_lines(tx, row.id)}
+
+
+async def losses(world: World) -> list[tuple[object, ...]]:
+    return await rows(world.database, "SELECT reason, amount_nano FROM operator_losses")
+
+
+def cut(steps: Steps, at_ms: int) -> Steps:
+    return [step for step in steps if step[0].at <= at_ms]
+
+
+async def test_a_call_without_its_journal_is_settled_from_the_ledger_by_the_carriers_seconds(
+    world: World,
+) -> None:
+    row, steps = await in_progress(world), cut(await world.told(), 40_000)
+    await world.flushed(row, steps)
+    before = await lines(world, row)
+    world.carrier.seconds = 61
+    assert await world.orphans.settle_all() == 1
+    settled, after = await world.now(row), await lines(world, row)
+    assert (settled.status, settled.end_reason, settled.carrier_seconds) == ("completed", "server_lost", 61)
+    assert after["carrier:twilio:second"] == 120 > before["carrier:twilio:second"]
+    assert after["stt:whisper-tiny.en:second"] == before["stt:whisper-tiny.en:second"]
+    ((reason, amount),) = await losses(world)
+    assert reason == "unconfirmed:2"
+    assert isinstance(amount, int)
+    assert 0 < amount < 31_000_000, "a reply and its voice, at most"
+    assert await world.held() == 0
+    assert (await audited(world.database)).breaches == []
+
+
+async def test_a_journal_the_ledger_has_gone_beyond_is_not_believed(world: World) -> None:
+    row, steps = await in_progress(world), await world.told()
+    data(cut(steps, 20_000), world.journal(row))
+    await world.flushed(row, cut(steps, 50_000))
+    before = await lines(world, row)
+    world.carrier.seconds = 47
+    assert await world.orphans.settle_all() == 1
+    assert await lines(world, row) == before
+    assert (await audited(world.database)).breaches == []
+
+
+async def test_one_that_went_another_way_is_not_believed_either(world: World) -> None:
+    """The same numbers, but the call was resumed elsewhere in between and bought other things."""
+    row, steps = await in_progress(world), await world.told()
+    data(cut(steps, 20_000), world.journal(row))
+    await world.flushed(row, cut(steps, 12_000))
+    async with world.database.write() as tx:
+        last = "WHERE seq = (SELECT last_seq FROM calls)"
+        await tx.execute(text(f"UPDATE call_cost_events SET line = 'llm:other:token_in' {last}"))
+    claimed = await takeovers(world).claim(row)
+    assert claimed is not None
+    admitted = await takeovers(world).resume(claimed)
+    assert admitted is not None
+    assert isinstance(admitted.started, CallResumed)
+    assert admitted.started.resumed.seq == (await world.now(row)).last_seq
+
+
+async def test_what_goes_on_begins_where_the_journal_ends(world: World) -> None:
+    row, steps = await in_progress(world), cut(await world.told(), 20_000)
+    data(steps, world.journal(row))
+    await world.flushed(row, steps[: len(steps) // 2])
+    world.clock.move(25)
+    admitted = await resuming(world).take(row.id, SID)
+    assert admitted is not None
+    now, known = await world.now(row), admitted.started
+    assert isinstance(known, CallResumed)
+    charges = [effect for _, effects in steps for effect in effects if isinstance(effect, Charge)]
+    said = [effect for _, effects in steps for effect in effects if isinstance(effect, TurnTaken)]
+    assert (now.owner, now.epoch, now.last_seq, now.final_at) == ("us", 2, charges[-1].seq, None)
+    assert known.resumed.seq == charges[-1].seq
+    assert {bought.line: bought.quantity for bought in known.resumed.bought} == await lines(world, row)
+    assert [message.content for message in known.resumed.said] == [turn.text for turn in said]
+    assert steps[-1][0].at <= known.at <= 25_000
+    assert known.resumed.answered == 3_000
+    begun = steps[0][0]
+    assert isinstance(begun, CallStarted)
+    assert (known.layers, known.phrases) == (begun.layers, begun.phrases), "it is the same conversation"
+    assert known.allowance.reach > known.allowance.held, "what it holds is not all it can have"
+    assert admitted.row.epoch == 2
+    async with world.database.read() as tx:
+        assert [turn.text for turn in await turns.of_call(tx, row.id)] == [turn.text for turn in said]
+    assert (await audited(world.database)).breaches == []
+    # The part that goes on: its journal is another, and it is settled as the first would be.
+    second = Story(known).run(2_000)
+    data(second.steps, world.folder / f"{part_name(row.id, 2)}.journal")
+    async with world.database.write() as tx:
+        await tx.execute(update(calls_table).values(owner="dead too"))
+    world.carrier.seconds = 61
+    assert await world.orphans.settle_all() == 1
+    assert (await lines(world, row))["carrier:twilio:second"] == 120
+    assert (await audited(world.database)).breaches == []
+
+
+async def test_without_a_journal_it_goes_on_with_what_was_written(world: World) -> None:
+    row, steps = await in_progress(world), cut(await world.told(), 40_000)
+    await world.flushed(row, steps)
+    world.clock.move(3_600)
+    admitted = await resuming(world).take(row.id, SID)
+    assert admitted is not None
+    assert isinstance(admitted.started, CallResumed)
+    assert admitted.started.at <= 40_000 + 60_000, "a clock that was moved costs a minute at most"
+    assert admitted.started.resumed.announced is None
+    assert [reason for reason, _ in await losses(world)] == ["unconfirmed:2"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "status = 'completed', status_rank = 9",
+        "answered_at = NULL",
+        "twilio_call_sid = 'CA2'",
+        "final_at = created_at",
+    ],
+)
+async def test_what_is_over_or_never_was_is_hung_up(world: World, spoil: str) -> None:
+    row = await in_progress(world)
+    async with world.database.write() as tx:
+        await tx.execute(text(f"UPDATE calls SET {spoil}"))
+    assert await resuming(world).take(row.id, SID) is None
+    assert await resuming(world).take("nothing", SID) is None
+    assert (await world.now(row)).epoch == 1
+
+
+async def test_a_goodbye_is_not_taken_up_again_but_settled(world: World) -> None:
+    row = await in_progress(world)
+    async with world.database.read() as tx:
+        prices = tuple(await book(tx))
+    story = Story(started(prices=prices)).answer().hear_out()
+    story.post(lambda at: HangUpAsked(at, EndReason.DRAINED)).run()
+    data(story.steps, world.journal(row))
+    assert await resuming(world).take(row.id, SID) is None
+    assert (await world.now(row)).final_at is not None
+    assert world.carrier.hung_up == [SID]
+
+
+async def test_a_damaged_journal_is_left_to_be_looked_into(world: World) -> None:
+    row = await in_progress(world)
+    world.journal(row).write_bytes(b"00000000 nothing\n")
+    assert await resuming(world).take(row.id, SID) is None
+    left = await world.now(row)
+    assert (left.final_at, left.owner) == (None, "us")
+
+
+async def test_who_asks_twice_at_once_gets_one_call(world: World) -> None:
+    row, steps = await in_progress(world), cut(await world.told(), 20_000)
+    data(steps, world.journal(row))
+    one = resuming(world)
+    answers = await asyncio.gather(one.take(row.id, SID), one.take(row.id, SID))
+    assert [isinstance(answer, Admitted) for answer in answers].count(True) == 1
+    assert not one.taking(row.id)
+
+
+def test_a_call_that_lives_elsewhere_is_waited_for_and_left_there(postgres: Server, tmp_path: Path) -> None:
+    async def main(url: str) -> None:
+        ours, theirs = Database.open(url), Database.open(url)
+        async with opened(ours, theirs, tmp_path) as world, hold_node(theirs, "sibling") as lock:
+            row, steps = await in_progress(world, "sibling"), cut(await world.told(), 20_000)
+            data(steps, world.journal(row))
+            waiting = Resuming(ours, LoopClock(), takeovers(world))
+            assert await waiting.take(row.id, SID) is None
+            assert (await world.now(row)).epoch == 1
+            asked = asyncio.create_task(waiting.take(row.id, SID))
+            await asyncio.sleep(1)
+            await lock.release()  # as when its process dies
+            assert await asked is not None
+            assert (await world.now(row)).owner == "us"
+        await ours.aclose()
+        await theirs.aclose()
+
+    with postgres.fresh_database(prepare=migrated) as url:
+        run_scaled(main(url), speed=20.0)
