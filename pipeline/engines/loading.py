@@ -19,6 +19,7 @@ import structlog
 from pipeline.clock import Clock
 from pipeline.core.effects import Message
 from pipeline.engines.base import Speaker, Thinker, Transcriber, VoiceActivity
+from pipeline.engines.beside import beside
 from pipeline.engines.breaker import Breaker, OnChange
 from pipeline.engines.deepgram.aura import AuraSettings, AuraSpeaker
 from pipeline.engines.deepgram.flux import FluxSettings, FluxTranscriber
@@ -27,7 +28,6 @@ from pipeline.engines.elevenlabs import ElevenLabsSettings, ElevenLabsSpeaker
 from pipeline.engines.failover.speaker import FailoverSpeaker
 from pipeline.engines.failover.thinker import FailoverThinker, OnLost
 from pipeline.engines.failover.transcriber import FailoverTranscriber, OnHeardAgain, OnSoundLost
-from pipeline.engines.local.beside import beside
 from pipeline.engines.local.pool import Worker
 from pipeline.engines.openai_chat import ChatServer, OpenAIThinker
 from pipeline.engines.scripted import LoudnessActivity, ScriptedSpeaker, ScriptedThinker, ScriptedTranscriber

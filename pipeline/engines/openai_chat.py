@@ -24,9 +24,9 @@ import msgspec
 from pipeline.clock import Clock
 from pipeline.core.effects import Message
 from pipeline.core.errors import EngineError
+from pipeline.engines.beside import beside
 from pipeline.engines.chat_reply import TOOL, Bill, ChatReply, Request, whole
 from pipeline.engines.counting import BYTES_A_TOKEN, prompt_tokens
-from pipeline.engines.local.beside import beside
 from pipeline.engines.vendor_socket import may_pass
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from websockets.protocol import State
 
 from pipeline.audio.mulaw import FRAME, RATE
 from pipeline.core.errors import EngineError
-from pipeline.engines.local.beside import beside
+from pipeline.engines.beside import beside
 from pipeline.engines.vendor_socket import CLOSE_S, closed, vendor_socket
 
 log = structlog.get_logger()

@@ -21,8 +21,8 @@ from pipeline.audio.mulaw import is_loud
 from pipeline.clock import Clock
 from pipeline.core.errors import EngineError
 from pipeline.engines.base import Eager, Hearing, Partial, Resumed, Turn, Used
+from pipeline.engines.beside import beside
 from pipeline.engines.deepgram.pipes import Bill, Hearings, Outgoing, Unanswered, farewell
-from pipeline.engines.local.beside import beside
 from pipeline.engines.vendor_socket import closed, vendor_socket
 
 NAME = "deepgram flux"

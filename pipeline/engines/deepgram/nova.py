@@ -22,8 +22,8 @@ from pipeline.audio.mulaw import RATE
 from pipeline.clock import Clock
 from pipeline.core.errors import EngineError
 from pipeline.engines.base import Hearing, Partial, Segment, Used
+from pipeline.engines.beside import beside
 from pipeline.engines.deepgram.pipes import Bill, Hearings, Outgoing, Unanswered, Unheard, farewell
-from pipeline.engines.local.beside import beside
 from pipeline.engines.vendor_socket import closed, vendor_socket
 
 NAME = "deepgram nova"

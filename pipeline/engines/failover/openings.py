@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from pipeline.core.errors import EngineError
+from pipeline.engines.beside import plain_group
 
 log = structlog.get_logger()
 
@@ -90,15 +91,9 @@ async def openings() -> AsyncIterator[Openings]:
 
     What the body raises comes out as it is, not in a group.
     """
-    failure: Exception | None = None
-    async with asyncio.TaskGroup() as tasks:
+    async with plain_group() as tasks:
         inside = Openings(tasks)
         try:
             yield inside
-        except Exception as raised:
-            # edge: of the group; raised again as soon as its tasks are done.
-            failure = raised
         finally:
             inside.close()
-    if failure is not None:
-        raise failure

@@ -20,10 +20,10 @@ from pipeline.audio.mulaw import RATE
 from pipeline.clock import Clock
 from pipeline.core.errors import AllDown, EngineError
 from pipeline.engines.base import Ear, Hearing, Segment, Switched, Transcriber, Turn, Used
+from pipeline.engines.beside import beside
 from pipeline.engines.breaker import OPEN_S, Attempt, Breaker
 from pipeline.engines.failover.openings import Openings, openings
 from pipeline.engines.failover.unfinished import LEAD_BYTES, Unfinished
-from pipeline.engines.local.beside import beside
 
 log = structlog.get_logger()
 

@@ -21,7 +21,7 @@ from pipeline.audio import mulaw
 from pipeline.clock import Clock
 from pipeline.core.errors import EngineError
 from pipeline.engines.base import WINDOW_SAMPLES
-from pipeline.engines.local.beside import beside
+from pipeline.engines.beside import beside
 from pipeline.engines.local.pool import Worker
 from pipeline.engines.local.weights import SILERO
 

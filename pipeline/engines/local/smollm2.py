@@ -21,8 +21,8 @@ from typing import Protocol, cast
 from pipeline.core.effects import Message
 from pipeline.core.errors import EngineError
 from pipeline.engines.base import Reply, Tokens
+from pipeline.engines.beside import beside
 from pipeline.engines.counting import prompt_tokens
-from pipeline.engines.local.beside import beside
 from pipeline.engines.local.companion import CompanionReply
 from pipeline.engines.local.companion_notes import is_order, notes_on
 from pipeline.engines.local.pool import Worker
