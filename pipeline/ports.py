@@ -9,6 +9,7 @@ from typing import Protocol
 from pipeline.core.effects import Effect
 from pipeline.core.events import Event
 from pipeline.core.money import Millis
+from pipeline.core.terms import EndReason
 from pipeline.engines.base import Speaker, Thinker, Transcriber, VoiceActivity
 
 
@@ -22,6 +23,25 @@ class Line(Protocol):
         """Drop what the carrier still buffers; it echoes the marks of what it dropped."""
 
     async def close(self) -> None: ...
+
+
+class Talking(Protocol):
+    """A live call, as its media socket tells it things: the inbound half. None of these waits."""
+
+    def hear(self, mulaw: bytes) -> None:
+        """Sound of the caller, 8 kHz mu-law, as it comes."""
+
+    def played(self, chunk: int) -> None:
+        """The mark of this chunk is back: it was played or dropped."""
+
+    def pressed(self, digit: str) -> None:
+        """A key: 0-9 * #, from a telephone also A-D."""
+
+    def dropped(self, reason: EndReason) -> None:
+        """The other side has ended it, and why."""
+
+    def broken(self) -> None:
+        """The socket is gone without a word; another one may come."""
 
 
 class Surroundings(Protocol):

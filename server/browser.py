@@ -8,19 +8,17 @@ nothing of them is a carrier's to charge.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from pipeline.carriers.base import Leg
 from pipeline.clock import Clock
 from pipeline.core.errors import BadStream, CarrierError, Refused
-from pipeline.core.terms import EndReason
-from pipeline.ports import Line
+from pipeline.ports import Line, Talking
 from server.auth import Session
+from server.calls.answers import hash_of
 from server.calls.ongoing import Ongoing
 from server.errors import not_found
 from server.news import News
@@ -102,20 +100,6 @@ class Ticket:
     expires_at: datetime
 
 
-class Talking(Protocol):
-    """What a page's socket tells its call. None of these waits."""
-
-    def hear(self, mulaw: bytes) -> None: ...
-
-    def played(self, chunk: int) -> None: ...
-
-    def pressed(self, digit: str) -> None: ...
-
-    def dropped(self, reason: EndReason) -> None: ...
-
-    def broken(self) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Joined:
     """A page that is on its call, and the session it has to keep."""
@@ -162,7 +146,7 @@ class BrowserCalls:
                 raise Refused(
                     "invalid_request", "This call is over, or rings a telephone and no browser.", status=409
                 )
-            sid, kept = sid_of(call_id), _hash(text)
+            sid, kept = sid_of(call_id), hash_of(text)
             jti, version = session.claims.jti, session.claims.token_version
             await stream_tokens.add(
                 tx, kept, call_id, sid, expires_at, session_jti=jti, session_version=version
@@ -171,9 +155,12 @@ class BrowserCalls:
 
     async def join(self, ticket: str, line: Line) -> Joined:
         """Put the page on its call. Raises `BadStream` unless the ticket is fresh, unspent and of a call under way."""
-        now = self._clock.utc()
+        now, kept = self._clock.utc(), hash_of(ticket)
+        async with self._database.read() as tx:  # who merely guesses does not queue for the writer
+            if await stream_tokens.find(tx, kept) is None:
+                raise BadStream("no such ticket")
         async with self._database.write() as tx:
-            spent = await stream_tokens.spend(tx, _hash(ticket), now)
+            spent = await stream_tokens.spend(tx, kept, now)
             row = None if spent is None else await calls.get(tx, spent.call_id)
             if spent is None or row is None or spent.call_sid != sid_of(row.id):
                 raise BadStream("no such ticket")
@@ -202,7 +189,3 @@ class BrowserCalls:
         """Whether the session that fetched the ticket still holds."""
         async with self._database.read() as tx:
             return await stream_tokens.session_holds(tx, ticket)
-
-
-def _hash(ticket: str) -> str:
-    return hashlib.sha256(ticket.encode()).hexdigest()

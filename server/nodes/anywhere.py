@@ -143,7 +143,9 @@ class Anywhere:
         """Spend a stream token. Raises `BadStream` unless it is a call's whose node can be reached."""
         async with self._database.read() as tx:
             known = await stream_tokens.find(tx, hash_of(token))
-        if known is None or self._desk.conducts(known.call_id):
+        if known is None:  # who merely guesses does not queue for the writer
+            raise BadStream("no such stream token")
+        if self._desk.conducts(known.call_id):
             return await self._desk.attach(token, call_sid, line)
         async with self._database.write() as tx:
             spent = await stream_tokens.spend(tx, hash_of(token), self._clock.utc())

@@ -19,30 +19,27 @@ from typing import Protocol
 
 import msgspec
 import structlog
-from starlette.responses import PlainTextResponse
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from pipeline.clock import Clock
 from pipeline.core.errors import BadStream
 from pipeline.core.terms import EndReason
 from pipeline.media import Guard
-from pipeline.ports import Line
-from server.browser import Joined, Talking
+from pipeline.ports import Line, Talking
+from server.browser import Joined
 from server.errors import whereabouts
 from server.metrics import SURPRISES
+from server.routes.entrance import Entrance, first_words
 from server.routes.socket_line import POLICY, SocketLine, shut
 from storage.db import DatabaseDown
 from storage.records import StreamToken
 
 log = structlog.get_logger(__name__)
 
-INTRODUCTION_S = 5.0
-MAX_STRANGERS = 20
 CHECK_S = 5.0
 """How often the session behind a live socket is looked up."""
 LONGEST_FRAME = 4_000
 """Bytes of sound in one message: half a second."""
-INTERNAL = 1011
 DIGITS = frozenset("0123456789*#")
 
 
@@ -78,49 +75,29 @@ class BrowserDoor:
 
     def __init__(self, origins: frozenset[str]) -> None:
         self._origins = origins
-        self.strangers = 0
+        self._entrance = Entrance("browser")
 
     async def serve(self, websocket: WebSocket, calls: Joining, clock: Clock) -> None:
         """One socket, from the upgrade to its end."""
         if websocket.headers.get("origin", "") not in self._origins:
-            log.warning("browser_socket_refused", why="origin")
+            log.warning("socket_refused", door="browser", why="origin")
             await websocket.close()  # before it is accepted: the upgrade is answered 403
             return
-        if self.strangers >= MAX_STRANGERS:
-            await websocket.send_denial_response(PlainTextResponse("busy", status_code=503))
-            return
-        self.strangers += 1
-        try:
-            await websocket.accept()
-            guard = Guard(clock.seconds())
-            line = SocketLine(websocket, BrowserWire())
-            joined = await calls.join(await _introduction(websocket, guard, clock), line)
-        except (BadStream, TimeoutError) as error:
-            log.warning("browser_socket_refused", why=str(error) or "no ticket in time")
-            await shut(websocket, POLICY)
-            return
-        except WebSocketDisconnect:
-            return
-        except Exception as error:  # edge: of one socket; nobody could say whether its ticket is good
-            SURPRISES.labels("browser").inc()
-            log.error("surprise", **whereabouts(error))
-            await shut(websocket, INTERNAL)
-            return
-        finally:
-            self.strangers -= 1
-        await _converse(websocket, joined, line, guard, clock, calls)
+        guard, line = Guard(clock.seconds()), SocketLine(websocket, BrowserWire())
+
+        async def ticket() -> str:
+            return _ticket(await first_words(websocket, guard, clock))
+
+        async def join(ticket: str) -> Joined:
+            return await calls.join(ticket, line)
+
+        joined = await self._entrance.let_in(websocket, ticket, join)
+        if joined is not None:
+            await _converse(websocket, joined, line, guard, clock, calls)
 
 
-async def _introduction(websocket: WebSocket, guard: Guard, clock: Clock) -> str:
-    """The ticket, which comes first. Raises `BadStream`, `TimeoutError`, `WebSocketDisconnect`."""
-    async with asyncio.timeout(INTRODUCTION_S):
-        packet = await websocket.receive()
-    if packet["type"] == "websocket.disconnect":
-        raise WebSocketDisconnect(packet.get("code", 1005))
-    text = packet.get("text")
-    if text is None:
-        raise BadStream("no ticket")
-    guard.arrived(clock.seconds(), len(text))
+def _ticket(text: str) -> str:
+    """The ticket, which comes first. Raises `BadStream`."""
     said = _parsed(text)
     if not said.ticket:
         raise BadStream("no ticket")

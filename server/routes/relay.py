@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from pipeline.core.errors import BadStream
 from pipeline.core.terms import EndReason
-from pipeline.ports import Line
+from pipeline.ports import Line, Talking
 from server.errors import whereabouts
 from server.metrics import SURPRISES
 from server.nodes.outbox import Outbox
@@ -35,12 +35,11 @@ from server.nodes.relay import (
     PLAYED,
     PRESSED,
 )
-from server.routes.twilio_media import Live
 
 log = structlog.get_logger(__name__)
 
 
-class Conducted(Live, Protocol):
+class Conducted(Talking, Protocol):
     """A live call, as the relay tells it things."""
 
     def ask_hang_up(self, reason: EndReason) -> None: ...

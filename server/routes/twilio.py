@@ -213,7 +213,7 @@ class _Hooks:
 
     async def media(self, websocket: WebSocket) -> None:
         if not self._signatures.socket(_target(websocket), websocket.headers.getlist(HEADER)):
-            log.warning("media_socket_refused", why="signature")
+            log.warning("socket_refused", door="media", why="signature")
             await websocket.close()  # before it is accepted: the upgrade is answered 403
             return
         parts = _parts(websocket)

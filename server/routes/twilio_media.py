@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
-from starlette.responses import PlainTextResponse
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from pipeline.clock import Clock
 from pipeline.core.errors import BadStream
@@ -32,35 +31,22 @@ from pipeline.media import (
     mark,
     media,
 )
-from pipeline.ports import Line
+from pipeline.ports import Line, Talking
 from server.errors import whereabouts
 from server.metrics import SURPRISES
+from server.routes.entrance import Entrance, first_words
 from server.routes.socket_line import POLICY, SocketLine, shut
 
-INTRODUCTION_S = 5.0
-"""How long a socket has to show its token, and `INTRODUCTION_MESSAGES` in how many messages."""
 INTRODUCTION_MESSAGES = 4
-MAX_STRANGERS = 20
-"""Sockets without a token at one time; one more is turned away with 503."""
+"""In how many messages a socket has to show its token."""
 
 TOO_BIG = 1009
-INTERNAL = 1011
 
 log = structlog.get_logger(__name__)
 
 
-class Live(Protocol):
-    """What a socket tells a live call. None of these waits."""
-
-    def hear(self, mulaw: bytes) -> None: ...
-    def played(self, chunk: int) -> None: ...
-    def pressed(self, digit: str) -> None: ...
-    def dropped(self, reason: EndReason) -> None: ...
-    def broken(self) -> None: ...
-
-
 class Attaching(Protocol):
-    async def attach(self, token: str, call_sid: str, line: Line) -> Live:
+    async def attach(self, token: str, call_sid: str, line: Line) -> Talking:
         """Spend the token of this call. Raises `BadStream` when it is not one."""
 
 
@@ -77,65 +63,55 @@ class MediaWire:
         return clear(self.sid)
 
 
+@dataclass(frozen=True, slots=True)
+class _Attached:
+    """A socket whose token was its call's."""
+
+    start: Start
+    line: SocketLine
+    live: Talking
+
+
 class MediaDoor:
-    """Who comes in: counts the sockets that have not proved themselves yet."""
+    """Who comes in: the streams of one account, each with the token of its call."""
 
     def __init__(self, account_sid: str) -> None:
         self._account_sid = account_sid
-        self.strangers = 0
+        self._entrance = Entrance("media")
 
     async def serve(self, websocket: WebSocket, desk: Attaching, clock: Clock) -> None:
         """One socket whose signature is good, from the upgrade to its end."""
-        if self.strangers >= MAX_STRANGERS:
-            await websocket.send_denial_response(PlainTextResponse("busy", status_code=503))
-            return
-        self.strangers += 1
-        try:
-            await websocket.accept()
-            guard = Guard(clock.seconds())
-            start = await self._introduction(websocket, guard, clock)
+        guard = Guard(clock.seconds())
+
+        async def start() -> Start:
+            return await self._start(websocket, guard, clock)
+
+        async def attach(start: Start) -> _Attached:
             line = SocketLine(websocket, MediaWire(start.stream_sid))
             live = await desk.attach(start.parameters.get("token", ""), start.call_sid, line)
-        except (BadStream, TimeoutError) as error:
-            log.warning("media_socket_refused", why=str(error) or "no start in time")
-            await shut(websocket, POLICY)
-            return
-        except WebSocketDisconnect:
-            return
-        except Exception as error:  # edge: of one socket; the desk could not say whether it is a call's
-            SURPRISES.labels("media").inc()
-            log.error("surprise", **whereabouts(error))
-            await shut(websocket, INTERNAL)
-            return
-        finally:
-            self.strangers -= 1
-        await _converse(websocket, live, line, guard, clock, start)
+            return _Attached(start, line, live)
 
-    async def _introduction(self, websocket: WebSocket, guard: Guard, clock: Clock) -> Start:
-        """The `start` of a stream of our account. Raises `BadStream`, `TimeoutError`, `WebSocketDisconnect`."""
-        async with asyncio.timeout(INTRODUCTION_S):
-            for _ in range(INTRODUCTION_MESSAGES):
-                packet = await websocket.receive()
-                if packet["type"] == "websocket.disconnect":
-                    raise WebSocketDisconnect(packet.get("code", 1005))
-                text = packet.get("text")
-                if text is None:
-                    raise BadStream("binary message")
-                guard.arrived(clock.seconds(), len(text))
-                message = decode(text)
-                if isinstance(message, Connected):
-                    continue
-                if not isinstance(message, Start):
-                    raise BadStream("something else before start")
-                if message.account_sid != self._account_sid:
-                    raise BadStream("another account")
-                guard.in_order(message.sequence)
-                return message
+        attached = await self._entrance.let_in(websocket, start, attach)
+        if attached is not None:
+            await _converse(websocket, attached.live, attached.line, guard, clock, attached.start)
+
+    async def _start(self, websocket: WebSocket, guard: Guard, clock: Clock) -> Start:
+        """The `start` of a stream of our account. Raises `BadStream`, `WebSocketDisconnect`."""
+        for _ in range(INTRODUCTION_MESSAGES):
+            message = decode(await first_words(websocket, guard, clock))
+            if isinstance(message, Connected):
+                continue
+            if not isinstance(message, Start):
+                raise BadStream("something else before start")
+            if message.account_sid != self._account_sid:
+                raise BadStream("another account")
+            guard.in_order(message.sequence)
+            return message
         raise BadStream("no start")
 
 
 async def _converse(
-    websocket: WebSocket, live: Live, line: SocketLine, guard: Guard, clock: Clock, start: Start
+    websocket: WebSocket, live: Talking, line: SocketLine, guard: Guard, clock: Clock, start: Start
 ) -> None:
     """Both directions until one side ends it; the call hears of every end that it did not bring about itself.
 
@@ -164,7 +140,7 @@ async def _converse(
     await shut(websocket, POLICY if reason is EndReason.BAD_STREAM else 1000)
 
 
-async def _listen(websocket: WebSocket, live: Live, guard: Guard, clock: Clock, stream_sid: str) -> bool:
+async def _listen(websocket: WebSocket, live: Talking, guard: Guard, clock: Clock, stream_sid: str) -> bool:
     """The hot loop: 50 times a second and call. True on `stop`, False when the socket is gone without."""
     receive, seconds, arrived = websocket.receive, clock.seconds, guard.arrived
     while True:
@@ -197,7 +173,7 @@ async def _listen(websocket: WebSocket, live: Live, guard: Guard, clock: Clock, 
             _pass_on(live, message)
 
 
-def _pass_on(live: Live, message: Message) -> None:
+def _pass_on(live: Talking, message: Message) -> None:
     if isinstance(message, Dtmf):
         live.pressed(message.digit)
     elif isinstance(message, Mark) and message.name.isascii() and message.name.isdigit():
