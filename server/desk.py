@@ -361,7 +361,7 @@ class Desk:
             moved = await calls.advance(tx, row.id, moved_to, at=now, sid=sid, carrier_seconds=seconds)
             if moved and moved_to == "in-progress":  # it may overtake the answer's webhook
                 await personas.met(tx, row.user_id, row.persona_id, now)
-        if moved:
+        if moved and ongoing is not None:  # of a call that is nobody's any more listeners hear from its row
             self._news.publish(row.id, "status", {"status": status})
 
     async def machine(self, sid: str, answered_by: str) -> None:

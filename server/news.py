@@ -8,6 +8,7 @@ ring loses the oldest items and is told how many. Nothing here knows HTTP or the
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,8 +19,12 @@ Kind = Literal["status", "turn", "cost", "warning", "ended"]
 RING = 512
 """Items kept of one call."""
 
-CLOSED = 256
-"""Calls whose items stay readable after they ended."""
+CLOSED_BYTES = 2 * 1024 * 1024
+"""Memory for items of calls that ended, for readers who come back for the last of them: some twenty calls of two
+minutes. Of a call that is forgotten here its rows still tell."""
+
+ITEM_BYTES = 120
+"""An item without its data, and its place in a ring."""
 
 LISTENED = 4096
 """Calls that may be listened to before anything was published of them."""
@@ -43,6 +48,8 @@ class _Topic:
     complete: bool = False
     """All that another node had of this call when it was asked is here."""
     closed: bool = False
+    bytes: int = 0
+    """Of its items, once it is closed."""
     waiting: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -111,9 +118,12 @@ class News:
     """The calls of this process, and those of others that somebody here listens to. Not thread-safe: used from the
     event loop only."""
 
-    def __init__(self, *, ring: int = RING, closed: int = CLOSED, listened: int = LISTENED) -> None:
+    def __init__(
+        self, *, ring: int = RING, closed_bytes: int = CLOSED_BYTES, listened: int = LISTENED
+    ) -> None:
         self._ring = ring
-        self._keep_closed = closed
+        self._keep_closed = closed_bytes
+        self._closed_bytes = 0
         self._keep_listened = listened
         self._live: dict[str, _Topic] = {}
         self._silent: OrderedDict[str, _Topic] = OrderedDict()
@@ -180,9 +190,12 @@ class News:
         topic = self._live.pop(call_id, None) or self._silent.pop(call_id, None) or self._new()
         topic.closed = True
         topic.wake()
+        topic.bytes = ITEM_BYTES + sum(_bytes(item) for item in topic.ring)
         self._closed[call_id] = topic
-        if len(self._closed) > self._keep_closed:
-            self._closed.popitem(last=False)
+        self._closed_bytes += topic.bytes
+        while self._closed_bytes > self._keep_closed:
+            _, oldest = self._closed.popitem(last=False)
+            self._closed_bytes -= oldest.bytes
 
     def listen(self, call_id: str, after: int = 0, *, ahead: bool = False) -> Listening:
         """Items with an id above `after`, then whatever comes. An `after` not yet reached means from the start.
@@ -217,3 +230,8 @@ class News:
 
     def _new(self) -> _Topic:
         return _Topic(deque(maxlen=self._ring))
+
+
+def _bytes(item: Item) -> int:
+    """About what it takes in memory; values inside of values are not looked at."""
+    return ITEM_BYTES + sys.getsizeof(item.data) + sum(map(sys.getsizeof, item.data.values()))

@@ -1,4 +1,4 @@
-"""The way onto a browser call, where nobody is let in: calls that go well are in `tests/whole/test_browser_phone.py`."""
+"""Who is not let onto a browser call; calls that go well are in `tests/whole/test_browser_phone.py`."""
 
 from __future__ import annotations
 

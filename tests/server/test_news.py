@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -86,12 +87,35 @@ async def test_nothing_is_published_after_the_end_and_ending_twice_is_no_error()
     assert await everything(news.listen("a")) == []
 
 
+def test_what_ended_calls_leave_in_memory_is_bounded_in_bytes() -> None:
+    most = 500_000
+    news = News(closed_bytes=most)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(20):
+            for index in range(200):
+                news.publish(str(number), "turn", {"index": index, "text": f"{index} is a number, " * 20})
+            news.close(str(number))
+        kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert most / 2 < kept < most * 1.2
+    known = [number for number in range(20) if news.knows(str(number))]
+    assert known == list(range(20 - len(known), 20)), "the latest ones"
+
+
+async def test_one_call_too_large_to_keep_is_read_to_its_end_by_whoever_listens() -> None:
+    news = News(closed_bytes=1_000)
+    listening = news.listen("a")
+    news.publish("a", "turn", {"text": "x" * 2_000})
+    news.close("a")
+    assert not news.knows("a")
+    assert [item.id for item in await everything(listening)] == [1]
+
+
 async def test_memory_is_bounded() -> None:
-    news = News(ring=4, closed=3, listened=2)
-    for number in range(20):
-        news.publish(str(number), "status", {})
-        news.close(str(number))
-    assert [number for number in range(20) if news.knows(str(number))] == [17, 18, 19]
+    news = News(ring=4, listened=2)
     waiting = [news.listen(name) for name in ("x", "y", "z")]
     assert await everything(waiting[0]) == []
     news.publish("z", "status", {})

@@ -19,6 +19,7 @@ from server.nodes.anywhere import Anywhere
 from storage import calls, ledger
 from storage.audit import audit
 from storage.ids import new_id
+from storage.records import NewCall
 from tests.server.rig import LoopClock, Person, RecordingCarrier, Rig, running, settings
 
 SCRIPTED = {"stt_engine": "scripted", "llm_engine": "scripted", "tts_engine": "scripted"}
@@ -218,3 +219,20 @@ async def test_a_persona_has_met_whoever_answered_and_once_a_call(tmp_path: Path
             await desk.status(sid, call, "completed" if person is bob else "no-answer", 1, 2)
         await desk.drain(5)
         assert (await met(ann), await met(bob)) == ((0, False), (1, True))
+
+
+async def test_the_late_end_of_a_call_that_nobody_conducts_leaves_nothing_in_memory(tmp_path: Path) -> None:
+    """Else readers of its events would wait for ever: what is in memory counts as a call that goes on."""
+    async with running(settings(tmp_path, **SCRIPTED), open_desk, clock=LoopClock()) as rig:
+        ann = await ready(rig)
+        async with rig.parts.database.write() as tx:
+            row = await calls.create(
+                tx, NewCall(new_id(), ann.id, "brad", "phone", rig.clock.utc(), (), "a node that is gone")
+            )
+        await rig.parts.desk.status("CA1", row.id, "ringing", None, 1)  # type: ignore[attr-defined]
+        await rig.parts.desk.status("CA1", row.id, "failed", 0, 2)  # type: ignore[attr-defined]
+        assert (await ann.get(f"/api/calls/{row.id}")).json()["status"] == "failed"
+        assert not rig.parts.news.knows(row.id)
+        async with asyncio.timeout(10):
+            told = await ann.get(f"/api/calls/{row.id}/events")
+        assert "event: ended" in told.text
