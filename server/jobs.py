@@ -17,7 +17,7 @@ import structlog
 
 from pipeline.clock import Clock
 from server.errors import whereabouts
-from server.metrics import JOBS, JOBS_RUN
+from server.metrics import JOBS, JOBS_RUN, SURPRISES
 from storage import jobs
 from storage.db import Database, DatabaseDown
 from storage.jobs import Job
@@ -67,6 +67,9 @@ class Jobs:
                     await self.look(tasks)
                 except DatabaseDown as error:
                     log.warning("jobs_not_looked_at", retryable=error.retryable)
+                except Exception as error:  # edge: of one look; the next one finds the rest
+                    SURPRISES.labels("jobs").inc()
+                    log.error("surprise", **whereabouts(error))
                 await asyncio.sleep(POLL_S)
 
     async def look(self, tasks: asyncio.TaskGroup) -> None:
@@ -95,6 +98,9 @@ class Jobs:
             await self._settle(job, await self._tried(job))
         except DatabaseDown as error:
             log.warning("job_not_noted", job=job.id, retryable=error.retryable)
+        except Exception as error:  # edge: of one job; its lease runs out, and it is taken again
+            SURPRISES.labels("jobs").inc()
+            log.error("surprise", job=job.id, **whereabouts(error))
         finally:
             self._running -= 1
 

@@ -33,10 +33,14 @@ class FakeRuntime:
     """xllamacpp's server as far as it is used: chunks from the calling thread, errors as dicts."""
 
     def __init__(
-        self, text: str = "That is a big step. How do you feel? I once had one.", broken: bool = False
+        self,
+        text: str = "That is a big step. How do you feel? I once had one.",
+        broken: bool = False,
+        counts: bool = True,
     ) -> None:
         self.text = text
         self.broken = broken
+        self.counts = counts
         self.requests: list[dict[str, object]] = []
 
     def handle_chat_completions(
@@ -58,7 +62,7 @@ class FakeRuntime:
             {
                 "choices": [],
                 "usage": {
-                    "prompt_tokens": 90,
+                    "prompt_tokens": 90 if self.counts else None,
                     "completion_tokens": len(pieces),
                     "prompt_tokens_details": {"cached_tokens": 30},
                 },
@@ -265,6 +269,17 @@ def test_the_runtimes_own_count_is_used(worker: Worker) -> None:
         async with thinker.reply(MESSAGES, max_tokens=50, temperature=0.4) as reply:
             assert await written(reply) == "Fine, thanks."
         assert reply.tokens == Tokens(60, 30, 2)
+
+    run_virtual(main())
+
+
+def test_without_a_count_that_can_be_used_our_own_stands_and_says_so(worker: Worker) -> None:
+    async def main() -> None:
+        thinker = SmolThinker(FakeRuntime("Fine, thanks.", counts=False), worker)
+        async with thinker.reply(MESSAGES, max_tokens=50, temperature=0.4) as reply:
+            assert await written(reply) == "Fine, thanks."
+        assert (reply.tokens.estimated, reply.tokens.out) == (True, 2)
+        assert reply.tokens.uncached > 0
 
     run_virtual(main())
 

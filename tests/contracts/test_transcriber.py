@@ -20,6 +20,7 @@ from pipeline.engines.deepgram.nova import NovaSettings, NovaTranscriber
 from pipeline.engines.failover import FailoverTranscriber
 from pipeline.engines.local.pool import Worker
 from pipeline.engines.local.whisper import (
+    MOST_STRETCHES,
     Transcript,
     WhisperModel,
     WhisperTranscriber,
@@ -371,5 +372,18 @@ def test_the_queue_is_bounded(whisper: WhisperModel, sounds: dict[str, bytes]) -
             with pytest.raises(EngineError, match="overloaded"):
                 await next_heard(other, 1)
         assert len(first.result()) == 1
+
+    run_virtual(main())
+
+
+def test_a_model_far_behind_is_a_failure_and_no_heap_of_sound(whisper: WhisperModel, worker: Worker) -> None:
+    async def main() -> None:
+        async with WhisperTranscriber(whisper, worker).open() as ear:
+            for _ in range(MOST_STRETCHES + 10):
+                ear.voice(True)
+                ear.feed(mulaw.silence(1_000))
+                ear.voice(False)
+            with pytest.raises(EngineError, match="keep up"):
+                await next_heard(ear, 1)
 
     run_virtual(main())

@@ -136,6 +136,45 @@ async def test_it_runs_by_itself_and_stops_when_told(database: Database) -> None
         running.cancel()
 
 
+async def test_an_answer_that_cannot_be_noted_is_this_jobs_trouble_alone(database: Database) -> None:
+    done: list[str] = []
+
+    async def work(payload: dict[str, Any]) -> datetime | None:
+        if payload["id"] == "bad":
+            return datetime(2026, 1, 1)  # noqa: DTZ001  # no moment without its offset
+        done.append(payload["id"])
+        return None
+
+    await added(database, "bad", "good")
+    await look(runner(database, ManualClock(), work))
+    assert done == ["good"]
+    assert await rows(database, "SELECT id, status FROM jobs ORDER BY id") == [
+        ("bad", "claimed"),
+        ("good", "done"),
+    ]
+
+
+async def test_a_look_that_fails_ends_nothing_else(database: Database) -> None:
+    """What runs in the same process, live calls above all, must not end for it."""
+    looked = asyncio.Event()
+
+    def taking() -> bool:
+        looked.set()
+        raise ZeroDivisionError
+
+    async def work(_payload: dict[str, Any]) -> None:
+        raise AssertionError("nothing is taken")
+
+    await added(database, "one")
+    runs = Jobs(database=database, clock=ManualClock(), node="a", handlers={"work": work}, taking=taking)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(runs.run())
+        await looked.wait()
+        await asyncio.sleep(0)
+        assert not running.done()
+        running.cancel()
+
+
 async def test_retention_takes_the_words_and_leaves_the_costs(database: Database, tmp_path: Path) -> None:
     clock, folder = ManualClock(), tmp_path / "calls"
     folder.mkdir()

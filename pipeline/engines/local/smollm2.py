@@ -15,6 +15,7 @@ import secrets
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -22,6 +23,7 @@ from pipeline.core.effects import Message
 from pipeline.core.errors import EngineError
 from pipeline.engines.base import Reply, Tokens
 from pipeline.engines.beside import beside
+from pipeline.engines.chat_reply import counted
 from pipeline.engines.counting import prompt_tokens
 from pipeline.engines.local.companion import CompanionReply
 from pipeline.engines.local.companion_notes import is_order, notes_on
@@ -96,7 +98,7 @@ class SmolReply:
         self._arriving: asyncio.Queue[str | EngineError | None] = asyncio.Queue()
         self._stop = threading.Event()
         # Until the runtime reports its own count, which it does not for a reply that was cut.
-        self._tokens = Tokens(prompt, 0, 0)
+        self._tokens = Tokens(prompt, 0, 0, estimated=True)
         self._ended = False
 
     @property
@@ -135,26 +137,12 @@ class SmolReply:
             self._arriving.put_nowait(EngineError("SmolLM2 refused the request"))
             return
         if isinstance(usage := chunk.get("usage"), Mapping):
-            self._tokens = _counted(usage)
+            self._tokens = counted(usage) or self._tokens
         match chunk.get("choices"):
             case [{"delta": {"content": str(text)}}] if text:
-                self._tokens = Tokens(self._tokens.uncached, self._tokens.cached, self._tokens.out + 1)
+                self._tokens = replace(self._tokens, out=self._tokens.out + 1)
                 if plain := _DECORATION.sub("", text):
                     self._arriving.put_nowait(plain)
-
-
-def _counted(usage: Mapping[str, object]) -> Tokens:
-    match usage:
-        case {
-            "prompt_tokens": int(prompt),
-            "completion_tokens": int(out),
-            "prompt_tokens_details": {"cached_tokens": int(cached)},
-        }:
-            return Tokens(prompt - cached, cached, out)
-        case {"prompt_tokens": int(prompt), "completion_tokens": int(out)}:
-            return Tokens(prompt, 0, out)
-        case _:
-            raise EngineError("SmolLM2 reported no usable token count")
 
 
 class SmolThinker:

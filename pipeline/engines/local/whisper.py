@@ -41,6 +41,8 @@ PREROLL_BYTES = 480 * mulaw.RATE // 1000
 LONGEST_BYTES = int(LONGEST_SECONDS - TAIL_SECONDS) * mulaw.RATE
 """Of a longer stretch the beginning is dropped."""
 SHORTEST_BYTES = 100 * mulaw.RATE // 1000
+MOST_STRETCHES = 16
+"""That may wait for their text; with more the model is too far behind to be of use."""
 
 NO_SPEECH = 0.6
 LOOPING = 2.4
@@ -152,7 +154,7 @@ class WhisperEar:
         self._worker = worker
         self._sound = bytearray()
         self._speaking = False
-        self._stretches: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._stretches: asyncio.Queue[bytes | EngineError | None] = asyncio.Queue()
         self._open = True
 
     def feed(self, mulaw: bytes) -> None:
@@ -165,17 +167,23 @@ class WhisperEar:
         if not self._open:
             return
         if not speaking:
+            if self._stretches.qsize() >= MOST_STRETCHES:
+                self._end(EngineError("speech to text does not keep up", retryable=True))
+                return
             self._stretches.put_nowait(bytes(self._sound) if self._speaking else b"")
             # What was the end of this stretch may be the run-up of the next.
             del self._sound[: max(0, len(self._sound) - PREROLL_BYTES // 2)]
         self._speaking = speaking
 
     async def heard(self) -> AsyncGenerator[Hearing, None]:
-        while (stretch := await self._stretches.get()) is not None:
+        while isinstance(stretch := await self._stretches.get(), bytes):
             text = await self._text(stretch)
             if not self._open:
                 return
             yield Segment(text)
+        self._stretches.put_nowait(stretch)  # it is so for whoever asks next, too
+        if stretch is not None:
+            raise stretch
 
     async def _text(self, stretch: bytes) -> str:
         if len(stretch) < SHORTEST_BYTES:
@@ -183,9 +191,15 @@ class WhisperEar:
         return spoken_words(await self._worker.run(lambda: transcribe(self._model, stretch)))
 
     def close(self) -> None:
+        self._end(None)
+
+    def _end(self, why: EngineError | None) -> None:
+        """What waits is not transcribed any more."""
         self._open = False
         self._sound.clear()
-        self._stretches.put_nowait(None)
+        while not self._stretches.empty():
+            self._stretches.get_nowait()
+        self._stretches.put_nowait(why)
 
 
 def transcribe(model: WhisperModel, sound: bytes) -> Transcript:
