@@ -282,21 +282,24 @@ async def skip_next(ask: Ask[None, None]) -> ScheduleView:
         if schedule.rrule is None or schedule.status not in {"pending", "claimed"}:
             raise Refused("invalid_request", "There is no next run to skip.")
         plan = plan_of(schedule)
-        # While a retry is due, the next run is that retry: it is left out by going on to the run after.
-        skipped = () if schedule.attempt else (skip_of_run(plan, schedule.run_at),)
-        now = ask.parts.clock.utc()
-        today = local_of(now, plan.zone).date().isoformat()
-        # Those of days that are over have done their work.
-        skips = (*(skip for skip in plan.skips if skip >= today), *skipped)
+        skips, due = await asyncio.to_thread(_without_next, schedule, plan, ask.parts.clock.utc())
         if len(skips) > MOST_SKIPS:
             raise Refused("invalid_request", f"At most {MOST_SKIPS} runs can be skipped.")
-        after = max(now, schedule.run_at)
-        due = next_run(Plan(plan.start, plan.zone, plan.rule, skips), after)
         values = {**FRESH, "skips": ",".join(skips), "due_at": due or schedule.run_at}
         values["status"] = "pending" if due is not None else "canceled"
         changed = await schedules.put(tx, schedule.id, values)
         dials = await dials_of(tx, changed)
     return await shown(changed, dials)
+
+
+def _without_next(schedule: Schedule, plan: Plan, now: datetime) -> tuple[tuple[str, ...], datetime | None]:
+    """What is skipped when the next run is too, and the run after it, if there is one."""
+    # While a retry is due, the next run is that retry: it is left out by going on to the run after.
+    skipped = () if schedule.attempt else (skip_of_run(plan, schedule.run_at),)
+    today = local_of(now, plan.zone).date().isoformat()
+    # Those of days that are over have done their work.
+    skips = (*(skip for skip in plan.skips if skip >= today), *skipped)
+    return skips, next_run(Plan(plan.start, plan.zone, plan.rule, skips), max(now, schedule.run_at))
 
 
 async def cancel(ask: Ask[None, None]) -> Response:

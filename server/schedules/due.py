@@ -84,6 +84,19 @@ def onwards(schedule: Schedule, outcome: DialStatus, after: datetime | None = No
     return Onwards("pending", {**reset, "due_at": following, "tzdata": tzdata_version()})
 
 
+def _runs(schedule: Schedule, limit: int) -> list[datetime]:
+    """The runs of a rule behind the one that is due; none of one that makes no sense."""
+    try:
+        return runs(plan_of(schedule), schedule.run_at, limit)
+    except (ValueError, KeyError, OSError):
+        return []
+
+
+async def _aside(schedule: Schedule, outcome: DialStatus, after: datetime | None = None) -> Onwards:
+    """`onwards`, in a thread: a dense rule takes a while to look through, which calls must not wait for."""
+    return await asyncio.to_thread(onwards, schedule, outcome, after)
+
+
 def _why(refused: Refused) -> str:
     """In words for whoever scheduled it; of fields, each with what is wrong with it."""
     if isinstance(refused, InvalidFields):
@@ -215,12 +228,13 @@ class Scheduler:
             return
         outcome: DialStatus = "missed" if refused.code == "overloaded" else "failed"
         log.info("scheduled_call_refused", schedule=schedule.id, code=refused.code)
+        following = await _aside(schedule, outcome)
         async with self._database.write() as tx:
             given_up = await schedules.give_up(
                 tx, claim, outcome, self._clock.utc(), code=refused.code, detail=_why(refused)
             )
             if given_up:
-                await self._advance(tx, schedule.id, claim.epoch, onwards(schedule, outcome))
+                await self._advance(tx, schedule.id, claim.epoch, following)
         if given_up:
             SCHEDULED.labels(outcome).inc()
 
@@ -234,8 +248,9 @@ class Scheduler:
         return True
 
     async def _move_on(self, schedule: Schedule, claim: Claim, outcome: DialStatus) -> None:
+        following = await _aside(schedule, outcome)
         async with self._database.write() as tx:
-            await self._advance(tx, schedule.id, claim.epoch, onwards(schedule, outcome))
+            await self._advance(tx, schedule.id, claim.epoch, following)
 
     async def _advance(self, tx: Tx, schedule_id: str, epoch: int, to: Onwards) -> None:
         await schedules.advance(tx, schedule_id, epoch, to.status, to.values)
@@ -246,25 +261,20 @@ class Scheduler:
         latest, missed = schedule.run_at, 1
         if schedule.rrule is not None:
             limit = now - timedelta(seconds=schedule.window_s)
-            for run in self._runs(schedule, MISSED_AT_ONCE):
+            for run in await asyncio.to_thread(_runs, schedule, MISSED_AT_ONCE):
                 if run >= limit:
                     break
                 await schedules.note(tx, schedule, "missed", now, run_at=run, detail=NOT_THERE)
                 latest, missed = run, missed + 1
-        await self._advance(tx, schedule.id, schedule.claim_epoch, onwards(schedule, "missed", latest))
+        following = await _aside(schedule, "missed", latest)
+        await self._advance(tx, schedule.id, schedule.claim_epoch, following)
         SCHEDULED.labels("missed").inc(missed)
         log.warning("scheduled_call_missed", schedule=schedule.id, runs=missed)
-
-    def _runs(self, schedule: Schedule, limit: int) -> list[datetime]:
-        try:
-            return runs(plan_of(schedule), schedule.run_at, limit)
-        except (ValueError, KeyError, OSError):
-            return []
 
     async def _repeated(self, tx: Tx, schedule: Schedule) -> None:
         """This try is on record already, so somebody set the clock or the row back: it is not made again."""
         log.warning("scheduled_call_on_record", schedule=schedule.id)
-        await self._advance(tx, schedule.id, schedule.claim_epoch, onwards(schedule, "dialed"))
+        await self._advance(tx, schedule.id, schedule.claim_epoch, await _aside(schedule, "dialed"))
 
     # -- what became of them -----------------------------------------------------------
 
@@ -281,7 +291,8 @@ class Scheduler:
                         continue  # it became a call this very moment; the next look finds that
                     outcome = "missed"
                     SCHEDULED.labels("missed").inc()
-                await self._advance(tx, schedule.id, schedule.claim_epoch, onwards(schedule, outcome))
+                following = await _aside(schedule, outcome)
+                await self._advance(tx, schedule.id, schedule.claim_epoch, following)
                 log.warning("claim_settled", schedule=schedule.id, outcome=outcome)
 
     async def _look_back(self, ended: EndedDial) -> None:
@@ -336,6 +347,6 @@ class Scheduler:
             # Moved by the new data, a run that was made must not come round again.
             for dial in await schedules.latest_dials(tx, [schedule.id], 1):
                 after = max(after, dial.occurrence_at + ZONE_SHIFT)
-            return next_run(plan_of(schedule), after) or schedule.due_at
+            return await asyncio.to_thread(next_run, plan_of(schedule), after) or schedule.due_at
         except (BadRule, ValueError, KeyError, OSError):
             return schedule.due_at

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from calendar import isleap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import pairwise
+from math import lcm
 from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrulestr
@@ -35,6 +36,7 @@ _KEYS = frozenset(
         *("BYWEEKNO", "BYMONTH", "BYSETPOS", "BYHOUR", "BYMINUTE"),
     }
 )
+_HOURS = {"HOURLY": 1, "DAILY": 24, "WEEKLY": 7 * 24}
 _FREQUENCIES = ("YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY")
 
 
@@ -152,7 +154,11 @@ def _ends(rule: str) -> bool:
 
 def _locals(plan: Plan, since: datetime, until: datetime) -> Iterator[datetime]:
     """Local times from `since` to `until`, rising, without those skipped."""
-    times = iter((plan.start,)) if plan.rule is None else _expanded(plan.start, plan.zone, plan.rule, until)
+    times = (
+        iter((plan.start,))
+        if plan.rule is None
+        else _expanded(plan.start, plan.zone, plan.rule, since, until)
+    )
     for local in times:
         if local > until:
             return
@@ -161,9 +167,10 @@ def _locals(plan: Plan, since: datetime, until: datetime) -> Iterator[datetime]:
             yield local
 
 
-def _expanded(start: datetime, zone: str, rule: str, until: datetime) -> Iterator[datetime]:
+def _expanded(start: datetime, zone: str, rule: str, since: datetime, until: datetime) -> Iterator[datetime]:
+    """Local times of the rule from some time before `since` on, rising, to `until`. Raises `BadRule`."""
     found = parts(rule)
-    end = until
+    start, end = _nearer(start, found, since), until
     if given := found.pop("UNTIL", None):
         end = min(end, _until(given, zone))
     text = ";".join(f"{name}={value}" for name, value in found.items())
@@ -178,6 +185,24 @@ def _expanded(start: datetime, zone: str, rule: str, until: datetime) -> Iterato
         raise BadRule(
             "does not make sense: its parts do not fit together, or one is out of its range"
         ) from None
+
+
+def _nearer(start: datetime, found: Mapping[str, str], since: datetime) -> datetime:
+    """A later beginning, before `since`, from which the rule goes on as from `start`: none counts how far it is.
+
+    Of its beginning a rule has the time of day, the weekday or the day of the year, and the phase of its interval:
+    all are the same a whole number of intervals later that is one of weeks too, or of years.
+    """
+    frequency, interval = found["FREQ"], int(found.get("INTERVAL", "1"))
+    if "COUNT" in found or start >= since:
+        return start
+    if frequency in _HOURS:
+        period = timedelta(hours=lcm(interval * _HOURS[frequency], _HOURS["WEEKLY"]))
+        return start + (since - start) // period * period
+    if (start.month, start.day) == (2, 29):
+        return start
+    years = interval if frequency == "YEARLY" else lcm(interval, 12) // 12
+    return start.replace(year=start.year + max(0, since.year - 1 - start.year) // years * years)
 
 
 @lru_cache(maxsize=64)

@@ -16,6 +16,7 @@ from server.schedules.recurrence import (
     HORIZON,
     BadRule,
     Plan,
+    _expanded,
     check,
     local_of,
     next_run,
@@ -125,6 +126,34 @@ def test_going_on_from_each_run_misses_none_and_repeats_none(rule: str, zone: st
         one_by_one.append(run)
         after = run
     assert one_by_one == together
+
+
+@given(
+    rule=rules().filter(lambda rule: "COUNT" not in rule).filter(_comes_due),
+    start=st.sampled_from(["2026-11-02T07:30", "2024-02-29T00:00", "2023-12-31T23:45", "2025-01-01T12:15"]),
+    days=st.integers(0, 1_500),
+)
+def test_a_rule_of_years_ago_goes_on_as_if_all_its_runs_had_been_counted(
+    rule: str, start: str, days: int
+) -> None:
+    plan, after = Plan(shown(start), "UTC", rule), at("2026-11-01T00:00") + timedelta(days=days)
+    try:
+        found = runs(plan, after, 5)
+    except BadRule:  # only where its hours are never those of this beginning
+        with pytest.raises(ValueError, match="Invalid"):
+            rrulestr(rule, dtstart=plan.start)
+        return
+    if len(found) == 5:  # beyond its last run the slow search does not end
+        slow = rrulestr(rule, dtstart=plan.start).xafter(after.replace(tzinfo=None))
+        assert found == [local.replace(tzinfo=UTC) for local in islice(slow, 5)]
+
+
+def test_what_was_long_ago_is_not_looked_through() -> None:
+    """A dense rule of ten years ago would hold up every call of the process for seconds."""
+    begun = shown("2016-01-01T07:00")
+    for rule in ("FREQ=HOURLY;BYMINUTE=0,15,30,45", "FREQ=WEEKLY;INTERVAL=2", "FREQ=YEARLY;BYHOUR=7,8"):
+        first = next(_expanded(begun, BERLIN, rule, START, START + HORIZON))
+        assert START - timedelta(days=2 * 366) < first < START + timedelta(days=366)
 
 
 @given(
