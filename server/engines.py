@@ -10,7 +10,7 @@ from dataclasses import replace
 from pydantic import SecretStr
 
 from pipeline.core.tariff import Service
-from pipeline.engines.deepgram.aura import AuraSettings
+from pipeline.engines.deepgram.aura import DEFAULT_VOICE, FIRST_LINE, FIRST_VOICES, AuraSettings
 from pipeline.engines.deepgram.flux import FluxSettings
 from pipeline.engines.deepgram.nova import NovaSettings
 from pipeline.engines.elevenlabs import ElevenLabsSettings
@@ -58,7 +58,9 @@ def _patience_s(settings: Settings) -> float:
 
 
 def _model(service: Service, engine: SpeechToText | LanguageModel | TextToSpeech) -> str:
-    return LOCAL_MODELS.get((service, engine), engine) if isinstance(engine, str) else engine.model
+    if isinstance(engine, str):
+        return LOCAL_MODELS.get((service, engine), engine)
+    return engine.line if isinstance(engine, NovaSettings) else engine.model
 
 
 def _ears(settings: Settings) -> tuple[SpeechToText, ...]:
@@ -140,7 +142,10 @@ def _voice(settings: Settings, engine: str) -> TextToSpeech:
                 model=settings.deepgram_tts_model,
                 patience_s=patience_s,
             )
-            return replace(aura, voices={**aura.voices, **dict(settings.deepgram_voices)})
+            stock = FIRST_VOICES if aura.model == FIRST_LINE else aura.voices
+            return replace(
+                aura, voices={**stock, **dict(settings.deepgram_voices)}, voice=stock[DEFAULT_VOICE]
+            )
         case "scripted":
             return "scripted"
         case _:

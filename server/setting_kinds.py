@@ -21,6 +21,8 @@ _REGION = re.compile(r"[A-Z]{2}")
 _DATABASE = re.compile(r"sqlite(\+\w+)?:///[^:?][^?]*|postgres(ql)?(\+\w+)?://.+")
 _TOKEN_PRICE = re.compile(r"\d{1,6}(\.\d{1,9})?(/\d{1,6}(\.\d{1,9})?){2}")
 _DEEPGRAM_EAR = re.compile(r"(flux|nova)-[a-z0-9-]{1,40}")
+_SEVERAL_LANGUAGES = re.compile(r"(nova-\d)-multi")
+_GENERATION = re.compile(r"aura-(\d{1,3})-")
 _SHORT_NAME = re.compile(r"[\w.-]{1,24}")
 """What may be repeated in a message: no vendor's key is as short."""
 _DOTS = re.compile(r"[.…]+")
@@ -172,7 +174,15 @@ def _no_placeholders(voices: tuple[tuple[str, str], ...]) -> tuple[tuple[str, st
     return voices
 
 
+def aura_line(voice: str) -> str:
+    """The line of the price list that a voice of Aura is billed on: its generation. The first is not in the name."""
+    named = _GENERATION.match(voice)
+    return f"aura-{named[1]}" if named else "aura-1"
+
+
 def _deepgram_ear(model: str) -> str:
+    if (line := _SEVERAL_LANGUAGES.fullmatch(model)) is not None:
+        raise ValueError(f"has {model!r}, which is {line[1]} with DEEPGRAM_LANGUAGE=multi")
     if not _DEEPGRAM_EAR.fullmatch(model):
         named = f"has {model!r}, but " if _SHORT_NAME.fullmatch(model) else ""
         raise ValueError(f"{named}must be flux-… or nova-…, such as flux-general-en or nova-3")

@@ -43,6 +43,7 @@ from server.setting_kinds import (
     VerifySid,
     Voices,
     WebhookSecrets,
+    aura_line,
 )
 
 WITH_REAL_PHONES = {
@@ -378,6 +379,13 @@ class Settings(BaseModel):
             problems.append("DEEPGRAM_API_KEY: is needed by the engine deepgram")
         if ears and len(self.deepgram_stt_model) != ears:
             problems.append("DEEPGRAM_STT_MODEL: must name one model for each deepgram in STT_ENGINE")
+        if "deepgram" in self.tts_engine:
+            line = self.deepgram_tts_model
+            problems += [
+                f"DEEPGRAM_VOICES: what stands for {name} is no voice of {line}, by which DEEPGRAM_TTS_MODEL bills it"
+                for name, voice in self.deepgram_voices
+                if aura_line(voice) != line
+            ]
         if "elevenlabs" in self.tts_engine and self.elevenlabs_api_key is None:
             problems.append("ELEVENLABS_API_KEY: is needed by the engine elevenlabs")
         for name, count in (("LLM_BASE_URL", len(self.llm_base_url)), ("LLM_MODEL", len(self.llm_model))):

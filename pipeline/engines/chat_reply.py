@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Literal
 
@@ -19,6 +19,8 @@ from pipeline.engines.base import EndCall, Piece, Tokens
 from pipeline.engines.counting import BYTES_A_TOKEN
 
 TOOL = "end_call"
+MOST_BYTES_A_TOKEN = 16
+"""No text has as many on average, in any language: one that comes to more is over its ceiling of tokens."""
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -36,7 +38,10 @@ class Request(Enum):
 
 @dataclass(slots=True)
 class Bill:
-    """The vendor's count, or until there is one an estimate that can only grow."""
+    """The vendor's count, or until there is one an estimate that can only grow; of the output never over the ceiling.
+
+    What a vendor counts beyond the ceiling it was given is the operator's: no more was set aside for the reply.
+    """
 
     prompt: int
     max_tokens: int
@@ -48,11 +53,20 @@ class Bill:
     @property
     def tokens(self) -> Tokens:
         if self.told is not None:
-            return self.told
+            return replace(self.told, out=min(self.told.out, self.max_tokens))
         if self.request is Request.REFUSED:
             return Tokens(0, 0, 0)
         out = min(-(-self.written // BYTES_A_TOKEN), self.max_tokens)
         return Tokens(self.prompt, 0, out, estimated=True)
+
+    @property
+    def runs_over(self) -> bool:
+        """Whether more is written than the ceiling allows, whatever a token is there."""
+        return self.written > self.max_tokens * MOST_BYTES_A_TOKEN
+
+    @property
+    def ceiling_ignored(self) -> bool:
+        return self.runs_over or (self.told is not None and self.told.out > self.max_tokens)
 
     def sent(self) -> None:
         if self.request is Request.ASKED:
@@ -219,6 +233,10 @@ class ChatReply:
     def _hand_on(self, piece: Piece) -> None:
         self._ready.append(piece)
         self._news.set()
+
+    def break_off(self) -> None:
+        """It has run over its ceiling of tokens: what there is of it is all."""
+        self.finish = "length"
 
     def end(self, failure: EngineError | None) -> None:
         """The stream is over. A failure after the model had finished is none."""

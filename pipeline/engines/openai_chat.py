@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+import structlog
 
 from pipeline.clock import Clock
 from pipeline.core.effects import Message
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     import httpcore2
     import httpx2
     import openai
+
+log = structlog.get_logger()
 
 END_CALL: Mapping[str, object] = {
     "type": "function",
@@ -200,6 +203,8 @@ class OpenAIThinker:
             failure = EngineError(f"{reply.model} sent what is no JSON", retryable=True)
         except Exception as error:  # edge: an engine raises nothing but its own error
             failure = EngineError(f"{reply.model}: {type(error).__name__}")
+        if reply.bill.ceiling_ignored:
+            log.warning("token_ceiling_ignored", model=reply.model, sent_as=self._server.max_tokens_field)
         reply.bill.over()
         reply.end(failure)
 
@@ -215,6 +220,9 @@ class OpenAIThinker:
             async for chunk in stream:
                 finished, written = reply.finish, reply.bill.written
                 reply.take(chunk)
+                if reply.bill.runs_over:
+                    reply.break_off()  # leaving the stream closes the connection
+                    return
                 if finished is None and reply.finish is not None:
                     limit.reschedule(self._clock.seconds() + SETTLE_S)
                 elif finished is None and reply.begun and reply.bill.written > written:

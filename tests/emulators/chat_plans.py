@@ -50,6 +50,8 @@ class Plan:
     newline: str = "\n"
     comments: bool = False
     writes: Literal["events", "bytes", "split characters", "together"] = "events"
+    unbounded: bool = False
+    """The ceiling is read over, as servers do that know it by its other name only."""
 
 
 FAULTS: dict[str, Plan] = {
@@ -157,7 +159,7 @@ def events_of(
     for delta in _deltas(plan):
         if breaks_at is not None and written == breaks_at:
             break
-        if served.out == ceiling:
+        if served.out == ceiling and not plan.unbounded:
             finish = "length"
             break
         if plan.odd_deltas:

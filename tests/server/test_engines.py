@@ -14,7 +14,7 @@ from pipeline.core.prompt import TOOL_TOKENS
 from pipeline.engines.breaker import Breaker
 from pipeline.engines.deepgram.aura import AuraSettings
 from pipeline.engines.deepgram.flux import FluxSettings
-from pipeline.engines.deepgram.nova import NovaSettings
+from pipeline.engines.deepgram.nova import NovaSettings, NovaTranscriber
 from pipeline.engines.elevenlabs import ElevenLabsSettings
 from pipeline.engines.loading import ALONE_S, HEARING_S, Chosen, EngineLoader
 from pipeline.engines.openai_chat import END_CALL_BYTES, ChatServer
@@ -22,6 +22,7 @@ from server.calls.live import WATCHING
 from server.engines import chosen, models
 from server.metrics import ENGINE_BREAKERS
 from server.money.prices import models as preferred
+from server.setting_kinds import aura_line
 from server.settings import BadSettings, load
 from tests.emulators.caller import loud
 from tests.emulators.deepgram import KEY, Act, Moment, Outcome, fault
@@ -180,6 +181,45 @@ def test_the_price_lines_are_those_of_the_engines_in_their_order() -> None:
         "tts": ("eleven_flash_v2_5", "aura-2", "hibari"),
     }
     assert preferred(settings)["llm"] == "gpt-oss-120b"
+
+
+DEEPGRAM = {"DEEPGRAM_API_KEY": "k", "STT_ENGINE": "deepgram", "TTS_ENGINE": "deepgram"}
+
+
+@pytest.mark.parametrize(
+    ("language", "line"), [("en", "nova-3"), ("de", "nova-3"), ("multi", "nova-3-multi")]
+)
+def test_several_languages_at_once_are_billed_at_their_own_price(language: str, line: str) -> None:
+    settings = load({**DEEPGRAM, "DEEPGRAM_STT_MODEL": "nova-3", "DEEPGRAM_LANGUAGE": language})
+    (nova,) = chosen(settings).stt
+    assert isinstance(nova, NovaSettings)
+    assert f"model=nova-3&language={language}&" in nova.address
+    assert models(settings)["stt"] == NovaTranscriber(nova).models == (line,)
+
+
+def test_a_line_of_the_price_list_is_no_model_of_novas() -> None:
+    [said] = problems(DEEPGRAM_STT_MODEL="nova-3-multi")
+    assert said == "DEEPGRAM_STT_MODEL: has 'nova-3-multi', which is nova-3 with DEEPGRAM_LANGUAGE=multi"
+
+
+@pytest.mark.parametrize("line", ["aura-1", "aura-2"])
+def test_every_voice_of_aura_is_of_the_generation_that_is_billed(line: str) -> None:
+    (aura,) = chosen(load({**DEEPGRAM, "DEEPGRAM_TTS_MODEL": line})).tts
+    assert isinstance(aura, AuraSettings)
+    assert set(aura.voices) == {"sarah", "brad", "alex"}
+    assert {aura_line(voice) for voice in (*aura.voices.values(), aura.voice)} == {aura.model} == {line}
+
+
+@pytest.mark.parametrize(
+    ("line", "voice"),
+    [("aura-2", "aura-asteria-en"), ("aura-1", "aura-2-thalia-en"), ("aura-2", "aura-3-x-en")],
+)
+def test_a_voice_of_another_generation_than_the_billed_one_is_refused(line: str, voice: str) -> None:
+    with pytest.raises(BadSettings) as refused:
+        load({**DEEPGRAM, "DEEPGRAM_TTS_MODEL": line, "DEEPGRAM_VOICES": f"sarah={voice}"})
+    assert refused.value.problems == (
+        f"DEEPGRAM_VOICES: what stands for sarah is no voice of {line}, by which DEEPGRAM_TTS_MODEL bills it",
+    )
 
 
 def test_without_eager_replies_the_vendor_is_not_asked_for_guesses() -> None:

@@ -34,6 +34,15 @@ VOICES: Mapping[str, str] = {
     "brad": "aura-2-orion-en",
     "alex": "aura-2-aurora-en",
 }
+DEFAULT_VOICE = "sarah"
+
+FIRST_LINE = "aura-1"
+FIRST_VOICES: Mapping[str, str] = {
+    "sarah": "aura-asteria-en",
+    "brad": "aura-orion-en",
+    "alex": "aura-luna-en",
+}
+"""Of the first generation, which has a price of its own and no number in its names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +53,7 @@ class AuraSettings:
     url: str = "wss://api.deepgram.com"
     model: str = "aura-2"
     voices: Mapping[str, str] = field(default_factory=lambda: VOICES)
-    voice: str = VOICES["sarah"]
+    voice: str = VOICES[DEFAULT_VOICE]
     """For names that `voices` does not have."""
     patience_s: float = 2.5
     """Longest wait from being asked to the first sound, a new connection included."""

@@ -64,21 +64,22 @@ class NovaSettings:
     """So much loud sound without any answer at all is a failure; None: is not watched."""
 
     @property
+    def line(self) -> str:
+        """Of the price list: hearing several languages at once has a price of its own."""
+        return f"{self.model}-multi" if self.language == "multi" else self.model
+
+    @property
     def address(self) -> str:
         query = [
             *(("model", self.model), ("language", self.language)),
             *(("encoding", "mulaw"), ("sample_rate", "8000"), ("channels", "1")),
             *(("interim_results", "true"), ("endpointing", str(self.endpointing_ms))),
-            *(("punctuate", _flag(self.punctuate)), ("smart_format", _flag(self.smart_format))),
+            *(("punctuate", f"{self.punctuate}".lower()), ("smart_format", f"{self.smart_format}".lower())),
             *(("keyterm", term) for term in self.keyterms),
         ]
         if self.mip_opt_out:
             query.append(("mip_opt_out", "true"))
         return f"{self.url.rstrip('/')}/v1/listen?{urlencode(query, quote_via=quote)}"
-
-
-def _flag(value: bool) -> str:
-    return "true" if value else "false"
 
 
 class _Message(msgspec.Struct):
@@ -197,7 +198,7 @@ class NovaEar:
         self._settings = settings
         self._outgoing = Outgoing()
         self._hearings = Hearings()
-        self._bill = Bill(settings.model, self._hearings)
+        self._bill = Bill(settings.line, self._hearings)
         self._text = NovaText()
         self._asked: deque[_Asked] = deque()
         self._complete_s = 0.0
@@ -380,7 +381,7 @@ class NovaTranscriber:
 
     @property
     def models(self) -> tuple[str, ...]:
-        return (self._settings.model,)
+        return (self._settings.line,)
 
     @property
     def ends_turns(self) -> bool:

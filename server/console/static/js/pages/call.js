@@ -25,6 +25,11 @@ async function recording(call) {
   }
 }
 
+/** What guessing at the end of a turn came to: of what is dropped the tokens are paid. */
+function eager({ begun, used, dropped_usd }) {
+  return begun ? `${used} of ${begun} used, ${dollars(dropped_usd)} for the others` : "none";
+}
+
 function overview(call, persona, account) {
   const facts = [
     ["When", moment(call.created_at, account.timezone)],
@@ -32,6 +37,7 @@ function overview(call, persona, account) {
     ["Length", call.duration_seconds === null ? "not answered" : clock(call.duration_seconds)],
     ["Cost", dollars(call.total_usd)],
     ["Answers", call.latency ? `${ms(call.latency.p50_ms)} half of them, ${ms(call.latency.p95_ms)} nearly all` : "none"],
+    ["Answers begun early", eager(call.eager)],
     ["Ended because", reason(call.end_reason) || status(call.status)],
   ];
   return h("section", { class: "card", "aria-label": "The call" },

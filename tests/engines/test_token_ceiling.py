@@ -1,0 +1,82 @@
+"""A server that reads over the ceiling of a reply's tokens: it is stopped, and the caller pays the ceiling at most."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+from structlog.testing import capture_logs
+
+from pipeline.clock import run_virtual
+from pipeline.core.effects import Message
+from pipeline.core.errors import EngineError
+from pipeline.engines.base import Tokens
+from pipeline.engines.openai_chat import ChatServer, OpenAIThinker
+from tests.emulators.chat import KEY, MODEL, ChatEmulator, Plan, Served
+
+MESSAGES = (Message("system", "You are Sarah."), Message("user", "Tell me everything."))
+CEILING = 40
+A_LITTLE = Plan(text="and so on " * 20, unbounded=True)
+"""Some sixty words, which are tokens there: over the ceiling, but not by so much that it shows before the count."""
+WITHOUT_END = "and so on " * 2_000
+
+
+def asked(plan: Plan) -> tuple[str, Tokens, EngineError | None, Served, list[str]]:
+    """What is said of one reply, what it costs, what it failed with, what the server knows of it, what is logged."""
+
+    async def main() -> tuple[str, Tokens, EngineError | None, Served, list[str]]:
+        said, failure = "", None
+        with capture_logs() as logged:
+            async with (
+                ChatEmulator(plan=plan) as server,
+                aclosing(OpenAIThinker(ChatServer(MODEL, server.url, KEY))) as thinker,
+            ):
+                async with thinker.reply(MESSAGES, max_tokens=CEILING, temperature=0) as reply:
+                    try:
+                        async with aclosing(reply.pieces()) as pieces:
+                            async for piece in pieces:
+                                said += piece if isinstance(piece, str) else ""
+                    except EngineError as error:
+                        failure = error
+                await asyncio.sleep(1)
+                return said, reply.tokens, failure, server.served[0], [line["event"] for line in logged]
+
+    return run_virtual(main(), grace=0.001)
+
+
+def test_what_is_counted_beyond_the_ceiling_is_not_the_callers() -> None:
+    said, tokens, failure, served, logged = asked(A_LITTLE)
+    assert failure is None
+    assert said == A_LITTLE.text
+    assert served.billed.out > CEILING
+    assert tokens == Tokens(served.billed.uncached, 0, CEILING)
+    assert logged == ["token_ceiling_ignored"]
+
+
+def test_a_reply_without_end_is_broken_off_and_what_there_is_stands() -> None:
+    said, tokens, failure, served, logged = asked(Plan(text=WITHOUT_END, unbounded=True))
+    assert failure is None
+    assert WITHOUT_END.startswith(said)
+    assert CEILING * 4 < len(said) < CEILING * 20
+    assert served.left_at is not None
+    assert tokens.out == CEILING
+    assert logged == ["token_ceiling_ignored"]
+
+
+def test_thinking_without_end_is_a_failure_that_will_come_again() -> None:
+    said, tokens, failure, served, _ = asked(Plan(text="", reasoning=WITHOUT_END, unbounded=True))
+    assert not said
+    assert failure is not None
+    assert not failure.retryable
+    assert served.left_at is not None
+    assert tokens.out == CEILING
+
+
+@pytest.mark.parametrize("text", ["and so on " * 13 + "on", "extraordinarily " * 39 + "long"])
+def test_a_server_that_keeps_to_it_is_left_alone(text: str) -> None:
+    said, tokens, failure, served, logged = asked(Plan(text=text))
+    assert failure is None
+    assert said == text
+    assert tokens == served.billed
+    assert logged == []
