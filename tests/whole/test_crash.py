@@ -6,7 +6,7 @@ import asyncio
 import math
 import resource
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,6 @@ from pipeline.clock import Clock
 from pipeline.journal_file import parts, read_lines
 from pipeline.replay import replay
 from storage.records import CostLine, TurnRow
-from tests.postgres import Server as Postgres
-from tests.storage.world import migrated
 from tests.whole.killing import PHONE, Server, Town, Wire, town
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -46,13 +44,6 @@ STALLED = Script(
     (Speak(HELLO, 700), Silence(4_000), *(3 * (Speak(INTERVIEW, 700, 4_000),)), Silence(8_000), HangUp()),
     Machine("human"),
 )
-
-
-@pytest.fixture
-def url(postgres: Postgres) -> Iterator[str]:
-    """A migrated PostgreSQL database of one's own."""
-    with postgres.fresh_database(prepare=migrated) as fresh:
-        yield fresh
 
 
 def minutes_are_the_carriers(place: Town, lines: dict[str, CostLine]) -> None:
@@ -117,8 +108,10 @@ async def test_a_killed_server_that_comes_back_goes_on_with_the_call(tmp_path: P
             assert replay(read_lines(path)).exact
 
 
-async def test_a_killed_node_has_its_call_resumed_by_another_at_once(url: str, tmp_path: Path) -> None:
-    async with two_nodes(url, tmp_path) as (place, _, first, second):
+async def test_a_killed_node_has_its_call_resumed_by_another_at_once(
+    migrated_postgres: str, tmp_path: Path
+) -> None:
+    async with two_nodes(migrated_postgres, tmp_path) as (place, _, first, second):
         call_id = await talking(place, first, SHORT)
         await first.kill()
         await second.says("call_resumed")
@@ -129,8 +122,10 @@ async def test_a_killed_node_has_its_call_resumed_by_another_at_once(url: str, t
         assert texts[-1] != texts[texts.index(next(text for text in texts if DROPPED in text))]
 
 
-async def test_a_frozen_node_loses_its_call_and_buys_nothing_when_it_thaws(url: str, tmp_path: Path) -> None:
-    async with two_nodes(url, tmp_path) as (place, wire, first, _):
+async def test_a_frozen_node_loses_its_call_and_buys_nothing_when_it_thaws(
+    migrated_postgres: str, tmp_path: Path
+) -> None:
+    async with two_nodes(migrated_postgres, tmp_path) as (place, wire, first, _):
         call_id = await talking(place, first, LONG)
         first.signal(signal.SIGSTOP)
         wire.targets.reverse()  # whoever balances load notices, too
@@ -149,8 +144,10 @@ async def test_a_frozen_node_loses_its_call_and_buys_nothing_when_it_thaws(url: 
         assert again != call_id
 
 
-async def test_a_call_resumed_elsewhere_is_not_ended_by_the_node_that_thaws(url: str, tmp_path: Path) -> None:
-    async with two_nodes(url, tmp_path) as (place, wire, first, second):
+async def test_a_call_resumed_elsewhere_is_not_ended_by_the_node_that_thaws(
+    migrated_postgres: str, tmp_path: Path
+) -> None:
+    async with two_nodes(migrated_postgres, tmp_path) as (place, wire, first, second):
         call_id = await talking(place, first, talk(25_000))
         first.signal(signal.SIGSTOP)
         wire.targets.reverse()
@@ -162,14 +159,14 @@ async def test_a_call_resumed_elsewhere_is_not_ended_by_the_node_that_thaws(url:
         assert sum(DROPPED in turn.text for turn in said) == 1
 
 
-async def test_a_database_that_stalls_is_not_heard(url: str, tmp_path: Path) -> None:
+async def test_a_database_that_stalls_is_not_heard(migrated_postgres: str, tmp_path: Path) -> None:
     """For longer than a lease: nobody else is there to take the call, and its money is set aside."""
-    direct = make_url(url)
+    direct = make_url(migrated_postgres)
     async with Wire().open() as wire:
         wire.targets = [f"{direct.query['host']}/.s.PGSQL.5432"]
         beside = direct.set(host="127.0.0.1", port=wire.port, query={})
         through = beside.render_as_string(hide_password=False)
-        async with town(tmp_path, url) as place:
+        async with town(tmp_path, migrated_postgres) as place:
             server = await place.server(DATABASE_URL=through)
             call_id = await talking(place, server, STALLED)
             wire.stall()
@@ -182,8 +179,8 @@ async def test_a_database_that_stalls_is_not_heard(url: str, tmp_path: Path) -> 
             await closed(place, call_id, "caller_hung_up", 1)
 
 
-async def test_a_full_disk_ends_the_call_with_a_goodbye(url: str, tmp_path: Path) -> None:
-    async with town(tmp_path, url) as place:
+async def test_a_full_disk_ends_the_call_with_a_goodbye(migrated_postgres: str, tmp_path: Path) -> None:
+    async with town(tmp_path, migrated_postgres) as place:
         server = await place.server()
         call_id = await talking(place, server, LONG)
         assert server.process is not None
