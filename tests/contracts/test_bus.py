@@ -13,8 +13,6 @@ from sqlalchemy import text
 from pipeline.clock import Clock
 from server.nodes.bus import Bus, LocalBus, PostgresBus, Wire, Word
 from storage.db import Database
-from tests.postgres import Server
-from tests.storage.world import migrated
 
 
 @dataclass
@@ -52,12 +50,11 @@ async def buses(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Bus, Bus]
         wire = Wire()
         yield LocalBus("a", wire), LocalBus("b", wire)
         return
-    server: Server = request.getfixturevalue("postgres")
-    with server.fresh_database(prepare=migrated) as url:
-        one, other = Database.open(url), Database.open(url)
-        yield PostgresBus("a", one, Clock()), PostgresBus("b", other, Clock())
-        await one.aclose()
-        await other.aclose()
+    url = request.getfixturevalue("migrated_postgres")
+    one, other = Database.open(url), Database.open(url)
+    yield PostgresBus("a", one, Clock()), PostgresBus("b", other, Clock())
+    await one.aclose()
+    await other.aclose()
 
 
 @asynccontextmanager
@@ -110,35 +107,35 @@ async def test_a_word_to_a_node_that_is_not_there_is_no_error(buses: tuple[Bus, 
 
 
 @pytest.mark.slow
-async def test_after_a_lost_connection_a_node_listens_again_and_is_told_to_look(postgres: Server) -> None:
-    with postgres.fresh_database(prepare=migrated) as url:
-        one, other = Database.open(url), Database.open(url)
-        async with listening(PostgresBus("a", one, Clock()), PostgresBus("b", other, Clock())) as (a, b):
-            async with one.write() as tx:
-                cut = await tx.execute(
-                    text(
-                        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-                        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                    )
+async def test_after_a_lost_connection_a_node_listens_again_and_is_told_to_look(
+    migrated_postgres: str,
+) -> None:
+    one, other = Database.open(migrated_postgres), Database.open(migrated_postgres)
+    async with listening(PostgresBus("a", one, Clock()), PostgresBus("b", other, Clock())) as (a, b):
+        async with one.write() as tx:
+            cut = await tx.execute(
+                text(
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
                 )
-                assert cut.scalar_one() >= 2
-            await b.ear.until(looks=2)
-            await a.ear.until(looks=2)
-            await a.bus.tell(Word("mail", "call-1"), to="b")
-            await b.ear.until(words=1)
-        await one.aclose()
-        await other.aclose()
+            )
+            assert cut.scalar_one() >= 2
+        await b.ear.until(looks=2)
+        await a.ear.until(looks=2)
+        await a.bus.tell(Word("mail", "call-1"), to="b")
+        await b.ear.until(words=1)
+    await one.aclose()
+    await other.aclose()
 
 
-async def test_what_is_no_word_is_passed_over(postgres: Server) -> None:
+async def test_what_is_no_word_is_passed_over(migrated_postgres: str) -> None:
     """Anybody with the database's password can notify."""
-    with postgres.fresh_database(prepare=migrated) as url:
-        database = Database.open(url)
-        async with listening(PostgresBus("a", database, Clock())) as (a,):
-            for junk in ("", "{", "[]", '{"kind": "mail"}', '{"parcel": "gone"}', "3"):
-                async with database.write() as tx:
-                    await tx.execute(text("SELECT pg_notify('callmeback', :junk)"), {"junk": junk})
-            await a.bus.tell(Word("mail", "call-1"))
-            await a.ear.until(words=1)
-        assert [word.about for word in a.ear.words] == ["call-1"]
-        await database.aclose()
+    database = Database.open(migrated_postgres)
+    async with listening(PostgresBus("a", database, Clock())) as (a,):
+        for junk in ("", "{", "[]", '{"kind": "mail"}', '{"parcel": "gone"}', "3"):
+            async with database.write() as tx:
+                await tx.execute(text("SELECT pg_notify('callmeback', :junk)"), {"junk": junk})
+        await a.bus.tell(Word("mail", "call-1"))
+        await a.ear.until(words=1)
+    assert [word.about for word in a.ear.words] == ["call-1"]
+    await database.aclose()

@@ -20,14 +20,12 @@ from storage import calls, jobs, ledger, notes
 from storage.db import Database
 from tests.server.rig import NOON, ManualClock
 from tests.server.scheduling import World
-from tests.storage.world import call, migrated, person, rows
+from tests.storage.world import call, person, rows
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    migrated(url)
-    opened = Database.open(url)
+async def database(migrated_sqlite: str) -> AsyncIterator[Database]:
+    opened = Database.open(migrated_sqlite)
     yield opened
     await opened.aclose()
 

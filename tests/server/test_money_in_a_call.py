@@ -7,7 +7,6 @@ flush of that second, or by nobody while the database is away.
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,7 +31,7 @@ from storage.db import Database, DatabaseDown, Tx, database_url
 from storage.records import Budget, Final, Grant, User
 from tests.core.story import ANSWERED, Story
 from tests.server.rig import ManualClock, RecordingCarrier, settings
-from tests.storage.world import audited, migrated, person, rows
+from tests.storage.world import audited, person, rows
 from tests.whole.rig import scripted
 
 ORDER = PlaceCall("brad", None, "", None, "phone")
@@ -164,17 +163,9 @@ class Books:
         assert (await audited(self.database)).breaches == []
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "template.db"
-    migrated(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def folder(template: Path, tmp_path: Path) -> Path:
+def folder(migrated_sqlite: str, tmp_path: Path) -> Path:
     """With a database of one's own in it."""
-    shutil.copyfile(template, tmp_path / "test.db")
     return tmp_path
 
 

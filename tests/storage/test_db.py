@@ -63,8 +63,8 @@ async def test_the_writer_still_works_after_a_cancelled_write(database: Database
     assert await rows(database, "SELECT balance_nano FROM user_credits") == [(101,)]
 
 
-async def test_on_sqlite_writes_go_one_at_a_time(sqlite_url: str) -> None:
-    database = Database.open(sqlite_url)
+async def test_on_sqlite_writes_go_one_at_a_time(migrated_sqlite: str) -> None:
+    database = Database.open(migrated_sqlite)
     async with database.write() as tx:
         await person(tx, credit=100)
 
@@ -81,8 +81,8 @@ async def test_on_sqlite_writes_go_one_at_a_time(sqlite_url: str) -> None:
     await database.aclose()
 
 
-async def test_two_processes_write_to_one_sqlite_file(sqlite_url: str) -> None:
-    server, beside = Database.open(sqlite_url), Database.open(sqlite_url, checkpoint=False)
+async def test_two_processes_write_to_one_sqlite_file(migrated_sqlite: str) -> None:
+    server, beside = Database.open(migrated_sqlite), Database.open(migrated_sqlite, checkpoint=False)
     async with server.write() as tx:
         await person(tx, credit=100)
 
@@ -98,8 +98,8 @@ async def test_two_processes_write_to_one_sqlite_file(sqlite_url: str) -> None:
     await server.aclose()
 
 
-async def test_only_the_server_folds_the_log_in(sqlite_url: str, tmp_path: Path) -> None:
-    server, beside = Database.open(sqlite_url), Database.open(sqlite_url, checkpoint=False)
+async def test_only_the_server_folds_the_log_in(migrated_sqlite: str, tmp_path: Path) -> None:
+    server, beside = Database.open(migrated_sqlite), Database.open(migrated_sqlite, checkpoint=False)
     file = tmp_path / "test.db"
     async with server.write() as tx:
         user = await person(tx)
@@ -115,8 +115,8 @@ async def test_only_the_server_folds_the_log_in(sqlite_url: str, tmp_path: Path)
     await server.aclose()
 
 
-async def test_sqlite_is_opened_as_the_design_says(sqlite_url: str) -> None:
-    database = Database.open(sqlite_url)
+async def test_sqlite_is_opened_as_the_design_says(migrated_sqlite: str) -> None:
+    database = Database.open(migrated_sqlite)
     async with database.write() as tx:
         for pragma, value in {
             "journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1, "busy_timeout": 5000
@@ -125,8 +125,8 @@ async def test_sqlite_is_opened_as_the_design_says(sqlite_url: str) -> None:
     await database.aclose()
 
 
-async def test_a_full_disk_may_pass(sqlite_url: str) -> None:
-    database = Database.open(sqlite_url)
+async def test_a_full_disk_may_pass(migrated_sqlite: str) -> None:
+    database = Database.open(migrated_sqlite)
     async with database.write() as tx:
         user = await person(tx)
         await tx.exec_driver_sql("PRAGMA max_page_count = 1")

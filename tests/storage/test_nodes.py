@@ -71,8 +71,8 @@ async def test_asking_leaves_nothing_behind(postgres_pair: Pair) -> None:
     assert held == 0
 
 
-async def test_on_sqlite_every_other_node_is_dead(sqlite_url: str) -> None:
-    database = Database.open(sqlite_url)
+async def test_on_sqlite_every_other_node_is_dead(migrated_sqlite: str) -> None:
+    database = Database.open(migrated_sqlite)
     async with hold_node(database, "a") as lock:
         await lock.take()
         assert not await alive(database, "b")

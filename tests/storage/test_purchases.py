@@ -5,7 +5,6 @@ import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -19,8 +18,7 @@ from storage import ledger, purchases
 from storage.audit import Invariant, audit
 from storage.db import Database, Tx
 from storage.records import Purchase, User
-from tests.storage.conftest import sqlite_copy
-from tests.storage.world import DOLLAR, NOON, audited, held_call, later, person, rows
+from tests.storage.world import DOLLAR, NOON, audited, held_call, later, migrated, person, rows
 
 INTENT = "pi_1"
 SESSION = "cs_test_1"
@@ -95,12 +93,12 @@ async def test_two_clicks_are_one_order_and_two_purchases_are_two(database: Data
         assert (await ordered(tx, other, key="k")).id not in {order.id for order in different}
 
 
-async def test_clicks_at_once_are_one_order(two: tuple[Database, Database]) -> None:
-    async with two[0].write() as tx:
+async def test_clicks_at_once_are_one_order(two_nodes: tuple[Database, Database]) -> None:
+    async with two_nodes[0].write() as tx:
         user = await person(tx)
 
     async def click(number: int, key: str | None) -> str:
-        async with two[number % 2].write() as tx:
+        async with two_nodes[number % 2].write() as tx:
             return (await ordered(tx, user, key=key)).id
 
     assert len(set(await asyncio.gather(*(click(number, None) for number in range(8))))) == 1
@@ -170,18 +168,18 @@ async def test_a_payment_that_is_not_this_order_grants_nothing(
 
 
 async def test_a44_a_payment_told_five_times_and_at_once_is_granted_once(
-    two: tuple[Database, Database],
+    two_nodes: tuple[Database, Database],
 ) -> None:
-    async with two[0].write() as tx:
+    async with two_nodes[0].write() as tx:
         order = await ordered(tx, await person(tx))
 
     async def tell(number: int) -> purchases.Outcome:
-        async with two[number % 2].write() as tx:
+        async with two_nodes[number % 2].write() as tx:
             return await paid(tx, order.id)
 
     outcomes = await asyncio.gather(*(tell(number) for number in range(10)))
     assert sorted(outcomes) == ["granted", *["repeated"] * 9]
-    assert await postings(two[0]) == [("purchase", 10 * DOLLAR)]
+    assert await postings(two_nodes[0]) == [("purchase", 10 * DOLLAR)]
 
 
 class Crash(Exception):
@@ -366,16 +364,16 @@ async def ledger_after(database: Database, reports: list[Report]) -> tuple[objec
 
 @given(told=EACH_TWICE_AT_LEAST)
 def test_any_order_and_number_of_reports_come_to_the_same_books(
-    sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory, told: list[Report]
+    tmp_path_factory: pytest.TempPathFactory, told: list[Report]
 ) -> None:
     in_order = [report for report in REPORTS if report in told]
 
     async def compare() -> None:
-        path = tmp_path_factory.mktemp("any") / "test.db"
-        database = Database.open(sqlite_copy(sqlite_template, path))
+        url = f"sqlite:///{tmp_path_factory.mktemp('any') / 'test.db'}"
+        migrated(url)
+        database = Database.open(url)
         assert await ledger_after(database, told) == await ledger_after(database, in_order)
         await database.aclose()
-        path.unlink()
 
     run_virtual(compare())
 

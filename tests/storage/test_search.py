@@ -171,8 +171,8 @@ async def test_the_index_of_postgresql_is_the_one_asked_for(postgres_pair: tuple
     assert "ix_call_turns_search" in plan
 
 
-async def test_without_an_index_the_words_are_found_by_reading_all(sqlite_url: str) -> None:
-    database = Database.open(sqlite_url)
+async def test_without_an_index_the_words_are_found_by_reading_all(migrated_sqlite: str) -> None:
+    database = Database.open(migrated_sqlite)
     try:
         async with database.write() as tx:
             ann = await person(tx)
@@ -187,8 +187,8 @@ async def test_without_an_index_the_words_are_found_by_reading_all(sqlite_url: s
         await database.aclose()
 
 
-async def test_removed_words_leave_the_file(sqlite_url: str) -> None:
-    database = Database.open(sqlite_url)
+async def test_removed_words_leave_the_file(migrated_sqlite: str) -> None:
+    database = Database.open(migrated_sqlite)
     try:
         async with database.write() as tx:
             ann, bob = await person(tx), await person(tx)
@@ -200,7 +200,7 @@ async def test_removed_words_leave_the_file(sqlite_url: str) -> None:
             await search.forget(tx)
         await database.scrub()
         kept = b"".join(
-            path.read_bytes() for path in Path(sqlite_url.removeprefix("sqlite:///")).parent.iterdir()
+            path.read_bytes() for path in Path(migrated_sqlite.removeprefix("sqlite:///")).parent.iterdir()
         )
         assert b"keepsake" in kept
         assert b"xyzzycanary" not in kept

@@ -1,12 +1,15 @@
-"""People, calls and charges for the storage tests."""
+"""People, calls and charges for the storage tests, and the migrated databases they are in."""
 
 import asyncio
 import itertools
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from pipeline.core.effects import Charge
 from pipeline.core.money import Nanos
@@ -33,9 +36,27 @@ _numbers = itertools.count(1)
 
 
 def migrated(url: str) -> None:
-    """Also where an event loop runs already."""
+    """Makes a database of the latest version, also where an event loop runs already. A SQLite file is a copy."""
+    file = make_url(url).database if url.startswith("sqlite") else None
+    if file is None:
+        _migrate(url)
+    else:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_bytes(_latest())
+
+
+def _migrate(url: str) -> None:
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, migrate(url)).result()
+
+
+@cache
+def _latest() -> bytes:
+    """A SQLite file of the latest version: made once in this process, for each migration takes its time."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "latest.db")
+        _migrate(f"sqlite:///{path}")
+        return path.read_bytes()
 
 
 def later(seconds: float) -> datetime:

@@ -6,8 +6,8 @@ import asyncio
 import math
 import resource
 import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -21,9 +21,7 @@ from pipeline.carriers.phonecall import PhoneCall
 from pipeline.clock import Clock
 from pipeline.journal_file import parts, read_lines
 from pipeline.replay import replay
-from storage.records import CostLine
-from tests.postgres import Server as Postgres
-from tests.storage.world import migrated
+from storage.records import CostLine, TurnRow
 from tests.whole.killing import PHONE, Server, Town, Wire, town
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -31,13 +29,21 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 CALLERS = Path("server/callers")
 HELLO = read_wav(CALLERS / "hello.wav")
 INTERVIEW = read_wav(CALLERS / "interview.wav")
-TALK = Script(
+DROPPED = "the line dropped"
+
+
+def talk(silence_ms: int) -> Script:
+    """Two lines, each once the agent is silent, then nothing for so long, then the end."""
+    acts = (Speak(HELLO, 700), Speak(INTERVIEW, 700), Silence(silence_ms), HangUp())
+    return Script(Answer(500), acts, Machine("human"))
+
+
+SHORT, LONG = talk(5_000), talk(60_000)
+STALLED = Script(
     Answer(500),
-    (Speak(HELLO, 700), Speak(INTERVIEW, 700), Silence(5_000), HangUp()),
+    (Speak(HELLO, 700), Silence(4_000), *(3 * (Speak(INTERVIEW, 700, 4_000),)), Silence(8_000), HangUp()),
     Machine("human"),
 )
-AGAIN = 3 * (Speak(INTERVIEW, 700, 4_000),)
-DROPPED = "the line dropped"
 
 
 def minutes_are_the_carriers(place: Town, lines: dict[str, CostLine]) -> None:
@@ -47,49 +53,24 @@ def minutes_are_the_carriers(place: Town, lines: dict[str, CostLine]) -> None:
     assert lines["amd"].quantity == 1
 
 
-def test_a_killed_server_that_comes_back_goes_on_with_the_call(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with town(tmp_path) as place:
-            server = await place.server()
-            await place.sign_up(server)
-            place.scripts[PHONE] = TALK
-            call_id = await place.call(server)
-            await place.until(
-                lambda call: len(call.callee.agent.all()) >= 2
-            )  # the first answer is being heard
-            await server.kill()
-            assert place.phone_call().status == "in-progress"
-            stretches = len(place.phone_call().callee.agent.all())
-            await server.start()
-            await place.until(lambda call: len(call.callee.agent.all()) > stretches)
-            row = await place.over(call_id)
-            assert (row.status, row.end_reason, row.epoch) == ("completed", "caller_hung_up", 2)
-            lines, said, breaches = await place.books(call_id)
-            assert breaches == []
-            minutes_are_the_carriers(place, lines)
-            texts = [turn.text for turn in said]
-            assert sum("automated" in text for text in texts) == 1, "nobody is told twice who calls"
-            back = next(number for number, text in enumerate(texts) if DROPPED in text)
-            assert [turn.role for turn in said[back + 1 :]].count("caller") == 1, "the conversation goes on"
-            assert said[-1].role == "agent"
-            assert [turn.started_ms for turn in said] == sorted(turn.started_ms for turn in said)
-            written = parts(tmp_path / "calls", call_id)
-            assert [path.name for path in written] == [f"{call_id}.journal", f"{call_id}.2.journal"]
-            for path in written:
-                assert replay(read_lines(path)).exact
-
-    asyncio.run(main())
+async def talking(place: Town, server: Server, script: Script) -> str:
+    """The call of somebody who signed up, once its first answer is being heard."""
+    await place.sign_up(server)
+    place.scripts[PHONE] = script
+    call_id = await place.call(server)
+    await place.until(lambda call: len(call.callee.agent.all()) >= 2)
+    return call_id
 
 
-LONG = Script(
-    Answer(500), (Speak(HELLO, 700), Speak(INTERVIEW, 700), Silence(60_000), HangUp()), Machine("human")
-)
-
-
-@contextmanager
-def postgres_for(postgres: Postgres) -> Iterator[str]:
-    with postgres.fresh_database(prepare=migrated) as url:
-        yield url
+async def closed(place: Town, call_id: str, reason: str, epoch: int) -> list[TurnRow]:
+    """What was said, once the call is over for this reason and its books are exact."""
+    row = await place.over(call_id)
+    assert (row.status, row.end_reason, row.epoch) == ("completed", reason, epoch)
+    await place.until(lambda call: call.status == "completed")
+    lines, said, breaches = await place.books(call_id)
+    assert breaches == []
+    minutes_are_the_carriers(place, lines)
+    return said
 
 
 @asynccontextmanager
@@ -105,154 +86,109 @@ async def two_nodes(url: str, tmp_path: Path) -> AsyncIterator[tuple[Town, Wire,
         yield place, wire, first, second
 
 
-def test_a_killed_node_has_its_call_resumed_by_another_at_once(postgres: Postgres, tmp_path: Path) -> None:
-    async def main(url: str) -> None:
-        async with two_nodes(url, tmp_path) as (place, _, first, second):
-            await place.sign_up(first)
-            place.scripts[PHONE] = TALK
-            call_id = await place.call(first)
-            await place.until(lambda call: len(call.callee.agent.all()) >= 2)
-            await first.kill()
-            await second.says("call_resumed")
-            row = await place.over(call_id)
-            assert (row.status, row.end_reason, row.epoch) == ("completed", "caller_hung_up", 2)
-            lines, said, breaches = await place.books(call_id)
-            assert breaches == []
-            minutes_are_the_carriers(place, lines)
-            texts = [turn.text for turn in said]
-            assert sum("automated" in text for text in texts) == 1
-            assert sum(DROPPED in text for text in texts) == 1
-            assert texts[-1] != texts[texts.index(next(text for text in texts if DROPPED in text))]
+async def test_a_killed_server_that_comes_back_goes_on_with_the_call(tmp_path: Path) -> None:
+    async with town(tmp_path) as place:
+        server = await place.server()
+        call_id = await talking(place, server, SHORT)
+        await server.kill()
+        assert place.phone_call().status == "in-progress"
+        stretches = len(place.phone_call().callee.agent.all())
+        await server.start()
+        await place.until(lambda call: len(call.callee.agent.all()) > stretches)
+        said = await closed(place, call_id, "caller_hung_up", 2)
+        texts = [turn.text for turn in said]
+        assert sum("automated" in text for text in texts) == 1, "nobody is told twice who calls"
+        back = next(number for number, text in enumerate(texts) if DROPPED in text)
+        assert [turn.role for turn in said[back + 1 :]].count("caller") == 1, "the conversation goes on"
+        assert said[-1].role == "agent"
+        assert [turn.started_ms for turn in said] == sorted(turn.started_ms for turn in said)
+        written = parts(tmp_path / "calls", call_id)
+        assert [path.name for path in written] == [f"{call_id}.journal", f"{call_id}.2.journal"]
+        for path in written:
+            assert replay(read_lines(path)).exact
 
-    with postgres_for(postgres) as url:
-        asyncio.run(main(url))
 
-
-def test_a_frozen_node_loses_its_call_and_buys_nothing_when_it_thaws(
-    postgres: Postgres, tmp_path: Path
+async def test_a_killed_node_has_its_call_resumed_by_another_at_once(
+    migrated_postgres: str, tmp_path: Path
 ) -> None:
-    async def main(url: str) -> None:
-        async with two_nodes(url, tmp_path) as (place, wire, first, _):
-            await place.sign_up(first)
-            place.scripts[PHONE] = LONG
-            call_id = await place.call(first)
-            await place.until(lambda call: len(call.callee.agent.all()) >= 2)
-            first.signal(signal.SIGSTOP)
-            wire.targets.reverse()  # whoever balances load notices, too
-            row = await place.over(call_id)
-            assert (row.status, row.end_reason, row.epoch) == ("completed", "server_lost", 2)
-            await place.until(lambda call: call.status == "completed")
-            lines, _, breaches = await place.books(call_id)
-            assert breaches == []
-            minutes_are_the_carriers(place, lines)
-            first.signal(signal.SIGCONT)
-            await first.says("call_taken_over")
-            await first.says("call_settled_elsewhere")
-            async with place.database() as database:
-                assert await place.row(call_id, database) == row, "nothing was written by the one that thawed"
-            assert (await place.books(call_id))[2] == []
-            # It goes on as a node like any other.
-            again = await place.call(first)
-            await place.until(lambda call: len(call.callee.agent.all()) >= 1)
-            assert again != call_id
-
-    with postgres_for(postgres) as url:
-        asyncio.run(main(url))
+    async with two_nodes(migrated_postgres, tmp_path) as (place, _, first, second):
+        call_id = await talking(place, first, SHORT)
+        await first.kill()
+        await second.says("call_resumed")
+        said = await closed(place, call_id, "caller_hung_up", 2)
+        texts = [turn.text for turn in said]
+        assert sum("automated" in text for text in texts) == 1
+        assert sum(DROPPED in text for text in texts) == 1
+        assert texts[-1] != texts[texts.index(next(text for text in texts if DROPPED in text))]
 
 
-def test_a_call_resumed_elsewhere_is_not_ended_by_the_node_that_thaws(
-    postgres: Postgres, tmp_path: Path
+async def test_a_frozen_node_loses_its_call_and_buys_nothing_when_it_thaws(
+    migrated_postgres: str, tmp_path: Path
 ) -> None:
-    async def main(url: str) -> None:
-        async with two_nodes(url, tmp_path) as (place, wire, first, second):
-            await place.sign_up(first)
-            place.scripts[PHONE] = Script(
-                Answer(500),
-                (Speak(HELLO, 700), Speak(INTERVIEW, 700), Silence(25_000), HangUp()),
-                Machine("human"),
-            )
-            call_id = await place.call(first)
-            await place.until(lambda call: len(call.callee.agent.all()) >= 2)
-            first.signal(signal.SIGSTOP)
-            wire.targets.reverse()
-            wire.cut()
-            await second.says("call_resumed")
-            first.signal(signal.SIGCONT)
-            await first.says("call_taken_over")
-            row = await place.over(call_id)
-            assert (row.status, row.end_reason, row.epoch) == ("completed", "caller_hung_up", 2)
-            lines, said, breaches = await place.books(call_id)
-            assert breaches == []
-            minutes_are_the_carriers(place, lines)
-            assert sum(DROPPED in turn.text for turn in said) == 1
-
-    with postgres_for(postgres) as url:
-        asyncio.run(main(url))
+    async with two_nodes(migrated_postgres, tmp_path) as (place, wire, first, _):
+        call_id = await talking(place, first, LONG)
+        first.signal(signal.SIGSTOP)
+        wire.targets.reverse()  # whoever balances load notices, too
+        await closed(place, call_id, "server_lost", 2)
+        async with place.database() as database:
+            row = await place.row(call_id, database)
+        first.signal(signal.SIGCONT)
+        await first.says("call_taken_over")
+        await first.says("call_settled_elsewhere")
+        async with place.database() as database:
+            assert await place.row(call_id, database) == row, "nothing was written by the one that thawed"
+        assert (await place.books(call_id))[2] == []
+        # It goes on as a node like any other.
+        again = await place.call(first)
+        await place.until(lambda call: len(call.callee.agent.all()) >= 1)
+        assert again != call_id
 
 
-def test_a_database_that_stalls_is_not_heard(postgres: Postgres, tmp_path: Path) -> None:
+async def test_a_call_resumed_elsewhere_is_not_ended_by_the_node_that_thaws(
+    migrated_postgres: str, tmp_path: Path
+) -> None:
+    async with two_nodes(migrated_postgres, tmp_path) as (place, wire, first, second):
+        call_id = await talking(place, first, talk(25_000))
+        first.signal(signal.SIGSTOP)
+        wire.targets.reverse()
+        wire.cut()
+        await second.says("call_resumed")
+        first.signal(signal.SIGCONT)
+        await first.says("call_taken_over")
+        said = await closed(place, call_id, "caller_hung_up", 2)
+        assert sum(DROPPED in turn.text for turn in said) == 1
+
+
+async def test_a_database_that_stalls_is_not_heard(migrated_postgres: str, tmp_path: Path) -> None:
     """For longer than a lease: nobody else is there to take the call, and its money is set aside."""
-
-    async def main(url: str) -> None:
-        direct = make_url(url)
-        async with Wire().open() as wire:
-            wire.targets = [f"{direct.query['host']}/.s.PGSQL.5432"]
-            beside = direct.set(host="127.0.0.1", port=wire.port, query={})
-            through = beside.render_as_string(hide_password=False)
-            async with town(tmp_path, url) as place:
-                server = await place.server(DATABASE_URL=through)
-                await place.sign_up(server)
-                place.scripts[PHONE] = Script(
-                    Answer(500),
-                    (
-                        Speak(HELLO, 700),
-                        Silence(4_000),
-                        *(3 * (Speak(INTERVIEW, 700, 4_000),)),
-                        Silence(8_000),
-                        HangUp(),
-                    ),
-                    Machine("human"),
-                )
-                call_id = await place.call(server)
-                await place.until(lambda call: len(call.callee.agent.all()) >= 2)
-                wire.stall()
-                answers = len(place.phone_call().callee.agent.all())
-                await place.until(lambda call: len(call.callee.own.finished) >= 4)
-                await server.says("lease_not_renewed")
-                assert place.phone_call().status == "in-progress"
-                assert len(place.phone_call().callee.agent.all()) > answers, "it went on talking"
-                wire.flow()
-                row = await place.over(call_id)
-                assert (row.status, row.end_reason, row.epoch) == ("completed", "caller_hung_up", 1)
-                lines, _, breaches = await place.books(call_id)
-                assert breaches == []
-                minutes_are_the_carriers(place, lines)
-
-    with postgres_for(postgres) as url:
-        asyncio.run(main(url))
+    direct = make_url(migrated_postgres)
+    async with Wire().open() as wire:
+        wire.targets = [f"{direct.query['host']}/.s.PGSQL.5432"]
+        beside = direct.set(host="127.0.0.1", port=wire.port, query={})
+        through = beside.render_as_string(hide_password=False)
+        async with town(tmp_path, migrated_postgres) as place:
+            server = await place.server(DATABASE_URL=through)
+            call_id = await talking(place, server, STALLED)
+            wire.stall()
+            answers = len(place.phone_call().callee.agent.all())
+            await place.until(lambda call: len(call.callee.own.finished) >= 4)
+            await server.says("lease_not_renewed")
+            assert place.phone_call().status == "in-progress"
+            assert len(place.phone_call().callee.agent.all()) > answers, "it went on talking"
+            wire.flow()
+            await closed(place, call_id, "caller_hung_up", 1)
 
 
-def test_a_full_disk_ends_the_call_with_a_goodbye(postgres: Postgres, tmp_path: Path) -> None:
-    async def main(url: str) -> None:
-        async with town(tmp_path, url) as place:
-            server = await place.server()
-            await place.sign_up(server)
-            place.scripts[PHONE] = LONG
-            call_id = await place.call(server)
-            await place.until(lambda call: len(call.callee.agent.all()) >= 2)
-            assert server.process is not None
-            resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1, 1))
-            await server.says("journal_lost")
-            row = await place.over(call_id)
-            assert (row.status, row.end_reason, row.epoch) == ("completed", "engine_failure", 1)
-            lines, said, breaches = await place.books(call_id)
-            assert breaches == []
-            minutes_are_the_carriers(place, lines)
-            assert "something has gone wrong" in said[-1].text
-            assert replay(read_lines(parts(tmp_path / "calls", call_id)[0])).exact, "what is written is whole"
-
-    with postgres_for(postgres) as url:
-        asyncio.run(main(url))
+async def test_a_full_disk_ends_the_call_with_a_goodbye(migrated_postgres: str, tmp_path: Path) -> None:
+    async with town(tmp_path, migrated_postgres) as place:
+        server = await place.server()
+        call_id = await talking(place, server, LONG)
+        assert server.process is not None
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1, 1))
+        await server.says("journal_lost")
+        said = await closed(place, call_id, "engine_failure", 1)
+        assert "something has gone wrong" in said[-1].text
+        assert replay(read_lines(parts(tmp_path / "calls", call_id)[0])).exact, "what is written is whole"
 
 
 def _marks(call: PhoneCall) -> int:

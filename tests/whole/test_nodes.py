@@ -15,8 +15,6 @@ from pipeline.journal_file import steps
 from server.nodes.anywhere import Anywhere
 from storage import addresses, calls, mailbox, opt_outs
 from storage.records import STATUS_RANK
-from tests.postgres import Server
-from tests.storage.world import migrated
 from tests.whole.nodes import Nodes, two_nodes
 from tests.whole.rig import Person, World, run, scripted
 from tests.whole.test_browser_phone import on_the_line
@@ -26,15 +24,14 @@ SPEED = 4.0
 """Slower than elsewhere: the database's time-outs shrink with it."""
 
 
-def play(postgres: Server, data_dir: Path, story: Callable[[Nodes], Awaitable[None]], **more: Any) -> None:
-    async def main(url: str) -> None:
+def play(url: str, data_dir: Path, story: Callable[[Nodes], Awaitable[None]], **more: Any) -> None:
+    async def main() -> None:
         async with two_nodes(data_dir, url, **more) as nodes:
             await story(nodes)
             assert await nodes.a.breaches() == []
             assert nodes.a.carrier.alerts == []
 
-    with postgres.fresh_database(prepare=migrated) as url:
-        run(main(url), SPEED)
+    run(main(), SPEED)
 
 
 def at(person: Person, world: World) -> Person:
@@ -52,7 +49,7 @@ def is_turn(role: str) -> Callable[[str, Any], bool]:
     return lambda kind, data: kind == "turn" and "text" in data and data["role"] == role
 
 
-def test_a_call_whose_every_request_lands_on_the_other_node(postgres: Server, tmp_path: Path) -> None:
+def test_a_call_whose_every_request_lands_on_the_other_node(migrated_postgres: str, tmp_path: Path) -> None:
     async def story(nodes: Nodes) -> None:
         nodes.carrier_reaches(nodes.b)
         here = await nodes.a.person(Script(Answer(500), (*TALK.acts, HangUp()), Machine("human")))
@@ -88,10 +85,10 @@ def test_a_call_whose_every_request_lands_on_the_other_node(postgres: Server, tm
         )
         assert not (nodes.b.settings.calls_dir / f"{call_id}.journal").exists()
 
-    play(postgres, tmp_path, story)
+    play(migrated_postgres, tmp_path, story)
 
 
-def test_a_call_is_hung_up_on_the_other_node(postgres: Server, tmp_path: Path) -> None:
+def test_a_call_is_hung_up_on_the_other_node(migrated_postgres: str, tmp_path: Path) -> None:
     async def story(nodes: Nodes) -> None:
         nodes.carrier_reaches(nodes.b)
         here = await nodes.a.person(Script(Answer(500)))
@@ -104,10 +101,12 @@ def test_a_call_is_hung_up_on_the_other_node(postgres: Server, tmp_path: Path) -
         assert events[-1][1] == "ended"
         assert events[-1][2]["end_reason"] == "user_hung_up"
 
-    play(postgres, tmp_path, story)
+    play(migrated_postgres, tmp_path, story)
 
 
-def test_live_events_resume_on_another_node_after_the_last_one_seen(postgres: Server, tmp_path: Path) -> None:
+def test_live_events_resume_on_another_node_after_the_last_one_seen(
+    migrated_postgres: str, tmp_path: Path
+) -> None:
     async def story(nodes: Nodes) -> None:
         here = await nodes.a.person(TALK)
         there = at(here, nodes.b)
@@ -120,11 +119,11 @@ def test_live_events_resume_on_another_node_after_the_last_one_seen(postgres: Se
         await here.ask("POST", f"/api/calls/{call_id}/hangup")
         await here.follow(call_id)
 
-    play(postgres, tmp_path, story)
+    play(migrated_postgres, tmp_path, story)
 
 
 def test_opting_out_on_one_node_ends_the_call_on_the_other_and_blocks_both(
-    postgres: Server, tmp_path: Path
+    migrated_postgres: str, tmp_path: Path
 ) -> None:
     async def story(nodes: Nodes) -> None:
         here = await nodes.a.person(Script(Answer(500)))
@@ -141,10 +140,10 @@ def test_opting_out_on_one_node_ends_the_call_on_the_other_and_blocks_both(
             )
             assert (again.status, again.body["code"]) == (403, "opted_out")
 
-    play(postgres, tmp_path, story)
+    play(migrated_postgres, tmp_path, story)
 
 
-def test_what_matters_is_found_without_any_word_of_it(postgres: Server, tmp_path: Path) -> None:
+def test_what_matters_is_found_without_any_word_of_it(migrated_postgres: str, tmp_path: Path) -> None:
     """The words are lost; what they are about is in the database, and looked for once a second."""
 
     async def story(nodes: Nodes) -> None:
@@ -170,10 +169,10 @@ def test_what_matters_is_found_without_any_word_of_it(postgres: Server, tmp_path
         async with asyncio.timeout(20):
             await stopping.wait()
 
-    play(postgres, tmp_path, story)
+    play(migrated_postgres, tmp_path, story)
 
 
-def test_a_message_that_cannot_be_read_ends_no_call(postgres: Server, tmp_path: Path) -> None:
+def test_a_message_that_cannot_be_read_ends_no_call(migrated_postgres: str, tmp_path: Path) -> None:
     async def story(nodes: Nodes) -> None:
         here = await nodes.a.person(Script(Answer(500)))
         call_id = await here.call()
@@ -188,10 +187,12 @@ def test_a_message_that_cannot_be_read_ends_no_call(postgres: Server, tmp_path: 
             await mailbox.put(tx, call_id, "hang_up", "{}", nodes.a.clock.utc())
         assert (await here.follow(call_id))[-1][2]["end_reason"] == "user_hung_up"
 
-    play(postgres, tmp_path, story)
+    play(migrated_postgres, tmp_path, story)
 
 
-def test_keys_and_a_number_nobody_answers_through_the_other_node(postgres: Server, tmp_path: Path) -> None:
+def test_keys_and_a_number_nobody_answers_through_the_other_node(
+    migrated_postgres: str, tmp_path: Path
+) -> None:
     async def story(nodes: Nodes) -> None:
         nodes.carrier_reaches(nodes.b)
         pressing = await nodes.a.person(Script(Answer(500), (Speak(HELLO, 700), Press("9"), Silence(30_000))))
@@ -202,11 +203,11 @@ def test_keys_and_a_number_nobody_answers_through_the_other_node(postgres: Serve
         events = await at(busy, nodes.b).follow(await busy.call())
         assert (events[-1][2]["status"], events[-1][2]["end_reason"]) == ("busy", None)
 
-    play(postgres, tmp_path, story)
+    play(migrated_postgres, tmp_path, story)
 
 
 def test_logging_out_on_one_node_ends_the_token_and_its_streams_on_the_other(
-    postgres: Server, tmp_path: Path
+    migrated_postgres: str, tmp_path: Path
 ) -> None:
     async def story(nodes: Nodes) -> None:
         here = await nodes.a.person(Script(Answer(500)))
@@ -218,11 +219,11 @@ def test_logging_out_on_one_node_ends_the_token_and_its_streams_on_the_other(
             assert (await here.ask("GET", "/api/me")).status == 401
         assert following.result()[-1][1] != "ended", "the stream was closed in mid-call"
 
-    play(postgres, tmp_path, story)
+    play(migrated_postgres, tmp_path, story)
 
 
 def test_what_the_caller_says_through_a_relay_is_heard_word_for_word(
-    postgres: Server, tmp_path: Path
+    migrated_postgres: str, tmp_path: Path
 ) -> None:
     """Both directions at once, with an interruption: `clear` keeps its place among sound and marks."""
 
@@ -241,11 +242,11 @@ def test_what_the_caller_says_through_a_relay_is_heard_word_for_word(
         "Let me tell you a very long story, which goes on and on, and then on for quite some time after that."
     )
     thinker = ScriptedThinker([long], first_ms=50, repeat=True)
-    play(postgres, tmp_path, story, engines=scripted(transcriber=heard, thinker=thinker))
+    play(migrated_postgres, tmp_path, story, engines=scripted(transcriber=heard, thinker=thinker))
 
 
 def test_a_page_talks_to_its_call_on_another_node_and_comes_back_by_a_third_socket(
-    postgres: Server, tmp_path: Path
+    migrated_postgres: str, tmp_path: Path
 ) -> None:
     async def story(nodes: Nodes) -> None:
         here = await nodes.a.person(Script(Answer(500)), verified=False)
@@ -264,11 +265,11 @@ def test_a_page_talks_to_its_call_on_another_node_and_comes_back_by_a_third_sock
         assert events[-1][2]["end_reason"] == "user_hung_up"
         assert [data["status"] for _, kind, data in events if kind == "status"].count("in-progress") == 1
 
-    play(postgres, tmp_path, story)
+    play(migrated_postgres, tmp_path, story)
 
 
 def test_a_broken_socket_is_asked_about_on_the_other_node_and_the_call_stays_where_it_is(
-    postgres: Server, tmp_path: Path
+    migrated_postgres: str, tmp_path: Path
 ) -> None:
     async def story(nodes: Nodes) -> None:
         nodes.carrier_reaches(nodes.b)
@@ -292,4 +293,4 @@ def test_a_broken_socket_is_asked_about_on_the_other_node_and_the_call_stays_whe
         await here.ask("POST", f"/api/calls/{call_id}/hangup")
         await here.follow(call_id)
 
-    play(postgres, tmp_path, story)
+    play(migrated_postgres, tmp_path, story)

@@ -12,8 +12,6 @@ import aiohttp
 import pytest
 
 from pipeline.carriers.callee import Answer, HangUp, Script, Silence, Speak
-from tests.postgres import Server
-from tests.storage.world import migrated
 from tests.whole.processes import Town, town
 from tests.whole.rig import Person
 from tests.whole.test_whole_call import HELLO
@@ -23,14 +21,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 CALLS = 20
 
 
-def play(postgres: Server, data_dir: Path, story: Callable[[Town], Awaitable[None]]) -> None:
-    async def main(url: str) -> None:
+def play(url: str, data_dir: Path, story: Callable[[Town], Awaitable[None]]) -> None:
+    async def main() -> None:
         async with town(data_dir, url) as found:
             await story(found)
             assert await found.world.breaches() == []
 
-    with postgres.fresh_database(prepare=migrated) as url:
-        asyncio.run(main(url))
+    asyncio.run(main())
 
 
 def talks(seconds: int) -> Script:
@@ -47,7 +44,9 @@ async def statuses(people: list[Person], calls: list[str]) -> list[tuple[str, st
     return found
 
 
-def test_a_rolling_restart_of_two_nodes_drops_none_of_twenty_calls(postgres: Server, tmp_path: Path) -> None:
+def test_a_rolling_restart_of_two_nodes_drops_none_of_twenty_calls(
+    migrated_postgres: str, tmp_path: Path
+) -> None:
     async def story(found: Town) -> None:
         first, second = await found.start(), await found.start()
         await first.said('"ready"')
@@ -78,10 +77,12 @@ def test_a_rolling_restart_of_two_nodes_drops_none_of_twenty_calls(postgres: Ser
         assert found.world.carrier.alerts == []
         assert len(found.world.carrier.calls) == CALLS
 
-    play(postgres, tmp_path, story)
+    play(migrated_postgres, tmp_path, story)
 
 
-def test_workers_share_a_port_and_one_that_dies_is_started_again(postgres: Server, tmp_path: Path) -> None:
+def test_workers_share_a_port_and_one_that_dies_is_started_again(
+    migrated_postgres: str, tmp_path: Path
+) -> None:
     async def story(found: Town) -> None:
         parent = await found.start("--workers", "2")
         ready = await parent.said('"ready"', times=2)
@@ -108,10 +109,10 @@ def test_workers_share_a_port_and_one_that_dies_is_started_again(postgres: Serve
         parent.signal(signal.SIGTERM)
         assert await parent.ended() == 0
 
-    play(postgres, tmp_path, story)
+    play(migrated_postgres, tmp_path, story)
 
 
-def test_workers_stop_with_their_parent(postgres: Server, tmp_path: Path) -> None:
+def test_workers_stop_with_their_parent(migrated_postgres: str, tmp_path: Path) -> None:
     async def story(found: Town) -> None:
         parent = await found.start("--workers", "2")
         await parent.said('"ready"', times=2)
@@ -121,4 +122,4 @@ def test_workers_stop_with_their_parent(postgres: Server, tmp_path: Path) -> Non
             await parent.silent.wait()
         assert sum('"parent_gone"' in line for line in parent.lines) == 2
 
-    play(postgres, tmp_path, story)
+    play(migrated_postgres, tmp_path, story)

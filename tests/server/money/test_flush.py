@@ -20,7 +20,6 @@ from server.news import News
 from storage import calls, ledger, pricing, turns, users
 from storage.audit import audit
 from storage.db import Database
-from storage.migrate import migrate
 from storage.records import Fenced, Grant, NewCall
 
 LINE = "stt:scripted:second"
@@ -28,10 +27,8 @@ CALL = "c" * 32
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    url = f"sqlite+aiosqlite:///{tmp_path}/test.db"
-    await migrate(url)
-    opened = Database.open(url)
+async def database(migrated_sqlite: str) -> AsyncIterator[Database]:
+    opened = Database.open(migrated_sqlite)
     yield opened
     await opened.aclose()
 

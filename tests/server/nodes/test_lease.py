@@ -18,7 +18,6 @@ from pipeline.core.money import Millis
 from server.nodes.lease import Conducted, Lease
 from storage.db import Database, DatabaseDown
 from storage.nodes import NodeLock, expired, hold_node, is_alive
-from tests.postgres import Server
 from tests.server.rig import NOON, RecordingCarrier
 from tests.storage.world import call as placed_call
 from tests.storage.world import migrated, person
@@ -221,14 +220,14 @@ def test_without_the_database_nothing_goes_on_after_a_long_gap(tmp_path: Path) -
     run_scaled(main(), speed=4.0)
 
 
-def test_a_restart_of_the_database_takes_no_signs_of_life_for_good(postgres: Server) -> None:
+def test_a_restart_of_the_database_takes_no_signs_of_life_for_good(migrated_postgres: str) -> None:
     kill = text(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid IN"
         " (SELECT pid FROM pg_locks WHERE locktype = 'advisory')"
     )
 
-    async def main(url: str) -> None:
-        ours, theirs = Database.open(url), Database.open(url)
+    async def main() -> None:
+        ours, theirs = Database.open(migrated_postgres), Database.open(migrated_postgres)
         lock = Telling(ours, "us")
         async with asyncio.TaskGroup() as tasks:
             lease = Lease(ours, Line(), Clock(NOON), lock, list)
@@ -249,8 +248,7 @@ def test_a_restart_of_the_database_takes_no_signs_of_life_for_good(postgres: Ser
         await ours.aclose()
         await theirs.aclose()
 
-    with postgres.fresh_database(prepare=migrated) as url:
-        run_scaled(main(url), speed=4.0)
+    run_scaled(main(), speed=4.0)
 
 
 def test_how_long_the_machine_slept_is_known() -> None:

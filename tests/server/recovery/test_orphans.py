@@ -34,7 +34,6 @@ from storage.nodes import hold_node, is_alive
 from storage.records import CallRow, User
 from storage.tables import nodes
 from tests.core.story import Story, started
-from tests.postgres import Server
 from tests.server.rig import NOON, LoopClock, ManualClock, RecordingCarrier, running, settings
 from tests.storage.world import DOLLAR, audited, book, migrated, person, rows
 from tests.storage.world import call as placed_call
@@ -390,24 +389,27 @@ def test_the_servers_task_looks_again_and_again(tmp_path: Path) -> None:
 
 
 async def test_a_server_on_postgres_settles_at_start_what_a_killed_one_left(
-    postgres: Server, tmp_path: Path
+    migrated_postgres: str, tmp_path: Path
 ) -> None:
-    with postgres.fresh_database(prepare=migrated) as url:
-        database = Database.open(url)
-        given = settings(
-            tmp_path, database_url=url, stt_engine="scripted", llm_engine="scripted", tts_engine="scripted"
-        )
-        async with opened(database, database, given.calls_dir, "another") as world:
-            row, other = await world.call(owner="killed"), await world.call(owner="another")
-            data(await world.told(), world.journal(row))
-            async with running(given, open_desk, clock=LoopClock()):
-                settled = await world.now(row)
-                assert (settled.status, settled.end_reason) == ("completed", "server_lost")
-                assert settled.final_at is not None
-                assert (await world.now(other)).final_at is None
-                assert await alive(database, settled.owner), "the server holds its own sign of life"
-            assert not await alive(database, settled.owner)
-        await database.aclose()
+    database = Database.open(migrated_postgres)
+    given = settings(
+        tmp_path,
+        database_url=migrated_postgres,
+        stt_engine="scripted",
+        llm_engine="scripted",
+        tts_engine="scripted",
+    )
+    async with opened(database, database, given.calls_dir, "another") as world:
+        row, other = await world.call(owner="killed"), await world.call(owner="another")
+        data(await world.told(), world.journal(row))
+        async with running(given, open_desk, clock=LoopClock()):
+            settled = await world.now(row)
+            assert (settled.status, settled.end_reason) == ("completed", "server_lost")
+            assert settled.final_at is not None
+            assert (await world.now(other)).final_at is None
+            assert await alive(database, settled.owner), "the server holds its own sign of life"
+        assert not await alive(database, settled.owner)
+    await database.aclose()
 
 
 async def alive(database: Database, node: str) -> bool:

@@ -21,10 +21,9 @@ from storage.nodes import hold_node
 from storage.records import CallRow
 from storage.tables import calls as calls_table
 from tests.core.story import Story, started
-from tests.postgres import Server
 from tests.server.recovery.test_orphans import Steps, World, data, opened, world
 from tests.server.rig import NOON, LoopClock
-from tests.storage.world import audited, book, migrated, rows
+from tests.storage.world import audited, book, rows
 from tests.twilio.rig import run_scaled
 
 __all__ = ["world"]
@@ -202,9 +201,11 @@ async def test_who_asks_twice_at_once_gets_one_call(world: World) -> None:
     assert not one.taking(row.id)
 
 
-def test_a_call_that_lives_elsewhere_is_waited_for_and_left_there(postgres: Server, tmp_path: Path) -> None:
-    async def main(url: str) -> None:
-        ours, theirs = Database.open(url), Database.open(url)
+def test_a_call_that_lives_elsewhere_is_waited_for_and_left_there(
+    migrated_postgres: str, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        ours, theirs = Database.open(migrated_postgres), Database.open(migrated_postgres)
         async with opened(ours, theirs, tmp_path) as world, hold_node(theirs, "sibling") as lock:
             row, steps = await in_progress(world, "sibling"), cut(await world.told(), 20_000)
             data(steps, world.journal(row))
@@ -219,5 +220,4 @@ def test_a_call_that_lives_elsewhere_is_waited_for_and_left_there(postgres: Serv
         await ours.aclose()
         await theirs.aclose()
 
-    with postgres.fresh_database(prepare=migrated) as url:
-        run_scaled(main(url), speed=20.0)
+    run_scaled(main(), speed=20.0)
