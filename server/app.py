@@ -39,6 +39,7 @@ from server.errors import HANDLERS, CatchAll, overloaded
 from server.limits import AnswerHeaders, BodyLimit, Limiter
 from server.metrics import READY
 from server.news import News
+from server.nodes.neighbours import Neighbours
 from server.openapi import describe
 from server.parts import Account, Limiters, Parts, PlaceCall, Placing, State
 from server.passwords import Passwords
@@ -123,6 +124,7 @@ def build(
     engines: Engines | None = None,
     database: Database | None = None,
     passwords: Passwords | None = None,
+    neighbours: Neighbours | None = None,
     open_desk: OpenDesk = no_desk,
 ) -> Starlette:
     """The application. Nothing is opened before its lifespan begins; then `app.state.parts` is a `Parts`.
@@ -142,6 +144,7 @@ def build(
             line = carrier or await _open_carrier(stack, settings, the_clock, the_account, texts)
             hashes = passwords or _open_passwords(stack, settings)
             parts = _parts(settings, the_clock, db, line, hashes, texts)
+            parts.neighbours = neighbours
             app.state.parts = parts
             parts.codes = _open_codes(stack, settings)
             parts.cashier = _open_cashier(stack, settings, db, the_clock)

@@ -19,6 +19,7 @@ from server.auth import Tokens
 from server.browser import BrowserCalls
 from server.limits import Limiter
 from server.news import News
+from server.nodes.neighbours import Neighbours
 from server.passwords import Passwords
 from server.payments.cashier import Cashier
 from server.replays import Replays
@@ -119,6 +120,8 @@ class Parts:
     """Who makes and checks verification codes; None: we do, and text them."""
     texts: Texts | None = None
     """What simulated phones were sent; None where the phones are real."""
+    neighbours: Neighbours | None = None
+    """How other nodes in this very process are reached; None: there are none."""
     state: State = State.STARTING
     cashier: Cashier | None = None
     """None where Stripe is not set up: nothing is sold then."""

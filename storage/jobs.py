@@ -18,6 +18,7 @@ from sqlalchemy import update as change
 
 from storage.db import Tx, insert
 from storage.leases import database_now, lease
+from storage.nodes import one_process
 from storage.rows import columns, every
 from storage.tables import jobs
 
@@ -44,7 +45,7 @@ async def claim(
 ) -> list[Job]:
     """At most `limit` jobs that are due, oldest first, and this node's for `lease_s` seconds."""
     abandoned = and_(jobs.c.status == "claimed", jobs.c.lease_until < await database_now(tx))
-    if tx.dialect.name == "sqlite":  # one process serves: whoever else claimed it is gone
+    if one_process(tx):  # whoever else claimed it is gone
         abandoned = and_(jobs.c.status == "claimed", or_(abandoned, jobs.c.claimed_by != node))
     due = or_(and_(jobs.c.status == "pending", jobs.c.due_at <= now), abandoned)
     query = select(jobs.c.id).where(due, jobs.c.kind.in_(kinds)).order_by(jobs.c.due_at, jobs.c.id)

@@ -4,13 +4,14 @@ Two signs of life. A node's *lease* is its row in `nodes`, renewed every few sec
 own clock as an interval: it runs out for a process that hangs or is frozen as well as for one that is gone. On
 PostgreSQL a node also holds a *session lock* named after it, which the database drops with the connection: it tells
 at once, also after kill -9, that a process is gone, where a lease would tell only seconds later. On SQLite one process
-serves, as `storage.lockfile` sees to: every other node is dead.
+serves, as `storage.lockfile` sees to: every other node is dead. (Only where several share the file within one process,
+as in a simulation, somebody else tells: `LIVES`.)
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 
 from sqlalchemy import ColumnElement, Float, cast, delete, extract, func, select, text
@@ -24,6 +25,9 @@ LEASE_S = 10.0
 """A node that did not renew its lease for so long, by the database's clock, may have its calls taken over."""
 KEPT_S = 86_400.0
 """Rows of nodes that stopped renewing are kept for a day, for whoever looks into what happened."""
+
+LIVES = "callmeback_lives"
+"""An execution option of SQLite's engines: a function that tells of a node whether its process is there."""
 
 _KEEP_ALIVE = ("tcp_keepalives_idle = 15", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 3")
 """Seconds, seconds, probes: a machine that vanished is taken for dead within half a minute."""
@@ -118,8 +122,20 @@ async def is_alive(tx: Tx, node: str) -> bool:
     """Whether another node's process is there. A false yes is possible while two ask at once, and for one that is
     frozen or whose machine vanished; a false no never but for the moments after the database was restarted."""
     if tx.dialect.name == "sqlite":
-        return False
+        told = _told(tx)
+        return told is not None and told(node)
     return bool((await tx.execute(_ALIVE, {"key": _key(node)})).scalar_one())
+
+
+def one_process(tx: Tx) -> bool:
+    """Whether this process alone serves the database, so that whatever another one has begun is abandoned."""
+    return tx.dialect.name == "sqlite" and _told(tx) is None
+
+
+def _told(tx: Tx) -> Callable[[str], bool] | None:
+    options = {} if tx.sync_connection is None else tx.sync_connection.get_execution_options()
+    told: Callable[[str], bool] | None = options.get(LIVES)
+    return told
 
 
 def _age(tx: Tx) -> ColumnElement[float]:

@@ -19,6 +19,7 @@ from sqlalchemy import update as change
 from storage.db import Tx, insert
 from storage.ids import new_id
 from storage.leases import database_now, lease
+from storage.nodes import one_process
 from storage.records import OVER, CallStatus, Page
 from storage.rows import columns, every, first, newest_page, record
 from storage.schedule_records import Claim, ClaimLost, DialStatus, Schedule, ScheduledDial, ScheduleStatus
@@ -220,9 +221,9 @@ async def advance(
 
 
 async def claimed(tx: Tx, node: str, *, lock: bool) -> list[Schedule]:
-    """Schedules whose claim has outlived its lease; on SQLite also all that another process claimed, for it is gone."""
+    """Schedules whose claim has outlived its lease; where one process serves, all of another too."""
     over = or_(schedules.c.lease_until.is_(None), schedules.c.lease_until < await database_now(tx))
-    if tx.dialect.name == "sqlite":
+    if one_process(tx):
         over = or_(over, schedules.c.claimed_by != node)
     query = _schedules(schedules.c.status == "claimed", over).order_by(schedules.c.due_at)
     return await every(tx, Schedule, query.with_for_update(skip_locked=True) if lock else query)

@@ -14,7 +14,7 @@ from server.nodes.anywhere import Anywhere
 from server.nodes.bus import Bus, LocalBus, PostgresBus
 from server.nodes.following import Following, Forwarding
 from server.nodes.passes import Passes
-from server.nodes.relay import Relays
+from server.nodes.relay import Connect, Relays, over_the_network
 from server.nodes.switchboard import Switchboard
 from server.openapi import VERSION
 from server.parts import Parts
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 async def among_nodes(parts: Parts, desk: Desk, node: str) -> AsyncIterator[Anywhere]:
     """The desk of one node, joined to those of the others for as long as the block runs."""
     database, clock, news = parts.database, parts.clock, parts.news
-    bus: Bus = LocalBus(node) if database.dialect == "sqlite" else PostgresBus(node, database, clock)
+    bus, connect = _ways(parts, node)
     passes = Passes(signing_ring(parts.settings), node, clock)
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -43,7 +43,7 @@ async def among_nodes(parts: Parts, desk: Desk, node: str) -> AsyncIterator[Anyw
         if database.dialect == "postgresql":
             erasing = Erasing(database, clock, parts.settings.calls_dir)
             stack.callback(tasks.create_task(erasing.run()).cancel)
-        relays = Relays(passes, tasks)
+        relays = Relays(passes, tasks, connect)
         async with database.write() as tx:
             await addresses.announce(tx, node, parts.settings.node_url, VERSION, clock.utc())
         try:
@@ -56,6 +56,15 @@ async def among_nodes(parts: Parts, desk: Desk, node: str) -> AsyncIterator[Anyw
             relays.abandon()
             await forwarding.once()
             await _withdraw(parts, node)
+
+
+def _ways(parts: Parts, node: str) -> tuple[Bus, Connect]:
+    """How this node's words and sound get to the others."""
+    if parts.neighbours is not None:
+        return parts.neighbours.bus(node), parts.neighbours.connect
+    if parts.database.dialect == "sqlite":
+        return LocalBus(node), over_the_network
+    return PostgresBus(node, parts.database, parts.clock), over_the_network
 
 
 async def _withdraw(parts: Parts, node: str) -> None:

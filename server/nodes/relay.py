@@ -8,10 +8,12 @@ is one letter and what belongs to it (`docs/nodes.md`). Nothing is decided here 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 import structlog
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from pipeline.core.errors import BadStream
@@ -38,10 +40,36 @@ CHUNK_BYTES = 8
 log = structlog.get_logger(__name__)
 
 
+class Socket(Protocol):
+    """One end of the internal websocket, as `websockets` has it; its exceptions are that library's."""
+
+    async def send(self, message: bytes) -> None: ...
+
+    def __aiter__(self) -> AsyncIterator[str | bytes]: ...
+
+    async def close(self) -> None: ...
+
+
+Connect: TypeAlias = Callable[[str, str], Awaitable[Socket]]
+"""Opens a socket to a node's origin with a pass. Raises `OSError`, `TimeoutError` or `WebSocketException`."""
+
+
+async def over_the_network(origin: str, authorization: str) -> Socket:
+    return await connect(
+        _socket_url(origin),
+        additional_headers={"Authorization": authorization},
+        compression=None,
+        open_timeout=OPEN_S,
+        close_timeout=CLOSE_S,
+        max_size=MOST_BYTES,
+        proxy=None,
+    )
+
+
 class RelayedCall:
     """What the carrier's socket takes for the live call."""
 
-    def __init__(self, socket: ClientConnection, line: Line, call_id: str) -> None:
+    def __init__(self, socket: Socket, line: Line, call_id: str) -> None:
         self._socket = socket
         self._line = line
         self._outbox = Outbox()
@@ -103,8 +131,9 @@ class RelayedCall:
 class Relays:
     """All of this node. They run in `tasks`."""
 
-    def __init__(self, passes: Passes, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, passes: Passes, tasks: asyncio.TaskGroup, connect: Connect = over_the_network) -> None:
         self._passes = passes
+        self._connect = connect
         self._tasks = tasks
         self._open: dict[RelayedCall, asyncio.Task[None]] = {}
         self._hurried = asyncio.Event()
@@ -118,17 +147,8 @@ class Relays:
 
         Raises `BadStream` when that node cannot be reached or does not take it.
         """
-        opening = connect(
-            _socket_url(url),
-            additional_headers={"Authorization": self._passes.issue(owner, call_id, stream)},
-            compression=None,
-            open_timeout=OPEN_S,
-            close_timeout=CLOSE_S,
-            max_size=MOST_BYTES,
-            proxy=None,
-        )
         try:
-            socket = await opening
+            socket = await self._connect(url, self._passes.issue(owner, call_id, stream))
         except (OSError, TimeoutError, WebSocketException) as error:
             raise BadStream(f"the call's node does not take its socket: {type(error).__name__}") from error
         relayed = RelayedCall(socket, line, call_id)

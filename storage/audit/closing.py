@@ -25,6 +25,8 @@ SUPERVISION = timedelta(seconds=120 + 30)
 """How long a hold may outlive its process's last sign of life: its supervision, and the sweeper's time."""
 SETTLING = timedelta(minutes=5)
 """How long a call that is over may wait for its ledger to be closed."""
+LONGEST = timedelta(hours=5)
+"""Longer than any call: a hold of a call that is over, by whatever clock, is forgotten then."""
 
 
 async def somebody_paid(tx: Tx) -> list[Breach]:
@@ -107,19 +109,25 @@ async def _by_the_telephone(tx: Tx, ids: list[str]) -> dict[tuple[str, str], int
 
 
 async def no_hold_is_forgotten(tx: Tx, now: datetime) -> list[Breach]:
-    """I14: while any process runs, a hold ends soon after the process that owned its call, or after the call."""
+    """I14: while any process runs, a hold ends soon after the process that owned its call, or after the call.
+
+    Holds are dated by the database's clock, the end of a call by that of a server, which may be wrong: an end before
+    the hold was opened is not believed.
+    """
     query = text("""
         SELECT h.call_id AS subject, h.amount_nano AS held, c.owner AS owner, c.status AS status,
             COALESCE(n.heartbeat_at, h.opened_at) AS last_sign_of_life
         FROM credit_holds h JOIN calls c ON c.id = h.call_id LEFT JOIN nodes n ON n.boot_id = c.owner
         WHERE h.status = 'open' AND EXISTS (SELECT 1 FROM nodes WHERE heartbeat_at > :alive)
             AND ((h.opened_at < :supervised AND COALESCE(n.heartbeat_at, h.opened_at) < :supervised)
-                OR (c.status_rank >= :over AND c.ended_at < :settling))""")
+                OR (c.status_rank >= :over AND (h.opened_at < :longest
+                    OR (h.opened_at <= c.ended_at AND c.ended_at < :settling))))""")
     query = query.bindparams(
-        *(bindparam(name, type_=Moment()) for name in ("alive", "supervised", "settling"))
+        *(bindparam(name, type_=Moment()) for name in ("alive", "supervised", "settling", "longest"))
     )
     figures = {
-        "alive": now - ALIVE, "supervised": now - SUPERVISION, "settling": now - SETTLING, "over": OVER,
+        "alive": now - ALIVE, "supervised": now - SUPERVISION, "settling": now - SETTLING,
+        "longest": now - LONGEST, "over": OVER,
     }  # fmt: skip
     return [
         Breach(

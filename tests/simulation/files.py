@@ -22,6 +22,7 @@ import aiosqlite
 from sqlalchemy import event
 
 from storage.db import Database, DatabaseDown, Tx, database_url
+from storage.nodes import LIVES
 
 
 class Fault(Enum):
@@ -118,10 +119,18 @@ class _Connection(aiosqlite.Connection):
 
 
 class SimulatedDatabase(Database):
-    """One process's connections. `utc` is the database's own clock."""
+    """One process's connections. `utc` is the database's own clock.
+
+    With `lives`, which tells of a node whether its process is there, several share it as they share PostgreSQL.
+    """
 
     def __init__(
-        self, path: Path, turn: Turn, utc: Callable[[], datetime], trouble: Trouble | None = None
+        self,
+        path: Path,
+        turn: Turn,
+        utc: Callable[[], datetime],
+        trouble: Trouble | None = None,
+        lives: Callable[[str], bool] | None = None,
     ) -> None:
         super().__init__(database_url(f"sqlite:///{path}"), checkpoint=False)
         self._turn = turn
@@ -132,6 +141,9 @@ class SimulatedDatabase(Database):
         self._times = sqlite3.connect(":memory:")
         for engine in (self._writer, self._reader):
             event.listen(engine.sync_engine, "do_connect", self._connecting)
+        if lives is not None:
+            self._writer = self._writer.execution_options(**{LIVES: lives})
+            self._reader = self._reader.execution_options(**{LIVES: lives})
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Tx]:

@@ -25,6 +25,7 @@ from server.passwords import Passwords
 from server.settings import Settings
 from tests.simulation.files import Fault, SimulatedDatabase, Turn
 from tests.simulation.loop import Gate, SimulatedLoop
+from tests.simulation.neighbourhood import Home, Neighbourhood
 from tests.simulation.telephone import Network, NodeLine
 from tests.simulation.wire import Door
 
@@ -32,6 +33,12 @@ NOON = datetime(2026, 11, 23, 17, 0, tzinfo=UTC)
 """Local noon in New York as every simulation begins."""
 ACCOUNT = Account("AC" + "0" * 32, "0123456789abcdef0123456789abcdef", "+12025550100")
 PUBLIC_URL = "http://127.0.0.1:8000"
+AMONG_OTHERS = {
+    "twilio_account_sid": ACCOUNT.sid, "twilio_auth_token": ACCOUNT.auth_token,
+    "twilio_phone_number": ACCOUNT.sender, "twilio_api_url": "http://127.0.0.1:1",
+    "local_prices": "list", "resume_pause_seconds": 0,
+}  # fmt: skip
+"""Settings of one node of several: its carrier goes on without it, and is answered by another at once."""
 SECRET = "0123456789abcdef0123456789abcdef-simulated"
 
 
@@ -97,7 +104,9 @@ class Node:
         self,
         name: str,
         *,
+        machine: int,
         folder: Path,
+        street: Neighbourhood | None,
         database: Path,
         turn: Turn,
         utc: Callable[[], datetime],
@@ -110,19 +119,27 @@ class Node:
         self.gate = Gate(name)
         self.clock = WallClock(draw.uniform(-3.0, 3.0))
         self.weather = Weather(draw, self.kill)
-        self.database = SimulatedDatabase(database, turn, utc, self.weather)
+        self.home = None if street is None else Home(street, self.gate, draw, lambda: self.door)
+        lives = None if street is None else street.lives
+        self.database = SimulatedDatabase(database, turn, utc, self.weather, lives)
         self.line = NodeLine(network, name, draw, self.kill)
         self.door: Door | None = None
         self.dead = False
         self.frozen = False
+        self.frozen_at = 0.0
+        self.machine = machine
         self._engines = engines(draw)
         self._settings = Settings.model_validate(
             {
-                "data_dir": folder, "jwt_secret": SECRET, "public_url": PUBLIC_URL, "bcrypt_cost": 10,
-                "stt_engine": "scripted", "llm_engine": "scripted", "tts_engine": "scripted",
+                "data_dir": folder / f"machine{machine}", "jwt_secret": SECRET, "public_url": PUBLIC_URL,
+                "bcrypt_cost": 10, "stt_engine": "scripted", "llm_engine": "scripted", "tts_engine": "scripted",
                 "login_failures": 100, "registrations_per_ip": 10_000, "drain_seconds": 60,
+                **({} if street is None else AMONG_OTHERS),
+                "node_url": f"http://{name}.example.com",
             }
         )  # fmt: skip
+        if street is not None and self.home is not None:
+            street.origins[self._settings.node_url] = self.home
         self._loop = loop
         self._note = note
         self._stop = asyncio.Event()
@@ -151,13 +168,19 @@ class Node:
         self._note(f"killed: {self.name}")
         self.dead = self.gate.shut = True
         self.database.sever()
+        self._gone()
+
+    def _gone(self) -> None:
+        if self.home is not None:
+            self.home.leave()
         if self.door is not None:
-            self.door.closed.set()
+            self.door.shut()
 
     def freeze(self) -> None:
         """SIGSTOP. The database gives up on what it had begun, as after `idle_in_transaction_session_timeout`."""
         self._note(f"frozen: {self.name}")
         self.frozen = self.gate.shut = True
+        self.frozen_at = self._loop.time()
         self.database.sever()
 
     def thaw(self) -> None:
@@ -171,6 +194,8 @@ class Node:
         self.database.sever()
         self.weather.calm, self.weather.down = False, True
         self.line.gone = True
+        if self.home is not None:
+            self.home.calm = True
         self._stop.set()
         self.gate.open(self._loop)
 
@@ -185,6 +210,7 @@ class Node:
                 engines=self._engines,
                 database=self.database,
                 passwords=passwords,
+                neighbours=self.home,
                 open_desk=open_desk,
             )
             async with app.router.lifespan_context(app), asyncio.TaskGroup() as requests:
@@ -199,8 +225,7 @@ class Node:
         except* Exception as group:  # it could not start, or stopped badly; said, as a supervisor would
             self._note(f"down: {self.name}: {group.exceptions[0]!r}")
             self.dead = True
-            if self.door is not None:
-                self.door.closed.set()
+            self._gone()
         finally:
             self._up.set()
             passwords.close()

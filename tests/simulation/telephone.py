@@ -128,6 +128,11 @@ class Network:
         if (call := self.calls.get(sid)) is not None:
             call.cut.set()
 
+    def everybody_hangs_up(self) -> None:
+        for call in self.calls.values():
+            if call.status == "in-progress":
+                call.cut.set()
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """In a context of the network's own: what a node asks for goes on without the node."""
         try:

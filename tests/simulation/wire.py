@@ -37,6 +37,7 @@ class Door:
     gate: Gate
     tasks: asyncio.TaskGroup
     closed: asyncio.Event = field(default_factory=asyncio.Event)
+    sockets: list[Socket] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     """What the application let through to its server: nothing, if it is right."""
 
@@ -59,8 +60,15 @@ class Door:
     def open(self, url: str, headers: Mapping[str, str]) -> Socket:
         """A websocket; whether it was let in shows in `accepted`."""
         socket = Socket(self.closed)
+        self.sockets = [each for each in self.sockets if not each.gone] + [socket]
         self._enter(lambda: socket.serve(self.app, _scope("websocket", "GET", url, headers)))
         return socket
+
+    def shut(self) -> None:
+        """The node died: nobody gets in any more, and whoever listens hears the end."""
+        self.closed.set()
+        for socket in self.sockets:
+            socket.end()
 
     def _enter(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         if self.closed.is_set():
@@ -105,24 +113,31 @@ class Socket:
     def __init__(self, died: asyncio.Event) -> None:
         self._died = died
         self._in: asyncio.Queue[Message] = asyncio.Queue()
-        self._out: asyncio.Queue[str] = asyncio.Queue()
+        self._out: asyncio.Queue[str | bytes | None] = asyncio.Queue()
         self._in.put_nowait({"type": "websocket.connect"})
         self.accepted = asyncio.Event()
         self.over = asyncio.Event()
+        self.refused = False
 
     async def serve(self, app: ASGIApp, scope: Scope) -> None:
         try:
             await app(scope, self._in.get, self._send)
         finally:
-            self.over.set()
+            self.end()
 
     async def _send(self, message: Message) -> None:
         if message["type"] == "websocket.accept":
             self.accepted.set()
         elif message["type"] == "websocket.send":
-            self._out.put_nowait(message["text"])
+            self._out.put_nowait(message["text"] if message.get("text") is not None else message["bytes"])
         else:
-            self.over.set()
+            self.refused = not self.accepted.is_set()
+            self.end()
+
+    def end(self) -> None:
+        """Nothing more comes from the node."""
+        self.over.set()
+        self._out.put_nowait(None)
 
     @property
     def gone(self) -> bool:
@@ -131,13 +146,21 @@ class Socket:
     def send(self, text: str) -> None:
         self._in.put_nowait({"type": "websocket.receive", "text": text})
 
-    def received(self) -> list[str]:
+    def send_bytes(self, message: bytes) -> None:
+        self._in.put_nowait({"type": "websocket.receive", "bytes": message})
+
+    def received(self) -> list[str | bytes]:
         """What came since the last time."""
-        return [self._out.get_nowait() for _ in range(self._out.qsize())]
+        came = [self._out.get_nowait() for _ in range(self._out.qsize())]
+        return [message for message in came if message is not None]
+
+    async def next(self) -> str | bytes | None:
+        """What comes next; None at the end, after which nobody asks again."""
+        return await self._out.get()
 
     def close(self, code: int = 1000) -> None:
         self._in.put_nowait({"type": "websocket.disconnect", "code": code})
-        self.over.set()
+        self.end()
 
     async def let_in(self, patience_s: float) -> bool:
         accepted = asyncio.ensure_future(self.accepted.wait())

@@ -33,6 +33,7 @@ from storage.ids import new_id
 from storage.migrate import migrate
 from tests.simulation.files import SimulatedDatabase, Turn
 from tests.simulation.loop import SimulatedLoop, run_simulated
+from tests.simulation.neighbourhood import Neighbourhood
 from tests.simulation.node import ACCOUNT, NOON, Node
 from tests.simulation.people import Person
 from tests.simulation.telephone import Habits, Network
@@ -46,6 +47,10 @@ MONEY_TABLES = (
 )  # fmt: skip
 LAST_LINES = 40
 """Of the story told with a failure."""
+BELIEVED_S = 2.0
+"""How long the balancer goes on sending requests to a node that does not answer."""
+TALKED_S = 40.0
+"""How long people go on talking then."""
 SETTLED_S = 420.0
 """How long the world may take to settle everything once nothing disturbs it any more."""
 
@@ -58,15 +63,15 @@ class Broken(AssertionError):
 class Plan:
     """How large a world is: as in `make test`, unless told otherwise. Times are virtual seconds.
 
-    `nodes` run side by side at first; on one SQLite file a process takes every other for dead and settles its calls, so
-    more than one is for checking that even then no money is lost. `check_s` lies between two audits, faults apart.
+    `nodes` run side by side, each on a machine of its own, and share the database as they would a PostgreSQL. One alone
+    is as on SQLite: it takes every other process for dead. `check_s` lies between two audits, faults apart.
     `only` names the one kind of fault there is, such as kill; without it there is every kind. `sabotage` are
     statements that spoil the ledger half-way, to see it noticed.
     """
 
-    seconds: float = 90.0
+    seconds: float = 60.0
     users: int = 3
-    nodes: int = 1
+    nodes: int = 2
     check_s: float = 5.0
     faults: bool = True
     only: str = ""
@@ -110,6 +115,8 @@ class World:
         self._file = folder / "callmeback.db"
         self._observer = SimulatedDatabase(self._file, self._turn, self.utc)
         self._nodes: list[Node] = []
+        self._street = Neighbourhood() if plan.nodes > 1 else None
+        self._balance = Random(f"balancer {seed}")
         self._born = 0
         self._quiet = False
         self._version: object = None
@@ -140,8 +147,8 @@ class World:
             await self._observer.aclose()
 
     async def _history(self, tasks: asyncio.TaskGroup) -> None:
-        for _ in range(self._plan.nodes):
-            await self._start(tasks)
+        for machine in range(self._plan.nodes):
+            await self._start(tasks, machine)
         checking = tasks.create_task(self._check_every_second())
         people = [
             Person(
@@ -151,7 +158,9 @@ class World:
             for number in range(self._plan.users)
         ]  # fmt: skip
         living = [tasks.create_task(person.live()) for person in people]
-        troubling = tasks.create_task(self._trouble(tasks)) if self._plan.faults else None
+        troubling = [
+            tasks.create_task(self._trouble(tasks)) for _ in range(self._plan.nodes * self._plan.faults)
+        ]
         await asyncio.sleep(self._plan.seconds / 2)
         if self._plan.sabotage:
             async with self._observer.write() as tx:
@@ -159,7 +168,7 @@ class World:
                     await tx.execute(text(statement))
             await self._check()
         await asyncio.sleep(self._plan.seconds / 2)
-        for task in (*living, *([troubling] if troubling else [])):
+        for task in (*living, *troubling):
             task.cancel()
         await self._calm_down(tasks)
         checking.cancel()
@@ -177,15 +186,24 @@ class World:
     # -- nodes -----------------------------------------------------------------------------
 
     def door(self, prefer: str) -> Door | None:
-        """`Routing`: the preferred node if it runs, else one that does; a frozen one is still believed to."""
+        """`Routing`: a node that serves; of several, any. One that stands still is believed to serve for a while.
+
+        One alone that stands still is believed to for ever, and of two where one replaces the other the preferred is
+        asked.
+        """
         serving = [node for node in self._nodes if node.serves]
+        if self._street is not None:
+            since = self._loop.time() - BELIEVED_S
+            serving = [node for node in serving if not node.frozen or node.frozen_at > since] or serving
+            return self._balance.choice(serving).door if serving else None
         chosen = next((node for node in serving if node.name == prefer), serving[-1] if serving else None)
         return None if chosen is None else chosen.door
 
-    async def _start(self, tasks: asyncio.TaskGroup) -> Node:
+    async def _start(self, tasks: asyncio.TaskGroup, machine: int) -> Node:
         self._born += 1
         node = Node(
-            f"n{self._born}", folder=self._folder, database=self._file, turn=self._turn, utc=self.utc,
+            f"n{self._born}", machine=machine, street=self._street, folder=self._folder,
+            database=self._file, turn=self._turn, utc=self.utc,
             network=self.network, draw=Random(f"node {self._seed} {self._born}"), loop=self._loop, note=self.note,
         )  # fmt: skip
         node.line.calm = not self._plan.faults or self._plan.only not in ("", "kill")
@@ -194,6 +212,8 @@ class World:
         await node.up()
         if self._plan.faults and not self._quiet:
             node.weather.calm = False
+            if node.home is not None:
+                node.home.calm = self._plan.only not in ("", "kill")
         return node
 
     # -- trouble ---------------------------------------------------------------------------
@@ -201,10 +221,10 @@ class World:
     async def _trouble(self, tasks: asyncio.TaskGroup) -> None:
         kinds = (self._kill, self._freeze, self._outage, self._roughness, self._clock_jump, self._supersede)
         while True:
-            await asyncio.sleep(self._draw.uniform(3.0, 60.0))
+            await asyncio.sleep(self._draw.uniform(2.0, 25.0 * self._plan.nodes))
             running = [node for node in self._nodes if node.serves and not node.frozen]
             if not running:
-                await self._start(tasks)
+                await self._replaced(tasks, self._draw.randrange(self._plan.nodes))
                 continue
             kind = self._draw.choices(kinds, weights=(4, 3, 3, 4, 2, 2))[0]
             if self._plan.only:
@@ -216,14 +236,19 @@ class World:
     async def _kill(self, node: Node, tasks: asyncio.TaskGroup) -> None:
         node.kill()
         await asyncio.sleep(self._draw.choice((0.2, 2.0, 20.0)))
-        await self._start(tasks)
+        await self._replaced(tasks, node.machine)
+
+    async def _replaced(self, tasks: asyncio.TaskGroup, machine: int) -> None:
+        """Start a process on a machine that has none, as a supervisor does."""
+        if not any(node.machine == machine and not node.dead for node in self._nodes):
+            await self._start(tasks, machine)
 
     async def _freeze(self, node: Node, tasks: asyncio.TaskGroup) -> None:
         """It sleeps; perhaps it is thought dead and replaced, and wakes up as a zombie that is killed soon after."""
         node.freeze()
         await asyncio.sleep(self._draw.choice((0.5, 3.0, 12.0, 45.0)))
         if self._draw.random() < 0.5:
-            await self._start(tasks)
+            await self._start(tasks, node.machine)
             node.thaw()
             await asyncio.sleep(self._draw.uniform(0.1, 20.0))
             node.kill()
@@ -245,25 +270,30 @@ class World:
 
     async def _supersede(self, node: Node, tasks: asyncio.TaskGroup) -> None:
         """A new process while the old one runs, as a restart that does not wait would do."""
-        await self._start(tasks)
+        await self._start(tasks, node.machine)
         await asyncio.sleep(self._draw.uniform(0.0, 10.0))
         node.kill()
 
     async def _calm_down(self, tasks: asyncio.TaskGroup) -> None:
-        """One healthy process, a carrier that tells everything, and time; then nothing may be left open."""
+        """Healthy processes, a carrier that tells everything, and time; then nothing may be left open."""
         self.note("calm")
         self._quiet = self.network.prompt = True
         for node in self._nodes:
             node.thaw()
             node.weather.calm, node.line.calm = True, True
-        if self._plan.faults:
+            if node.home is not None:
+                node.home.calm = True
+        if self._plan.faults and (self._street is None or self._draw.random() < 0.5):
             for node in self._nodes:
-                if node.serves:
+                if not node.dead:
                     node.kill()
-            await self._start(tasks)
-        until = self._loop.time() + SETTLED_S
+        if not any(node.serves for node in self._nodes):
+            await self._start(tasks, 0)
+        until, patient = self._loop.time() + SETTLED_S, self._loop.time() + TALKED_S
         while self._loop.time() < until:
             await asyncio.sleep(5.0)
+            if self._loop.time() >= patient:
+                self.network.everybody_hangs_up()
             if not self.network.busy and not await self._open_calls():
                 return
         raise Broken(f"calls still open {SETTLED_S:.0f} s after all was well: {await self._open_calls()}")

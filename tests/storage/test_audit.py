@@ -1,11 +1,15 @@
 """The audit finds what it is for: one planted breach at a time, and none in a ledger that is right."""
 
+from datetime import timedelta
+
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text, update
 
 from storage import ledger
 from storage.audit import PROMISES, Invariant, audit
 from storage.db import Database
+from storage.records import OVER
+from storage.tables import calls, credit_holds, nodes
 from tests.storage.world import (
     DOLLAR,
     LINES,
@@ -54,7 +58,9 @@ UNCONFIRMED = f"""
     INSERT INTO call_cost_events (call_id, line, from_qty, to_qty, nano, seq, status)
     SELECT id, 'tts:hibari:char', 0, 200, {{nano}}, 0, 'unconfirmed' FROM calls WHERE id = {FINAL}"""
 ALIVE = "INSERT INTO nodes (boot_id) VALUES ('alive')"
+OWNER_ALIVE = "INSERT INTO nodes (boot_id) VALUES ('node')"
 LONG_AGO = "'2026-01-01 00:00:00.000000'"
+OVER_LONG_AGO = f"UPDATE calls SET status_rank = 4, ended_at = {LONG_AGO} WHERE id = {LIVE}"
 
 BREACHES: list[tuple[Invariant, str]] = [
     ("I1", "UPDATE user_credits SET balance_nano = balance_nano + 1"),
@@ -108,7 +114,7 @@ BREACHES: list[tuple[Invariant, str]] = [
     ("I13", f"UPDATE call_cost_events SET seq = 0 WHERE seq = 1 AND call_id = {FINAL}"),
     ("I13", f"DELETE FROM call_cost_events WHERE seq = 2 AND call_id = {FINAL}"),
     ("I14", f"{ALIVE}; UPDATE credit_holds SET opened_at = {LONG_AGO} WHERE call_id = {LIVE}"),
-    ("I14", f"{ALIVE}; UPDATE calls SET status_rank = 4, ended_at = {LONG_AGO} WHERE id = {LIVE}"),
+    ("I14", f"{OWNER_ALIVE}; {OVER_LONG_AGO}; UPDATE credit_holds SET opened_at = {LONG_AGO} WHERE call_id = {LIVE}"),
 ]  # fmt: skip
 
 
@@ -217,3 +223,19 @@ async def test_nobody_is_blamed_for_a_hold_while_no_process_runs(database: Datab
     async with database.write() as tx:
         await tx.execute(text("INSERT INTO nodes (boot_id) VALUES ('node')"))
     assert (await audited(database)).breaches == [], "its owner lives"
+
+
+@pytest.mark.parametrize(("ended_before_s", "forgotten"), [(360, True), (240, False), (3_960, False)])
+async def test_a_call_ends_when_a_clock_says_so_that_may_be_wrong(
+    database: Database, ended_before_s: int, forgotten: bool
+) -> None:
+    """Its hold was opened ten minutes ago, by the database's clock: it did not end an hour before."""
+    await a_day(database)
+    async with database.write() as tx:
+        told = update(calls).where(calls.c.id == text(LIVE))
+        await tx.execute(told.values(status_rank=OVER, ended_at=NOON - timedelta(seconds=ended_before_s)))
+        await tx.execute(update(credit_holds).values(opened_at=NOON - timedelta(minutes=10)))
+        await tx.execute(insert(nodes).values(boot_id="node", heartbeat_at=NOON))
+    async with database.read() as tx:
+        found = {breach.invariant for breach in (await audit(tx, NOON)).breaches}
+    assert ("I14" in found) == forgotten

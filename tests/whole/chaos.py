@@ -1,19 +1,27 @@
 """Two real servers on one PostgreSQL, a carrier that lives on, people who call, and a nemesis.
 
 Everything the nemesis does comes from its seed; what the operating system makes of it does not. What it did, and what
-was found afterwards, is in `Outcome`. `python -m tests.whole.chaos FAULTS SEED` does it by hand and says so.
+was found afterwards, is in an `Outcome`.
+
+    python -m tests.whole.chaos FAULTS SEED [--out FOLDER]     # one run; its outcome also as FOLDER/chaos-SEED.json
+    python -m tests.whole.chaos --sum FOLDER                   # of many runs, as a table in Markdown
+
+Many faults are lived through in several runs, each with a seed and a database of its own. A run that does not end in
+its time says where everything stands, and ends.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import math
+import faulthandler
 import signal
 import sys
 import tempfile
 from collections import Counter
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,41 +31,29 @@ from sqlalchemy import text
 
 from pipeline.audio.wav import read_wav
 from pipeline.carriers.callee import Answer, HangUp, Machine, Script, Silence, Speak
-from pipeline.carriers.phonecall import PhoneCall
 from pipeline.clock import Clock, cpu_seconds
 from pipeline.core.money import NANOS_PER_USD, Nanos
 from storage import ledger
-from storage.audit import audit
-from storage.db import Database
+from storage.audit import AuditReport, audit
+from storage.db import Database, DatabaseDown
 from tests import postgres
 from tests.storage.world import migrated
 from tests.whole.killing import Server, Town, town
 from tests.whole.nodes import Balancer
+from tests.whole.nursery import nursery
+from tests.whole.reckoning import Legs, Outcome, compare, read, table
 from tests.whole.rig import free_port
 
 PEOPLE = 6
-STEP_S = 60
 SETTLED_S = 150.0
 """How long everything may take to be settled after the last fault."""
+A_FAULT_S, BESIDES_S = 30.0, 300.0
+"""How long a run may take, for each fault and besides: several times what it does on a busy machine."""
+AUDIT_TRIES = 5
+"""A snapshot may be refused: the machine is busy, and a statement has two seconds."""
 HELLO = read_wav(Path("server/callers/hello.wav"))
 
-
-@dataclass
-class Outcome:
-    """Seconds are the carrier's, of calls that were answered; a started minute is billed as a whole."""
-
-    faults: Counter[str] = field(default_factory=Counter)
-    answers: Counter[str] = field(default_factory=Counter)
-    audits: int = 0
-    calls: int = 0
-    answered: int = 0
-    taken_over: int = 0
-    resumed: int = 0
-    carrier_s: int = 0
-    unbilled_s: int = 0
-    """Of started minutes in which a call was answered while its server was dead, and nobody took it: the operator's."""
-    unconfirmed_nano: int = 0
-    problems: list[str] = field(default_factory=list)
+Tell = Callable[[str], None]
 
 
 @dataclass
@@ -92,7 +88,9 @@ class Person:
 
     async def live(self) -> None:
         while True:
-            acts = (Speak(HELLO, 700), Silence(self.chance.randint(500, 20_000)), HangUp())
+            # Most calls are short, so that many meet a fault; some go on into a second minute.
+            longest = 75_000 if self.chance.random() < 0.1 else 9_000
+            acts = (Speak(HELLO, 700), Silence(self.chance.randint(500, longest)), HangUp())
             self.place.scripts[self.phone] = Script(Answer(self.chance.randint(100, 2_000)), acts, Machine())
             placed = await self.ask("POST", "/api/calls", {"persona_id": "alex", "channel": "phone"})
             if placed is not None and self.chance.random() < 0.2:
@@ -102,51 +100,74 @@ class Person:
 
     async def ask(self, method: str, path: str, body: Any) -> Any:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        patience = aiohttp.ClientTimeout(total=10)
+        patience, what = aiohttp.ClientTimeout(total=10), path.rpartition("/")[2]
         try:
             async with (
                 aiohttp.ClientSession(self.url, headers=headers, timeout=patience) as http,
                 http.request(method, path, json=body) as answer,
             ):
-                self.answers[f"{path.split('/')[2]} {answer.status}"] += 1
+                self.answers[f"{what} {answer.status}"] += 1
                 return await answer.json() if answer.status < 300 else None
         except (aiohttp.ClientError, TimeoutError):
-            self.answers[f"{path.split('/')[2]} nobody"] += 1
+            self.answers[f"{what} nobody"] += 1
             return None
 
 
 class Nemesis:
-    """Kills a server and starts it again, or lets it stand still for a while."""
+    """Kills a server, or both, and starts it again, or lets it stand still for a while."""
 
     def __init__(self, servers: list[Server], seed: int, faults: Counter[str]) -> None:
         self._servers, self._chance, self._faults = servers, Random(seed), faults
 
     async def strike(self) -> None:
         victim = self._chance.choice(self._servers)
-        await asyncio.sleep(self._chance.uniform(0.2, 5.0))
-        if self._chance.random() < 0.7:
-            self._faults["SIGKILL"] += 1
-            await victim.kill()
+        await asyncio.sleep(self._chance.uniform(0.1, 2.5))
+        kind = self._chance.random()
+        if kind < 0.65:
+            await self._killed(victim)
+        elif kind < 0.7:
+            for server in self._servers:
+                await self._kill(server)
             await asyncio.sleep(self._chance.choice((0.0, 0.5, 3.0)))
-            await victim.start()
+            for server in self._servers:
+                await server.start()
         else:
             self._faults["SIGSTOP"] += 1
             victim.signal(signal.SIGSTOP)
-            await asyncio.sleep(self._chance.choice((0.5, 2.0, 6.0, 14.0)))
+            # More often for less than a lease, ten seconds, than for more.
+            await asyncio.sleep(self._chance.choices((0.5, 2.0, 6.0, 14.0), weights=(4, 4, 2, 1))[0])
             if self._chance.random() < 0.3:
-                self._faults["SIGKILL"] += 1
-                await victim.kill()
-                await victim.start()
+                await self._killed(victim)
             else:
                 victim.signal(signal.SIGCONT)
 
+    async def _killed(self, victim: Server) -> None:
+        await self._kill(victim)
+        await asyncio.sleep(self._chance.choice((0.0, 0.5, 3.0)))
+        await victim.start()
 
-async def chaos(folder: Path, database_url: str, faults: int, seed: int) -> Outcome:
-    """Raises `AssertionError` as soon as an audit finds a breach."""
-    outcome, balancer = Outcome(), Balancer(free_port())
+    async def _kill(self, victim: Server) -> None:
+        self._faults["SIGKILL"] += 1
+        await victim.kill()
+
+
+async def chaos(folder: Path, database_url: str, faults: int, outcome: Outcome, tell: Tell) -> None:
+    """Fills in the outcome, whose `seed` is used. Raises `AssertionError` as soon as an audit finds a breach, and
+    `TimeoutError`, having told where everything stands, for a run that does not end."""
+    begun = cpu_seconds()
+    with _seen(tell):
+        async with asyncio.timeout(BESIDES_S + A_FAULT_S * faults):
+            await _lived_through(folder, database_url, faults, outcome, tell, begun)
+
+
+async def _lived_through(
+    folder: Path, database_url: str, faults: int, outcome: Outcome, tell: Tell, begun: float
+) -> None:
+    balancer, seed = Balancer(free_port()), outcome.seed
     url = f"http://127.0.0.1:{balancer.port}"
     more = {"PUBLIC_URL": url, "REGISTRATIONS_PER_IP": "100", "CARRIER_CALLS_PER_SECOND": "10"}
-    async with town(folder, database_url, **more) as place, AsyncExitStack() as stack:
+    async with nursery() as births, town(folder, database_url, **more) as place, AsyncExitStack() as stack:
+        place.nursery = births
         servers = [await place.server(DATA_DIR=str(folder / name)) for name in ("first", "second")]
         await stack.enter_async_context(balancer.running())
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -159,34 +180,56 @@ async def chaos(folder: Path, database_url: str, faults: int, seed: int) -> Outc
         for person in people:
             await person.sign_up()
         living = [tasks.create_task(person.live()) for person in people]
-        legs: dict[str, PhoneCall] = {}
-        noting = tasks.create_task(_note_legs(place, legs))
+        legs = Legs()
+        noting = tasks.create_task(_note(place, legs))
         nemesis = Nemesis(servers, seed, outcome.faults)
         while outcome.faults.total() < faults:
             await nemesis.strike()
             await _audited(place, outcome)
+            outcome.took_s = cpu_seconds() - begun
+            tell(outcome.line(faults))
         for task in living:
             task.cancel()
-        await _settled(place)
+        for sid in legs.live:
+            place.exchange.end(sid)
+        tell("everybody hangs up")
+        await _settled(place, legs)
         await _audited(place, outcome)
-        await _compare(place, outcome, legs)
+        async with place.database() as database, database.read() as tx:
+            await compare(tx, outcome, legs)
+        for problem in outcome.problems:
+            call_id = problem[:32].partition(":")[0]
+            outcome.logs[call_id] = [
+                line for server in servers for line in (*server.earlier, *server.lines) if call_id in line
+            ]
         probing.cancel()
         noting.cancel()
-    return outcome
+        outcome.took_s = cpu_seconds() - begun
 
 
 async def _audited(place: Town, outcome: Outcome) -> None:
-    async with place.database() as database, database.read() as tx:
-        report = await audit(tx)
     outcome.audits += 1
-    assert report.breaches == [], (report.breaches[:3], outcome)
+    report = await _report(place, AUDIT_TRIES)
+    outcome.breaches += len(report.breaches)
+    assert report.breaches == [], report.breaches[:3]
 
 
-async def _settled(place: Town) -> None:
+async def _report(place: Town, tries: int) -> AuditReport:
+    try:
+        async with place.database() as database, database.read() as tx:
+            return await audit(tx)
+    except DatabaseDown as down:
+        if not down.retryable or tries == 1:
+            raise
+    return await _report(place, tries - 1)
+
+
+async def _settled(place: Town, legs: Legs) -> None:
+    """Whatever is not settled by then, `compare` finds."""
     async with place.database() as database:
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLED_S):
-                while await _open_calls(database):  # noqa: ASYNC110  # of another process nothing tells
+                while legs.live or await _open_calls(database):  # noqa: ASYNC110  # of another process nothing tells
                     await asyncio.sleep(0.5)
 
 
@@ -195,63 +238,74 @@ async def _open_calls(database: Database) -> int:
         return int((await tx.execute(text("SELECT count(*) FROM calls WHERE final_at IS NULL"))).scalar_one())
 
 
-async def _note_legs(place: Town, noted: dict[str, PhoneCall]) -> None:
-    """The exchange itself forgets all but the latest."""
+async def _note(place: Town, legs: Legs) -> None:
     while True:
-        noted |= place.exchange.calls
+        legs.look(place.exchange)
         await asyncio.sleep(0.2)
 
 
-async def _compare(place: Town, outcome: Outcome, noted: dict[str, PhoneCall]) -> None:
-    """The ledger held to the exchange's own count, call by call."""
-    legs: dict[str, list[int]] = {}
-    for leg in noted.values():
-        call_id = leg.order.status_url.rpartition("call=")[2]
-        legs.setdefault(call_id, []).append(leg.seconds)
-    query = """SELECT c.id, c.epoch, c.final_at, c.end_reason, COALESCE(b.quantity, 0) AS billed FROM calls c
-        LEFT JOIN call_cost_breakdowns b ON b.call_id = c.id AND b.service = 'carrier'"""
-    async with place.database() as database, database.read() as tx:
-        rows = (await tx.execute(text(query))).all()
-        losses = {
-            row.reason.partition(":")[0]: int(row.nano)
-            for row in await tx.execute(
-                text("SELECT reason, SUM(amount_nano) AS nano FROM operator_losses GROUP BY reason")
-            )
-        }
-    for row in rows:
-        seconds = legs.pop(row.id, [])
-        minutes = sum(STEP_S * math.ceil(each / STEP_S) for each in seconds)
-        missing = minutes - row.billed
-        outcome.calls += 1
-        outcome.answered += any(seconds)
-        outcome.taken_over += row.epoch > 1
-        outcome.resumed += row.epoch > 1 and row.end_reason not in (None, "server_lost")
-        outcome.carrier_s += sum(seconds)
-        outcome.unbilled_s += missing
-        if row.final_at is None:
-            outcome.problems.append(f"{row.id} was never settled")
-        elif len(seconds) > 1:
-            outcome.problems.append(f"{row.id} was dialled {len(seconds)} times")
-        elif not 0 <= missing <= STEP_S * (row.epoch - 1):
-            outcome.problems.append(f"{row.id}: the carrier counts {seconds} s, billed are {row.billed}")
-    outcome.problems += [f"a leg of the unknown call {call_id}" for call_id in legs]
-    outcome.unconfirmed_nano = losses.get("unconfirmed", 0)
-    if losses.get("over_hold"):
-        outcome.problems.append(f"calls cost {losses['over_hold']} nanodollars beyond their holds")
+@contextmanager
+def _seen(tell: Tell) -> Iterator[None]:
+    """On SIGUSR1, and where time runs out, tells what every task waits for."""
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        for task in asyncio.all_tasks():
+            stack = [f"{frame.f_code.co_filename}:{frame.f_lineno}" for frame in task.get_stack()]
+            tell(f"{task.get_name()} {task.get_coro()!r} at {stack}")
+
+    loop.add_signal_handler(signal.SIGUSR1, look)
+    try:
+        yield
+    except TimeoutError:
+        tell("out of time")
+        raise
+    finally:
+        loop.remove_signal_handler(signal.SIGUSR1)
 
 
-def main() -> None:
-    faults, seed = int(sys.argv[1]), int(sys.argv[2])
-    begun = cpu_seconds()
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.whole.chaos")
+    parser.add_argument("faults", type=int, nargs="?", default=12)
+    parser.add_argument("seed", type=int, nargs="?", default=1)
+    parser.add_argument("--out", type=Path, help="folder for the outcome")
+    parser.add_argument(
+        "--sum", type=Path, help="print the table of the outcomes in this folder, and do nothing else"
+    )
+    given = parser.parse_args()
+    if given.sum is not None:
+        print(table(sorted(map(read, given.sum.glob("chaos-*.json")), key=lambda run: run.seed)))
+        return 0
+    return _run(given.faults, given.seed, given.out)
+
+
+def _run(faults: int, seed: int, out: Path | None) -> int:
+    outcome = Outcome(seed)
+    # Should the loop itself stand still there is nobody left to tell: then the interpreter does, and ends.
+    faulthandler.dump_traceback_later(2 * (BESIDES_S + A_FAULT_S * faults), exit=True)
     with (
         tempfile.TemporaryDirectory(prefix="callmeback-chaos-") as place,
         postgres.start() as server,
         server.fresh_database(prepare=migrated) as url,
     ):
-        outcome = asyncio.run(chaos(Path(place), url, faults, seed))
-    print(outcome, f"{cpu_seconds() - begun:.0f} s")
-    sys.exit(1 if outcome.problems else 0)
+        try:
+            asyncio.run(chaos(Path(place), url, faults, outcome, _say))
+        except (AssertionError, TimeoutError, ExceptionGroup) as broken:
+            outcome.problems.append(f"the run broke off: {broken!r}")
+    faulthandler.cancel_dump_traceback_later()
+    if out is not None:
+        _say(f"written: {outcome.write(out)}")
+    for problem in outcome.problems:
+        _say(problem)
+    for line in [line for lines in outcome.logs.values() for line in lines]:
+        _say(line.rstrip())
+    print(table([outcome]))
+    return 1 if outcome.problems else 0
+
+
+def _say(what: str) -> None:
+    print(f"{Clock().utc():%H:%M:%S}  {what}", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -33,6 +33,7 @@ from storage.db import Database
 from storage.records import CallRow, CostLine, TurnRow
 from storage.turns import of_call
 from tests.twilio.emulator import Emulator
+from tests.whole.nursery import Born, Nursery
 from tests.whole.rig import SECRET, free_port, listen
 
 PATIENCE_S = 60.0
@@ -41,11 +42,14 @@ PHONE = "+12025550142"
 
 @dataclass
 class Server:
-    """One `callmeback serve`. What it logs is kept."""
+    """One `callmeback serve`. What it logs is kept. With a `nursery` it comes from there, which is quicker."""
 
     environ: dict[str, str]
-    process: asyncio.subprocess.Process | None = None
+    nursery: Nursery | None = None
+    process: asyncio.subprocess.Process | Born | None = None
     lines: list[str] = field(default_factory=list)
+    earlier: list[str] = field(default_factory=list)
+    """What it said before it was started for the last time."""
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _reading: asyncio.Task[None] | None = None
 
@@ -54,12 +58,18 @@ class Server:
         return f"http://127.0.0.1:{self.environ['PORT']}"
 
     async def start(self, preexec: Callable[[], None] | None = None) -> None:
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "server.cli", "serve", env=self.environ,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, limit=1 << 20, preexec_fn=preexec,
-        )  # fmt: skip
+        if self.nursery is not None:
+            self.process, out = await self.nursery.born(self.environ)
+        else:
+            self.process = process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "server.cli", "serve", env=self.environ,
+                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, limit=1 << 20, preexec_fn=preexec,
+            )  # fmt: skip
+            assert process.stdout is not None
+            out = process.stdout
+        self.earlier += self.lines
         self.lines.clear()
-        self._reading = asyncio.create_task(self._read(self.process))
+        self._reading = asyncio.create_task(self._read(out))
         await self.says('"ready"')
         async with asyncio.timeout(PATIENCE_S), aiohttp.ClientSession(self.url) as http:
             while not await self._listens(http):  # noqa: ASYNC110  # of another process nothing tells
@@ -72,9 +82,8 @@ class Server:
         except aiohttp.ClientConnectionError:
             return False
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
-        async for line in process.stdout:
+    async def _read(self, out: asyncio.StreamReader) -> None:
+        async for line in out:
             self.lines.append(line.decode())
             self._news.set()
         self._news.set()
@@ -116,13 +125,14 @@ class Town:
     database_url: str
     scripts: dict[str, Script]
     stack: AsyncExitStack
+    nursery: Nursery | None = None
     token: str = ""
     user: str = ""
 
     async def server(self, **more: str) -> Server:
         """Another one, up and ready; it is killed at the end if it still runs."""
         port = str(free_port())
-        server = Server({**self.environ, "PORT": port, **more})
+        server = Server({**self.environ, "PORT": port, **more}, self.nursery)
         self.stack.push_async_callback(_put_down, server)
         await server.start()
         return server

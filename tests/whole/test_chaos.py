@@ -11,6 +11,7 @@ import pytest
 from tests.postgres import Server
 from tests.storage.world import migrated
 from tests.whole.chaos import chaos
+from tests.whole.reckoning import Outcome
 
 pytestmark = pytest.mark.slow
 FEW, MANY = 5, 1_000
@@ -19,8 +20,9 @@ FAULTS = "CHAOS_FAULTS"
 
 
 def _through(postgres: Server, folder: Path, faults: int, seed: int) -> None:
+    outcome = Outcome(seed)
     with postgres.fresh_database(prepare=migrated) as url:
-        outcome = asyncio.run(chaos(folder, url, faults, seed))
+        asyncio.run(chaos(folder, url, faults, outcome, print))
     assert outcome.problems == [], outcome
     assert outcome.faults.total() >= faults
     assert outcome.answered > 0
