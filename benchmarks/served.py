@@ -40,7 +40,7 @@ from server.app import SIMULATED_SENDER, build
 from server.calls.live import open_desk
 from server.logs import configure
 from server.parts import Account, Parts
-from server.serving import server_config
+from server.serving import server_config, settled_collector
 from server.settings import Settings
 from storage import ledger, users
 from storage.audit import audit
@@ -185,6 +185,7 @@ async def main(port: int, data_dir: Path, count: int) -> None:
         await stack.enter_async_context(app.router.lifespan_context(app))
         parts: Parts = app.state.parts
         tokens = await people(parts, count)
+        stack.enter_context(settled_collector())
         server = Listening(server_config(app, settings))
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(server.serve())

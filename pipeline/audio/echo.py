@@ -42,14 +42,40 @@ class Origin(Enum):
     ECHO = "softer"
 
 
+class Greatest:
+    """The greatest value of the latest stretch. Places, of whatever kind, never go backwards.
+
+    A value that a later one reaches can never be the greatest again, so that only a falling row is kept: asking
+    costs the same however long the stretch is.
+    """
+
+    def __init__(self) -> None:
+        self._row: deque[tuple[float, float]] = deque()
+
+    def note(self, place: float, value: float) -> None:
+        row = self._row
+        while row and row[-1][1] <= value:
+            row.pop()
+        row.append((place, value))
+
+    def since(self, place: float) -> float:
+        """The greatest value at this place or later, for good: 0 when there is none."""
+        row = self._row
+        while row and row[0][0] < place:
+            row.popleft()
+        return row[0][1] if row else 0.0
+
+
 class Echo:
     """One call's line. `loudest`: the strongest echo to reckon with, as a share of the agent's level."""
 
     def __init__(self, loudest: float = LOUDEST_ECHO) -> None:
         self._loudest = loudest
         self._recent: deque[tuple[float, bool]] = deque(maxlen=LATE)
-        self._known: deque[tuple[float, bool]] = deque(maxlen=WINDOWS)
+        self._known: deque[bool] = deque(maxlen=WINDOWS)  # is it soft
         self._soft = 0  # how many of the known windows are
+        self._shares = Greatest()  # by the number of the window
+        self._learnt = 0
 
     @property
     def suspected(self) -> bool:
@@ -70,7 +96,7 @@ class Echo:
         """What an echo may come to now, as a share of the agent's level."""
         if self.suspected:
             return self._loudest
-        loudest = max(share for share, _ in self._known)
+        loudest = self._shares.since(self._learnt - WINDOWS + 1)
         return min(self._loudest, max(FAINTEST_ECHO, MARGIN * loudest))
 
     def judge(self, level: int, agent: int, *, voiced: bool) -> Origin:
@@ -86,16 +112,19 @@ class Echo:
 
     def _learn(self, share: float, soft: bool) -> None:
         if len(self._known) == WINDOWS:
-            self._soft -= self._known[0][1]
+            self._soft -= self._known[0]
         self._soft += soft
-        self._known.append((share, soft))
+        self._known.append(soft)
+        self._learnt += 1
+        self._shares.note(self._learnt, share)
 
 
 class Playing:
     """How loud the agent's sound has been lately. Times are any milliseconds that never go backwards."""
 
     def __init__(self) -> None:
-        self._pieces: deque[tuple[float, int]] = deque()
+        self._ahead: deque[tuple[float, int]] = deque()  # (begins, level), not known to have begun
+        self._levels = Greatest()  # of what has, by when it ends
         self._free_at = 0.0
 
     def play(self, at_ms: float, sound: bytes) -> None:
@@ -103,22 +132,19 @@ class Playing:
         self._free_at = max(self._free_at, at_ms)
         for start in range(0, len(sound), PIECE_BYTES):
             piece = sound[start : start + PIECE_BYTES]
-            self._pieces.append((self._free_at, loudness(piece)))
+            self._ahead.append((self._free_at, loudness(piece)))
             self._free_at += len(piece) * 1000 / RATE
 
     def cut(self, at_ms: float) -> None:
         """What has not begun to play by now never will."""
-        while self._pieces and self._pieces[-1][0] > at_ms:
-            self._pieces.pop()
+        while self._ahead and self._ahead[-1][0] > at_ms:
+            self._ahead.pop()
         self._free_at = at_ms
 
     def loudest(self, at_ms: float) -> int:
         """The loudest piece that has begun by now and may still come back; 0 when there is none."""
-        while self._pieces and self._pieces[0][0] + PIECE_BYTES * 1000 / RATE < at_ms - LATELY_MS:
-            self._pieces.popleft()
-        loudest = 0
-        for begins, level in self._pieces:
-            if begins > at_ms:
-                break
-            loudest = max(loudest, level)
-        return loudest
+        ahead = self._ahead
+        while ahead and ahead[0][0] <= at_ms:
+            begins, level = ahead.popleft()
+            self._levels.note(begins + PIECE_BYTES * 1000 / RATE, level)
+        return int(self._levels.since(at_ms - LATELY_MS))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.audio.echo import FAINTEST_ECHO, LOUDEST_ECHO, Echo, Origin, Playing
+from pipeline.audio.echo import FAINTEST_ECHO, LOUDEST_ECHO, Echo, Greatest, Origin, Playing
 from pipeline.audio.mulaw import FRAME, loudness, silence
 
 AGENT = 10_000
@@ -64,6 +64,20 @@ def test_an_echo_that_ends_is_forgotten() -> None:
 def test_a_voice_does_not_raise_its_own_limit() -> None:
     echo = told(20, 60, voiced=False)
     assert [echo.judge(400, AGENT, voiced=True) for _ in range(8)] == [Origin.CALLER] * 8
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 50)), max_size=60), st.integers(0, 12))
+def test_the_greatest_of_a_stretch_is_found_without_looking_at_all_of_it(
+    steps: list[tuple[int, int]], stretch: int
+) -> None:
+    greatest, place, noted = Greatest(), 0, list[tuple[int, int]]()
+    for further, value in steps:
+        place += further
+        greatest.note(place, value)
+        noted.append((place, value))
+        since = place - stretch
+        assert greatest.since(since) == max(value for at, value in noted if at >= since)
+    assert greatest.since(place + 1) == 0
 
 
 # -- what plays ----------------------------------------------------------------------------
