@@ -18,6 +18,7 @@ import typer
 
 from server.commands import money as money_commands
 from server.commands import personas as persona_commands
+from server.commands import prices as price_commands
 from server.commands.command import configured, fail, open_database, run, tell_misspelt
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(persona_commands.commands, name="personas")
+app.add_typer(price_commands.commands, name="prices")
 for command in (money_commands.credit, money_commands.refund, money_commands.audit):
     app.command()(command)
 

@@ -67,6 +67,11 @@ def normalise(text: str) -> str:
     return facts(text).e164
 
 
+def region(e164: str) -> str:
+    """The country of a number, two letters; empty for numbers of none."""
+    return facts(e164).region
+
+
 def offsets(e164: str, now: datetime) -> tuple[int, ...]:
     """Minutes east of UTC, now, in every zone a number in E.164 may be in; sorted.
 

@@ -7,7 +7,7 @@ user's row as it stands there, so that neither an edited row nor a number that w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 from pipeline.core import guard
@@ -16,10 +16,11 @@ from pipeline.core.guard import NotAllowed, NumberFacts, Permit, Purpose, QuietH
 from pipeline.core.money import Nanos, parse_usd
 from pipeline.core.tariff import Price
 from server import numbers
+from server.money.destinations import for_number
 from server.settings import Settings
 from storage import dials, opt_outs, users
 from storage.db import Tx
-from storage.records import User
+from storage.records import PriceRow, User
 
 MINUTE_S = 60
 UNREADABLE_WAITS = timedelta(days=1)
@@ -42,7 +43,7 @@ _REFUSALS: dict[Why, tuple[tuple[str, int], str]] = {
     Why.FICTIONAL: (_FORBIDDEN, "This number belongs to nobody."),
     Why.COUNTRY: (_FORBIDDEN, "Numbers of this country are not rung."),
     Why.KIND: (_FORBIDDEN, "Numbers of this kind are not rung."),
-    Why.UNPRICED: (_FORBIDDEN, "There is no price for this number."),
+    Why.UNPRICED: (_FORBIDDEN, "There is no price for numbers of this destination."),
     Why.TOO_DEAR: (_FORBIDDEN, "Calls to this number cost more than the operator allows."),
     Why.QUIET: (("quiet_hours", 403), "It is night where your phone is, or where you say you live."),
     Why.TOO_SOON: (_WAIT, "Your phone was rung a moment ago; wait a little."),
@@ -94,13 +95,16 @@ def price_of(book: Iterable[Price]) -> Nanos | None:
 
 
 async def permit(
-    tx: Tx, settings: Settings, user_id: str, purpose: Purpose, book: Iterable[Price], now: datetime
+    tx: Tx, settings: Settings, user_id: str, purpose: Purpose, rows: Collection[PriceRow], now: datetime
 ) -> Permit:
-    """Leave to ring the user's phone now. Raises `Refused`, with the rule that forbids it as `reason`."""
+    """Leave to ring the user's phone now. Raises `Refused`, with the rule that forbids it as `reason`.
+
+    `rows`: the current price list, of which the number has what holds for its destination.
+    """
     user = await users.by_id(tx, user_id)
     if user is None or user.phone_e164 is None or user.phone_verified_at is None:
         raise refusal(NotAllowed(Why.UNVERIFIED))
-    number = _facts(user.phone_e164, price_of(book), now)
+    number = _facts(user.phone_e164, rows, now)
     owner = _owner(user, await opt_outs.has(tx, number.e164), now)
     lately = await dials.lately(tx, user.id, number.e164, now)
     try:
@@ -123,7 +127,7 @@ def refusal(refused: NotAllowed) -> Refused:
     return Refused(code, detail, status=status, retry_after=wait, members={"reason": refused.why.value})
 
 
-def _facts(e164: str, price: Nanos | None, now: datetime) -> NumberFacts:
+def _facts(e164: str, rows: Collection[PriceRow], now: datetime) -> NumberFacts:
     try:
         found = numbers.facts(e164)
     except ValueError:  # a row written by hand
@@ -135,7 +139,7 @@ def _facts(e164: str, price: Nanos | None, now: datetime) -> NumberFacts:
         valid=found.valid,
         fictional=found.fictional,
         utc_offsets=numbers.offsets(found.e164, now),
-        price=price,
+        price=price_of(row.price for row in for_number(rows, found.e164, found.region)),
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any, get_args
 
 from sqlalchemy import Row, or_, select
 
+from pipeline.core.money import Nanos
 from pipeline.core.tariff import Price, Service, Unit
 from storage.db import Tx
 from storage.records import PriceList, PriceRow
@@ -16,10 +18,22 @@ from storage.tables import pricing
 SERVICES: tuple[str, ...] = get_args(Service)
 """What a call can buy. The table also holds text messages and verifications, which no call buys."""
 MILLION = 1_000_000
+MINUTE_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What the carrier asks for each started minute to a destination: a country, or the first digits of numbers."""
+
+    destination: str
+    price_nano: Nanos
+    source: str
+    seen_on: date
+    note: str = ""
 
 
 async def current(tx: Tx, at: datetime, price_list: PriceList = "list") -> list[PriceRow]:
-    """One row for each price line, valid at `at`. The `free` list replaces what it names, no more."""
+    """One row for each price line and destination, valid at `at`. The `free` list replaces what it names, no more."""
     query = (
         select(pricing)
         .where(pricing.c.service.in_(SERVICES), pricing.c.effective_from <= at)
@@ -28,7 +42,7 @@ async def current(tx: Tx, at: datetime, price_list: PriceList = "list") -> list[
         # Later rows win: the asked list over the other, a newer price over an older one.
         .order_by(pricing.c.price_list == price_list, pricing.c.effective_from, pricing.c.id)
     )
-    newest = {(row.service, row.model, row.unit): row for row in await tx.execute(query)}
+    newest = {(row.service, row.model, row.unit, row.destination): row for row in await tx.execute(query)}
     return _priced(sorted(newest.values(), key=lambda row: int(row.id)))
 
 
@@ -52,6 +66,25 @@ async def set_own(
             )
         )  # fmt: skip
     return True
+
+
+async def set_rates(tx: Tx, model: str, rates: Iterable[Rate], at: datetime) -> int:
+    """The carrier's prices by destination, from `at` on; how many are new. Those that stand so already are left."""
+    stands = {
+        row.destination: row.price.price_nano
+        for row in await current(tx, at)
+        if row.price.service == "carrier" and row.price.model == model and row.price.block_units == MINUTE_S
+    }
+    changed = [rate for rate in rates if stands.get(rate.destination) != rate.price_nano]
+    for rate in changed:
+        await tx.execute(
+            pricing.insert().values(
+                provider="operator", service="carrier", model=model, unit="second", price_nano=rate.price_nano,
+                block_units=MINUTE_S, increment=MINUTE_S, destination=rate.destination, note=rate.note,
+                source=rate.source, seen_on=rate.seen_on, effective_from=at,
+            )
+        )  # fmt: skip
+    return len(changed)
 
 
 async def by_ids(tx: Tx, ids: Iterable[int]) -> list[PriceRow]:
@@ -80,6 +113,7 @@ def _priced(rows: Iterable[Row[Any]]) -> list[PriceRow]:
             seen_on=row.seen_on,
             effective_from=row.effective_from,
             effective_to=row.effective_to,
+            destination=row.destination,
         )
         for row in rows
     ]

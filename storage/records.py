@@ -365,7 +365,10 @@ class Final:
 
 @dataclass(frozen=True, slots=True)
 class PriceRow:
-    """A line of the price list with where the figure was found and when."""
+    """A line of the price list with where the figure was found and when.
+
+    `destination`: the country or the first digits of the numbers it is for, empty where it holds for all.
+    """
 
     price: Price
     provider: str
@@ -374,6 +377,7 @@ class PriceRow:
     seen_on: date | None
     effective_from: datetime
     effective_to: datetime | None
+    destination: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -342,7 +342,10 @@ pricing = Table(
     Column("seen_on", Date),
     Column("effective_from", Moment, nullable=False),
     moment("effective_to"),
-    UniqueConstraint("service", "model", "unit", "price_list", "effective_from", name="uq_pricing_line"),
+    words("destination"),
+    UniqueConstraint(
+        "service", "model", "unit", "destination", "price_list", "effective_from", name="uq_pricing_line"
+    ),
     check("price_nano >= 0 AND block_units > 0 AND increment > 0 AND minimum >= 0", "pricing_figures"),
     check("price_list IN ('list', 'free')", "pricing_list"),
 )

@@ -22,6 +22,7 @@ from server.engines import chosen
 from server.lag import LoopLag
 from server.metrics import ENGINE_BREAKERS, ENGINES_DOWN, HEARD_AGAIN, SOUND_LOST, TOKENS_LOST
 from server.money.admission import Admissions
+from server.money.destinations import without_price
 from server.money.flush import Flush
 from server.nodes.among import among_nodes
 from server.nodes.lease import Lease
@@ -103,7 +104,10 @@ async def open_desk(
             engines = await stack.enter_async_context(_loaded(parts, on_progress))
         await _tidy(parts)
         async with parts.database.read() as tx:
-            pinned(await pricing.current(tx, parts.clock.utc(), parts.settings.price_list), engines)
+            rows = await pricing.current(tx, parts.clock.utc(), parts.settings.price_list)
+        pinned(rows, engines)
+        for country in without_price(rows, parts.settings.operator_country):
+            log.warning("country_without_price", country=country, remedy="callmeback prices import FILE")
         node = secrets.token_hex(8)
         lock = await stack.enter_async_context(hold_node(parts.database, node))
         takeovers = Takeovers(

@@ -18,8 +18,9 @@ from pipeline.core.scenario import settled
 from pipeline.core.tariff import Price
 from pipeline.core.terms import EndReason, Limits
 from pipeline.ports import Engines
-from server import permits
+from server import numbers, permits
 from server.calls import casting, open_points
+from server.money.destinations import for_number
 from server.parts import PlaceCall
 from server.remembering import today
 from server.settings import Settings
@@ -36,7 +37,7 @@ from storage import (
     users,
 )
 from storage.db import Tx
-from storage.records import CallRow, Grant, IdemTaken, NewCall, User
+from storage.records import CallRow, Grant, IdemTaken, NewCall, PriceRow, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,11 @@ class Admissions:
         if idem is not None and (earlier := await calls.by_idem(tx, user.id, idem[0])) is not None:
             raise IdemTaken(earlier)
         now = self._clock.utc()
-        book = casting.pinned(
-            await pricing.current(tx, now, self._settings.price_list), self._engines, order.channel
-        )
-        permit = await self._permit(tx, user, order, book, now)
+        rows = await pricing.current(tx, now, self._settings.price_list)
+        permit = await self._permit(tx, user, order, rows, now)
+        if permit is not None:
+            rows = for_number(rows, permit.e164, numbers.region(permit.e164))
+        book = casting.pinned(rows, self._engines, order.channel)
         part = await self._part(tx, user, order)
         minutes = self._minutes(part, order)
         bounds = casting.limits(self._settings, part.persona, minutes)
@@ -114,11 +116,11 @@ class Admissions:
         )
 
     async def _permit(
-        self, tx: Tx, user: User, order: PlaceCall, book: tuple[Price, ...], now: datetime
+        self, tx: Tx, user: User, order: PlaceCall, rows: list[PriceRow], now: datetime
     ) -> Permit | None:
         """The leave to ring; a call in the browser rings nothing, and only counts among the user's calls."""
         if order.channel == "phone":
-            return await permits.permit(tx, self._settings, user.id, order.purpose, book, now)
+            return await permits.permit(tx, self._settings, user.id, order.purpose, rows, now)
         if await calls.count_live(tx, user.id) >= self._settings.max_calls_per_user:
             raise permits.refusal(NotAllowed(Why.USER_BUSY))
         return None

@@ -12,6 +12,7 @@ from pipeline.core.errors import Refused
 from server import numbers
 from server.auth import end_session
 from server.errors import invalid
+from server.guessable import check_new
 from server.limits import take_all
 from server.metrics import LOGINS
 from server.passwords import check_length
@@ -101,6 +102,7 @@ def view(user: User) -> UserView:
 async def register(ask: Ask[Register, None]) -> LoggedIn:
     parts, new = ask.parts, ask.body
     e164 = _normalised(new.phone)
+    refuse_guessable("password", new.password, email=new.email, name=new.name)
     take_all([(parts.limiters.registration, ask.client)])
     password_hash = await parts.passwords.hash(new.password)
     now = parts.clock.utc()
@@ -121,6 +123,14 @@ async def register(ask: Ask[Register, None]) -> LoggedIn:
         raise Refused("email_taken", "There is an account with this e-mail address.", status=409) from None
     issued = parts.tokens.issue(user)
     return LoggedIn(token=issued.token, expires_at=issued.expires_at, user=view(user))
+
+
+def refuse_guessable(field: str, password: str, *, email: str, name: str) -> None:
+    """Raises `Refused` about that field for a password that is among the first anybody would try."""
+    try:
+        check_new(password, email=email, name=name)
+    except ValueError as error:
+        raise invalid(field, str(error)) from None
 
 
 def _normalised(phone: str | None) -> str | None:

@@ -7,13 +7,17 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from pipeline.core.guard import NotAllowed, Why
 from pipeline.core.money import Nanos, parse_usd, usd
+from server import numbers, permits
 from server.errors import not_found
 from server.money import prices
+from server.money.destinations import for_number
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Query, Usd, View, When
+from server.settings import Settings
 from storage import ledger, personas, pricing
 from storage.db import Tx
-from storage.records import Budget, BudgetPeriod, PriceRow
+from storage.records import Budget, BudgetPeriod, PriceRow, User
 
 
 def _positive(text: str) -> str:
@@ -84,7 +88,10 @@ class BudgetView(View):
 
 
 class PriceView(View):
-    """`price_usd` buys `block_units` units; quantities are raised to `minimum`, then to a multiple of `increment`."""
+    """`price_usd` buys `block_units` units; quantities are raised to `minimum`, then to a multiple of `increment`.
+
+    `destination`: the country, or the first digits of the numbers, it is for; empty where it holds for all.
+    """
 
     service: str
     model: str
@@ -94,6 +101,7 @@ class PriceView(View):
     increment: int
     minimum: int
     note: str
+    destination: str
     source: str
     seen_on: date | None
 
@@ -216,6 +224,7 @@ async def price_list(ask: Ask[None, None]) -> PriceListView:
             increment=row.price.increment,
             minimum=row.price.minimum,
             note=row.price.note,
+            destination=row.destination,
             source=row.source,
             seen_on=row.seen_on,
         )
@@ -230,7 +239,8 @@ async def estimate(ask: Ask[None, EstimateQuery]) -> EstimateView:
         async with ask.parts.database.read() as tx:
             if await personas.by_id(tx, query.persona_id) is None:
                 raise not_found()
-    lines = prices.estimate(prices.price_book(await _current(ask), ask.parts.settings), query.minutes)
+    rows = _where_it_rings(await _current(ask), ask.user, ask.parts.settings)
+    lines = prices.estimate(prices.price_book(rows, ask.parts.settings), query.minutes)
     return EstimateView(
         minutes=query.minutes,
         total_usd=usd(sum(line.amount for line in lines)),
@@ -247,6 +257,20 @@ async def estimate(ask: Ask[None, EstimateQuery]) -> EstimateView:
     )
 
 
+def _where_it_rings(rows: list[PriceRow], user: User, settings: Settings) -> list[PriceRow]:
+    """What holds for the user's phone; for whoever has none yet, for a phone of the operator's first country."""
+    e164, region = user.phone_e164 or "", settings.operator_country[0]
+    if e164:
+        try:
+            region = numbers.region(e164)
+        except ValueError:  # a row written by hand
+            raise permits.refusal(NotAllowed(Why.NO_NUMBER)) from None
+    found = for_number(rows, e164, region)
+    if permits.price_of(row.price for row in found) is None:
+        raise permits.refusal(NotAllowed(Why.UNPRICED))
+    return found
+
+
 OPS: tuple[AnyOp, ...] = (
     Op("GET", "/api/credits", balance, "My balance", reply=Credits),
     Op(
@@ -258,6 +282,6 @@ OPS: tuple[AnyOp, ...] = (
     Op("GET", "/api/prices", price_list, "The price list", reply=PriceListView),
     Op(
         "GET", "/api/estimate", estimate, "What n minutes come to", query=EstimateQuery, reply=EstimateView,
-        refuses=((404, "not_found"),),
+        refuses=((403, "not_allowed_number"), (404, "not_found")),
     ),
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from server.errors import invalid
 from server.limits import take_all
-from server.routes.auth import LoggedIn, Password, view
+from server.routes.auth import LoggedIn, Password, refuse_guessable, view
 from server.routing import AnyOp, Ask, Body, Op
 from storage import users
 
@@ -27,6 +27,7 @@ async def change(ask: Ask[NewPassword, None]) -> LoggedIn:
             parts.limiters.login.give_back(account)
     if not right:
         raise invalid("current_password", "is not your password")
+    refuse_guessable("new_password", ask.body.new_password, email=ask.user.email, name=ask.user.name)
     hashed = await parts.passwords.hash(ask.body.new_password)
     async with parts.database.write() as tx:
         user = await users.update(tx, ask.user.id, password_hash=hashed, end_sessions=True)

@@ -264,3 +264,23 @@ def test_help_loads_no_engine_driver_or_server() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_prices_are_brought_in_from_a_sheet(run: Run, tmp_path: Path) -> None:
+    sheet = tmp_path / "rates.csv"
+    sheet.write_text("destination,usd_per_minute,source\nGB,0.02,contract\n+4420,0.011,contract\n")
+    assert "there is no database" in run("prices", "import", str(sheet)).stderr
+    run("migrate")
+    assert run("prices", "import", str(sheet)).stdout == "2 new, 0 as they were\n"
+    assert run("prices", "import", str(sheet)).stdout == "0 new, 2 as they were\n"
+    listed = run("prices", "list", OPERATOR_COUNTRY="US,GB,FR")
+    assert [line.split()[:2] for line in listed.stdout.splitlines()] == [
+        ["+4420", "0.011"], ["GB", "0.02"], ["US", "0.014"],
+    ]  # fmt: skip
+    assert listed.stderr == "FR         no price: its numbers are not rung\n"
+    sheet.write_text("destination,usd_per_minute\nXX,0.02\n")
+    wrong = run("prices", "import", str(sheet))
+    assert wrong.exit_code == 1
+    assert wrong.stderr.startswith(
+        "callmeback: rates.csv: line 2: destination: is a country of two capital letters"
+    )

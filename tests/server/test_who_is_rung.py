@@ -237,6 +237,34 @@ class WhoIsRung(RuleBasedStateMachine):
                 await self.rig.http.get("/readyz")  # which asks the database, and so lets others run
         del self.oracle.live[done.call]
 
+    @rule(who=st.integers(0, 2), tries=st.integers(1, 3), wait_s=st.sampled_from([299, 300, 4000]))
+    def nobody_picks_up(self, who: int, tries: int, wait_s: int) -> None:
+        """A schedule that is due now and is tried again, each time after a while in which anything may pass."""
+        self.schedule(who, 1, 2)
+        self.time_passes(1)
+        for _ in range(tries):
+            self.schedules_come_due()
+            self.a_call_ends("no-answer")
+            self.time_passes(wait_s)
+            self.schedules_come_due()
+
+    @rule(which=st.integers(0, 50), other=st.integers(0, 50))
+    def the_carrier_asks(self, which: int, other: int) -> None:
+        """Its webhooks again, of calls that are on and of calls long over, with their own leg or another's."""
+        if self.oracle.log:
+            log = self.oracle.log
+            self.run(self._asked(log[which % len(log)], log[other % len(log)].sid))
+
+    async def _asked(self, done: Dialled, sid: str) -> None:
+        dialled, desk = len(self.carrier.dialled), self.rig.parts.desk
+        going_on = done.call in self.oracle.live and done.sid == sid
+        token = await desk.resumed(done.call, sid)  # type: ignore[attr-defined]
+        assert (token is not None) is going_on, "only a call that is on goes on"
+        if not going_on:
+            assert await desk.answered(done.call, sid) is None  # type: ignore[attr-defined]
+            await desk.status(sid, done.call, "ringing", None, 1)  # type: ignore[attr-defined]
+        assert len(self.carrier.dialled) == dialled, "going on rings nobody"
+
     # -- what changes ----------------------------------------------------------------------
 
     @rule(seconds=st.one_of(st.integers(1, 120), st.integers(1800, 30_000), st.just(181 * 86_400)))

@@ -1,13 +1,17 @@
 """The price list the database comes with, against sums done by hand."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
+from pipeline.core.money import Nanos
 from pipeline.core.tariff import cost
 from storage import pricing
-from storage.db import Database
+from storage.db import Database, Tx
+from storage.pricing import Rate
 from tests.storage.world import NOON, later
 
 # Five minutes, 2,000 characters, 40,000 tokens in and 1,500 out: list prices, multiplied with paper and pencil.
@@ -90,6 +94,47 @@ async def test_a_new_price_is_a_new_row_and_old_calls_keep_theirs(database: Data
         )
         assert line in {row.price.line for row in await pricing.current(tx, NOON)}
         assert line not in {row.price.line for row in await pricing.current(tx, later(1))}
+
+
+async def test_the_carriers_prices_by_destination(database: Database) -> None:
+    async def carried(tx: Tx) -> dict[str, int]:
+        rows = await pricing.current(tx, later(60))
+        return {row.destination: row.price.price_nano for row in rows if row.price.service == "carrier"}
+
+    britain = Rate("GB", Nanos(20_000_000), "contract", NOON.date(), "mobile")
+    london = Rate("+4420", Nanos(10_000_000), "contract", NOON.date())
+    async with database.write() as tx:
+        assert await carried(tx) == {"US": 14_000_000}
+        assert await pricing.set_rates(tx, "twilio", [britain, london], later(1)) == 2
+        assert await pricing.set_rates(tx, "twilio", [britain, london], later(2)) == 0, (
+            "they stand so already"
+        )
+        dearer = replace(britain, price_nano=Nanos(30_000_000))
+        assert await pricing.set_rates(tx, "twilio", [dearer, london], later(3)) == 1
+        assert await carried(tx) == {"US": 14_000_000, "GB": 30_000_000, "+4420": 10_000_000}
+        rows = [row for row in await pricing.current(tx, later(2)) if row.destination == "GB"]
+        assert [(row.price.price_nano, row.price.increment, row.source, row.price.note) for row in rows] == [
+            (20_000_000, 60, "contract", "mobile")
+        ]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["-1, 60, 60, 'list'", "1, 0, 60, 'list'", "1, 60, 0, 'list'", "1, 60, 60, 'other'"]
+)
+async def test_a_price_that_makes_no_sense_is_refused(database: Database, wrong: str) -> None:
+    """By the table itself, also where a migration has written it anew."""
+    insert = (
+        "INSERT INTO pricing (service, model, unit, effective_from, price_nano, block_units, increment, price_list)"
+        " VALUES ('carrier', 'twilio', 'second', '2026-12-01 00:00:00', {})"
+    )
+    with pytest.raises(IntegrityError):
+        async with database.write() as tx:
+            await tx.execute(text(insert.format(wrong)))
+    async with database.write() as tx:
+        await tx.execute(text(insert.format("1, 60, 60, 'list'")))
+    with pytest.raises(IntegrityError):
+        async with database.write() as tx:
+            await tx.execute(text(insert.format("2, 60, 60, 'list'")))
 
 
 @pytest.mark.parametrize("service", ["sms", "verify"])

@@ -120,7 +120,7 @@ function priceList(prices) {
     h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Price list" }, h("table", {},
       h("thead", {}, h("tr", {}, ...["Service", "Model", "Price", "Source", "Seen on"].map((words) => h("th", { scope: "col" }, words)))),
       h("tbody", {}, ...prices.map((price) => h("tr", {},
-        h("td", {}, price.service), h("td", {}, price.model),
+        h("td", {}, price.service), h("td", {}, price.destination ? `${price.model} to ${price.destination}` : price.model),
         h("td", { class: "num" }, `${dollars(price.price_usd)} per ${price.block_units === 1 ? "" : `${price.block_units.toLocaleString()} `}${price.unit}`),
         h("td", {}, source(price), price.note ? h("span", { class: "soft small" }, ` ${price.note}`) : null),
         h("td", {}, price.seen_on ?? "")))))));
