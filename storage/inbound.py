@@ -97,9 +97,9 @@ async def rang(tx: Tx, e164: str | None, since: datetime, stages: Collection[Sta
     return await _count(inbound_rings.c.number_hash == _hash(e164), since, stages, tx)
 
 
-async def answered(tx: Tx, since: datetime, stages: Collection[Stage]) -> int:
-    """How many of those answered after `since`, whoever they are, are at one of these stages."""
-    return await _count(inbound_rings.c.sid.is_not(None), since, stages, tx)
+async def answered(tx: Tx, since: datetime, stages: Collection[Stage], *, but: str = "") -> int:
+    """How many of those answered after `since`, whoever they are, are at one of these stages; `but` one."""
+    return await _count(inbound_rings.c.sid != but, since, stages, tx)
 
 
 async def _count(

@@ -56,8 +56,8 @@ class Door:
             return None
         return await self.closed_to_strangers(tx, e164, now)
 
-    async def closed_to_strangers(self, tx: Tx, e164: str | None, now: datetime) -> str | None:
-        """The same for whoever proves nothing; asked again when they have not."""
+    async def closed_to_strangers(self, tx: Tx, e164: str | None, now: datetime, sid: str = "") -> str | None:
+        """The same for whoever proves nothing; asked again, of the call `sid`, when they have not."""
         settings = self.settings
         if settings.inbound_calls != "everybody":
             return "users_only"
@@ -68,8 +68,7 @@ class Door:
         order = await stranger_order(tx, settings, Rung("", "", now, e164))
         needed, minute = await self.admissions.least(tx, order)
         # Those who hung up at the menu cost a minute of the line, which no call pays.
-        menus = await inbound.answered(
-            tx, now.replace(hour=0, minute=0, second=0, microsecond=0), ["menu", "left"]
-        )
+        day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        menus = await inbound.answered(tx, day, ["menu", "left"], but=sid)
         left = await strangers.left_today(tx, parse_usd(settings.inbound_daily_usd), now)
         return "budget" if left - menus * minute < needed else None

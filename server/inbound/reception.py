@@ -109,7 +109,8 @@ class Reception:
                 now = self._clock.utc()
                 if user is None:
                     # Asked before the ring counts as one of a stranger's.
-                    if (why := await self._door.closed_to_strangers(tx, rung.e164, now)) is not None:
+                    why = await self._door.closed_to_strangers(tx, rung.e164, now, rung.sid)
+                    if why is not None:
                         raise Refused(why, "no stranger is put through")
                     daily = parse_usd(self._settings.inbound_daily_usd)
                     payer = await strangers.provide(tx, daily, rung.call_id, now)
