@@ -72,7 +72,11 @@ class Conduct:
 
 
 class LiveCall:
-    """One call in this process. All methods but `run` return at once and may be called at any time."""
+    """One call in this process. All methods but `run` return at once and may be called at any time.
+
+    `connected_ms`: the caller rang us, and the line has been up for so long; None where somebody is to be rung.
+    Without `keys` none is listened to: what a caller keys in for the menu before the call is not the call's to hear.
+    """
 
     def __init__(
         self,
@@ -88,6 +92,8 @@ class LiveCall:
         tape: Tape | None = None,
         conduct: Conduct | None = None,
         pulse: Pulse = NO_GAPS,
+        connected_ms: int | None = None,
+        keys: bool = True,
     ) -> None:
         self.id = started.call_id
         self._started = started
@@ -101,10 +107,13 @@ class LiveCall:
         self._outside = outside
         self._recorder = recorder
         self._inbox = asyncio.Queue() if conduct is None else conduct.inbox
-        self._zero = Millis(clock.millis() - started.at)
+        self._keys = keys
+        self._zero = Millis(clock.millis() - started.at - (connected_ms or 0))
         if tape is not None:
-            tape.begin()
+            tape.begin(connected_ms or 0)
         self._latest = started.at
+        if connected_ms is not None:  # the carrier's minutes count from then
+            self._inbox.put_nowait(ev.Answered(started.at))
         self._unwritten = False
         self._deadline: Millis | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -169,7 +178,8 @@ class LiveCall:
         self._post(partial(ev.MarkReached, chunk=chunk))
 
     def pressed(self, digit: str) -> None:
-        self._post(partial(ev.DigitPressed, digit=digit))
+        if self._keys:
+            self._post(partial(ev.DigitPressed, digit=digit))
 
     def machine(self, kind: str) -> None:
         self._post(partial(ev.MachineDetected, kind=kind))

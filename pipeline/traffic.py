@@ -19,6 +19,7 @@ import structlog
 
 from pipeline.clock import Clock
 from pipeline.core.errors import EngineError, JournalError
+from pipeline.core.money import Millis
 from pipeline.engines.base import Eager, Hearing, Partial, Resumed, Segment, Switched, Turn, Used
 from pipeline.journal_file import frame, read_lines
 
@@ -234,9 +235,9 @@ class Tape:
         self._counts = {"ear": 0, "mind": 0, "voice": 0, "voice-open": 0}
         self.path = path
 
-    def begin(self) -> None:
-        """The call's first event is now."""
-        self._zero = self._clock.millis()
+    def begin(self, ago_ms: int = 0) -> None:
+        """The call's first event is now, or was so long ago."""
+        self._zero = Millis(self._clock.millis() - ago_ms)
 
     def now(self) -> int:
         return self._clock.millis() - self._zero

@@ -36,6 +36,7 @@ from server.auth import Tokens, derived_key, signing_ring
 from server.browser import BrowserCalls
 from server.console import console_routes
 from server.errors import HANDLERS, CatchAll, overloaded
+from server.inbound.replies import Receiving
 from server.limits import AnswerHeaders, BodyLimit, Limiter
 from server.metrics import READY
 from server.news import News
@@ -96,6 +97,10 @@ class NoDesk:
 
     @property
     def samples(self) -> Samples:
+        raise overloaded()
+
+    @property
+    def reception(self) -> Receiving:
         raise overloaded()
 
 

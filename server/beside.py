@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from server.desk import Desk
+from server.inbound import call_back
 from server.jobs import Handler, Jobs
 from server.money import auditing, reconciling
 from server.money.auditing import Auditing
@@ -37,6 +38,7 @@ async def beside(parts: Parts, desk: Desk, node: str) -> tuple[Scheduler, list[C
         RETENTION: retention.clear,
         auditing.KIND: Auditing(database, clock),
         reconciling.KIND: Reconciliation(database, parts.carrier, clock),
+        call_back.KIND: call_back.CallBack(database, clock, desk),
     }
     jobs = Jobs(database=database, clock=clock, node=node, handlers=handlers, taking=taking)
     return scheduler, [scheduler.run(), jobs.run(), retention.tidy_files()]

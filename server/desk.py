@@ -24,7 +24,7 @@ from pipeline.core.terms import EndReason
 from pipeline.ports import Engines, Line, Pulse
 from pipeline.runner import NO_GAPS, LiveCall
 from server.browser import BrowserCalls, BrowserLegs, sid_of
-from server.calls.answers import hash_of, new_token, take_answer
+from server.calls.answers import hash_of, new_token, since_answer, take_answer
 from server.calls.files import Files, open_files
 from server.calls.ongoing import Ongoing
 from server.calls.orders import dial_order
@@ -110,21 +110,21 @@ class Desk:
         """Set the money aside and ring the user's verified phone. Raises `Refused`; then nothing has happened."""
         if idem is not None and (earlier := await self._earlier(user, idem)) is not None:
             return earlier
-        self._check_room()
+        self.check_room()
         with ExitStack() as opened:
             try:
                 async with self._database.write() as tx:
-                    self._check_room()  # others came in while this one waited for its turn
+                    self.check_room()  # others came in while this one waited for its turn
                     admitted = await self._admissions.admit(tx, user, order, idem)
                     # A call whose journal cannot be opened is not placed: its money is not set aside either.
                     files = open_files(self._settings, self._clock, admitted.row, opened)
             except IdemTaken as taken:
                 return _same(taken.existing, idem)
             opened.pop_all()
-        self._begin(admitted, files)
+        self.begin(admitted, files)
         return admitted.row
 
-    def _check_room(self) -> None:
+    def check_room(self) -> None:
         full = len(self._ongoing) >= self._settings.max_live_calls
         if self._drain.begun or full or self._lag.overloaded:
             raise Refused(
@@ -148,9 +148,10 @@ class Desk:
 
     # -- the life of a call --------------------------------------------------------------
 
-    def _begin(self, admitted: Admitted, files: Files) -> None:
-        """Conduct a call from here on: dial it, unless it goes on after another process."""
+    def begin(self, admitted: Admitted, files: Files) -> None:
+        """Conduct a call from here on: dial it, unless it came in or goes on after another process."""
         row, resumed = admitted.row, isinstance(admitted.started, CallResumed)
+        up = None if resumed else since_answer(row, self._clock.utc())
         account = Account(
             row.id,
             row.epoch,
@@ -178,6 +179,8 @@ class Desk:
             recorder=files.recorder,
             tape=files.tape,
             pulse=self.pulse,
+            connected_ms=up,
+            keys=row.direction == "outbound",
         )
         if row.sid is not None:
             outside.leg(row.sid)
@@ -187,13 +190,13 @@ class Desk:
         CALLS_LIVE.set(len(self._ongoing))
         self._news.publish(row.id, "status", {"status": row.status})
         self._conducting[row.id] = self._tasks.create_task(
-            self._conduct(ongoing, admitted.permit, resumed=resumed)
+            self._conduct(ongoing, admitted.permit, connected=resumed or up is not None)
         )
 
-    async def _conduct(self, ongoing: Ongoing, permit: Permit | None, *, resumed: bool) -> None:
+    async def _conduct(self, ongoing: Ongoing, permit: Permit | None, *, connected: bool) -> None:
         row = ongoing.row
         try:
-            await ongoing.run(None if resumed else self._reach(ongoing, permit))
+            await ongoing.run(None if connected else self._reach(ongoing, permit))
         finally:
             self._legs.forget(sid_of(row.id))
             self._ongoing.pop(row.id, None)
@@ -309,7 +312,7 @@ class Desk:
             if admitted is None:
                 return None
             with ExitStack() as opened:
-                self._begin(admitted, open_files(self._settings, self._clock, admitted.row, opened))
+                self.begin(admitted, open_files(self._settings, self._clock, admitted.row, opened))
                 opened.pop_all()
         elif ongoing.live.over or ongoing.outside.sid != sid:
             return None
@@ -344,7 +347,7 @@ class Desk:
         moved_to = next((known for known in STATUS_RANK if known == status), None)
         if moved_to is None:
             return
-        ongoing = self._ongoing.get(call_id)
+        ongoing = self._ongoing.get(call_id) or self._by_leg(sid)
         if ongoing is not None and ongoing.outside.owns(sid):
             ongoing.outside.leg(sid)
             if STATUS_RANK[moved_to] == OVER:
@@ -364,10 +367,13 @@ class Desk:
         if moved and ongoing is not None:  # of a call that is nobody's any more listeners hear from its row
             self._news.publish(row.id, "status", {"status": status})
 
+    def _by_leg(self, sid: str) -> Ongoing | None:
+        """Of a call that came in the carrier does not say our name."""
+        return next((one for one in self._ongoing.values() if one.outside.sid == sid), None)
+
     async def machine(self, sid: str, answered_by: str) -> None:
-        for ongoing in self._ongoing.values():
-            if ongoing.outside.sid == sid:
-                ongoing.live.machine(answered_by)
+        if (ongoing := self._by_leg(sid)) is not None:
+            ongoing.live.machine(answered_by)
 
     # -- stopping ------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ PASSWORD_HASHES = Counter("callmeback_password_hashes", "Password hashes compute
 CODES = Counter("callmeback_codes", "Verification codes by outcome", ("outcome",))
 READY = Gauge("callmeback_ready", "1 while new calls are taken")
 CALLS_LIVE = Gauge("callmeback_calls_live", "Calls this process is on, ringing included")
+INBOUND = Counter("callmeback_inbound", "Callers who rang, by what became of them", ("outcome",))
 CALLS_ENDED = Counter("callmeback_calls_ended", "Calls by the reason they ended", ("reason",))
 ENGINES_DOWN = Gauge(
     "callmeback_engine_down", "1 while an engine's circuit breaker keeps it from being tried", ("engine",)

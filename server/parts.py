@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from pipeline.clock import Clock
 from pipeline.core.guard import Purpose
 from server.auth import Tokens
 from server.browser import BrowserCalls
+from server.inbound.replies import Receiving
 from server.limits import Limiter
 from server.news import News
 from server.nodes.neighbours import Neighbours
@@ -49,6 +51,17 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Rung:
+    """A call that came in and is answered since `at`: the id it is to have, the carrier's name of it, and the number
+    it says it is from, None where that is withheld."""
+
+    call_id: str
+    sid: str
+    at: datetime
+    e164: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class PlaceCall:
     """A call somebody asks for. `max_minutes` None leaves it to the scenario, the persona and the server.
 
@@ -64,6 +77,8 @@ class PlaceCall:
     scheduled: Claim | None = None
     purpose: Purpose = Purpose.ORDER
     variables: Mapping[str, str] = field(default_factory=dict)
+    rung: Rung | None = None
+    """They rang us: nothing is dialled."""
 
 
 class Placing(Protocol):
@@ -89,6 +104,9 @@ class Placing(Protocol):
 
     @property
     def samples(self) -> Samples: ...
+
+    @property
+    def reception(self) -> Receiving: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,12 @@ def _ceiling(text: str) -> str:
     return text
 
 
+def _dollars(text: str) -> str:
+    if not _DOLLARS.fullmatch(text):
+        raise ValueError("must be US dollars, such as 1.00")
+    return text
+
+
 def _stripe_key(secret: SecretStr) -> SecretStr:
     if not _STRIPE_KEY.fullmatch(secret.get_secret_value()):
         raise ValueError("must be a secret or restricted key: sk_test_…, sk_live_…, rk_test_… or rk_live_…")
@@ -203,6 +209,7 @@ AccountSid = Annotated[str, AfterValidator(_account)]
 VerifySid = Annotated[str, AfterValidator(_verify)]
 QuietSpan = Annotated[str, AfterValidator(quiet_span)]
 Ceiling = Annotated[str, AfterValidator(_ceiling)]
+Dollars = Annotated[str, AfterValidator(_dollars)]
 E164 = Annotated[str, AfterValidator(_number)]
 Regions = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_regions)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]

@@ -24,6 +24,7 @@ from server.setting_kinds import (
     Ceiling,
     DatabaseUrl,
     DeepgramEars,
+    Dollars,
     Keys,
     LanguageModels,
     Names,
@@ -303,6 +304,27 @@ class Settings(BaseModel):
         ge=0,
         le=86_400,
         description="How long a stopping server lets calls go on before they say goodbye.",
+    )
+
+    # calls in
+    inbound_calls: Literal["everybody", "users", "off"] = Field(
+        "everybody", description="Who is answered when they ring: everybody, users with a PIN, or nobody."
+    )
+    inbound_max_minutes: int = Field(
+        12, ge=1, le=240, description="Longest call of a user who rings and keys in their PIN."
+    )
+    inbound_trial_minutes: int = Field(
+        3, ge=1, le=60, description="Longest call of a stranger who rings; the operator pays it."
+    )
+    inbound_daily_usd: Dollars = Field(
+        "1.00", description="What strangers who ring may cost the operator in a day (UTC), US dollars."
+    )
+    inbound_trials_at_once: int = Field(2, ge=1, le=1_000, description="Strangers on the line at a time.")
+    inbound_trials_daily: int = Field(
+        3, ge=1, le=1_000, description="Calls of a stranger's number that are answered in 24 hours."
+    )
+    inbound_pin_guesses: int = Field(
+        10, ge=3, le=100, description="Wrong PINs of a number or an account in 24 hours, then none is taken."
     )
 
     # schedules

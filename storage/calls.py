@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, func, or_, select, update
 
+from storage import strangers
 from storage.db import Tx, insert
 from storage.records import OVER, STATUS_RANK, CallRow, CallStatus, IdemTaken, NewCall, Page
 from storage.rows import columns, every, first, newest_page, record
@@ -121,6 +122,14 @@ async def live(tx: Tx, owner: str | None = None) -> list[CallRow]:
     return await every(tx, CallRow, query.order_by(calls.c.created_at, calls.c.id))
 
 
+async def latest_to_phone(tx: Tx, user_id: str) -> CallRow | None:
+    """The call by which the user's phone was rung last, answered or not."""
+    rung = (calls.c.user_id == user_id, calls.c.channel == "phone", calls.c.direction == "outbound")
+    return await first(
+        tx, CallRow, _calls(*rung).order_by(calls.c.created_at.desc(), calls.c.id.desc()).limit(1)
+    )
+
+
 async def of_user(tx: Tx, user_id: str) -> list[CallRow]:
     """All calls of a user, for the day the account goes."""
     return await every(
@@ -135,8 +144,14 @@ async def count_live(tx: Tx, user_id: str) -> int:
 
 
 async def count_live_to(tx: Tx, e164: str) -> int:
-    """The calls to a number that are not over, whoever ordered them."""
-    ongoing = (calls.c.phone_e164 == e164, calls.c.status_rank < OVER, calls.c.final_at.is_(None))
+    """The calls with a number that are not over, whoever ordered them.
+
+    A stranger who rings only says that it is theirs, and keeps nobody's phone busy with that.
+    """
+    ongoing = (
+        calls.c.phone_e164 == e164, calls.c.status_rank < OVER, calls.c.final_at.is_(None),
+        calls.c.user_id != strangers.ACCOUNT,
+    )  # fmt: skip
     return int((await tx.execute(select(func.count()).select_from(calls).where(*ongoing))).scalar_one())
 
 

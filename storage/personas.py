@@ -52,6 +52,15 @@ async def relationship(tx: Tx, user_id: str, persona_id: str) -> Relationship:
     return found or Relationship(user_id, persona_id)
 
 
+async def closest(tx: Tx, user_id: str) -> Persona | None:
+    """The one the user had to do with last, in words or in a call, or the first there is; None without any."""
+    theirs = select(*columns(personas, Persona)).join(relations, relations.c.persona_id == personas.c.id)
+    query = theirs.where(relations.c.user_id == user_id).order_by(
+        relations.c.updated_at.desc(), personas.c.id
+    )
+    return await first(tx, Persona, query.limit(1)) or next(iter(await all(tx)), None)
+
+
 async def put_relationship(
     tx: Tx, user_id: str, persona_id: str, *, kind: str, notes: str, voice: str = "", manner: str = ""
 ) -> Relationship:

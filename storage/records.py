@@ -17,6 +17,8 @@ from pipeline.core.terms import EndReason
 T = TypeVar("T")
 
 Channel = Literal["phone", "browser"]
+Direction = Literal["outbound", "inbound"]
+"""Who rang: we did, or they."""
 CallStatus = Literal[
     "queued", "initiated", "ringing", "in-progress", "completed", "busy", "no-answer", "failed", "canceled"
 ]
@@ -186,6 +188,7 @@ class NewCall:
     idem_hash: str | None = None
     scheduled_call_id: str | None = None
     """The id of the scheduled dial it is, not of the schedule: a schedule makes many calls."""
+    direction: Direction = "outbound"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +224,7 @@ class CallRow:
     idem_hash: str | None
     scheduled_call_id: str | None = None
     memory: str | None = None
+    direction: Direction = "outbound"
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,24 @@ dials = Table(
 
 opt_outs = Table("opt_outs", metadata, name("number_hash"), words("method"), written())
 
+inbound_rings = Table(
+    "inbound_rings",
+    metadata,
+    name("sid"),
+    # Of the call it may become; whose number it said it was, which proves nothing.
+    Column("call_id", Text, nullable=False),
+    Column("number_hash", Text, nullable=False),
+    Column("user_id", Text, ForeignKey("users.id", ondelete="SET NULL")),
+    words("stage", default="menu"),
+    count("guesses"),
+    Column("at", Moment, nullable=False),
+    Index("ix_inbound_rings_number", "number_hash", "at"),
+    Index("ix_inbound_rings_user", "user_id", "at"),
+    Index("ix_inbound_rings_at", "at"),
+)
+
+inbound_blocks = Table("inbound_blocks", metadata, name("number_hash"), words("method"), written())
+
 personas = Table(
     "personas",
     metadata,
@@ -270,6 +288,7 @@ calls = Table(
     Column("idem_hash", Text),
     moment("cleared_at"),
     Column("memory", Text),
+    words("direction", default="outbound"),
     UniqueConstraint("user_id", "idem_key", name="uq_calls_user_idem_key"),
     check("channel IN ('phone', 'browser')", "calls_channel"),
     check("total_nano >= 0 AND settled_nano >= 0 AND last_seq >= 0", "calls_money"),

@@ -58,6 +58,12 @@ async def by_id(tx: Tx, user_id: str) -> User | None:
     return await first(tx, User, select(*columns(users, User)).where(users.c.id == user_id))
 
 
+async def by_number(tx: Tx, e164: str) -> User | None:
+    """Whoever proved last that the number is theirs."""
+    theirs = (users.c.phone_e164 == e164, users.c.phone_verified_at.is_not(None))
+    return await first(tx, User, select(*columns(users, User)).where(*theirs))
+
+
 async def update(
     tx: Tx,
     user_id: str,
@@ -66,13 +72,11 @@ async def update(
     timezone: str | None = None,
     password_hash: str | None = None,
     role: str | None = None,
-    inbound_pin_hash: str | None = None,
     end_sessions: bool = False,
 ) -> User:
     """Changes what is given; `end_sessions` makes every token issued so far invalid. Raises `NoSuchUser`."""
     given = {
         "name": name, "timezone": timezone, "password_hash": password_hash, "role": role,
-        "inbound_pin_hash": inbound_pin_hash,
     }  # fmt: skip
     values: dict[str, object] = {key: value for key, value in given.items() if value is not None}
     if end_sessions:
@@ -109,6 +113,11 @@ async def mark_verified(tx: Tx, user_id: str, e164: str, at: datetime) -> User:
 async def set_quiet_hours(tx: Tx, user_id: str, span: str | None) -> User:
     """Hours of one's own, as "23:00-06:00"; None for the operator's. Raises `NoSuchUser`."""
     return await _changed(tx, user_id, {"quiet_hours": span, "updated_at": UtcNow()})
+
+
+async def set_inbound_pin(tx: Tx, user_id: str, pin_hash: str | None) -> User:
+    """What proves who rings, hashed; None: nothing does. Raises `NoSuchUser`."""
+    return await _changed(tx, user_id, {"inbound_pin_hash": pin_hash, "updated_at": UtcNow()})
 
 
 async def delete(tx: Tx, user_id: str) -> bool:

@@ -111,6 +111,8 @@ class Script:
     outcome: Outcome = Answer()
     acts: tuple[Act, ...] = ()
     machine: Machine = Machine()
+    keys: tuple[str | HangUp, ...] = ()
+    """What is keyed in at each menu, "" for nothing; at those that follow nothing either."""
 
 
 # -- hearing -----------------------------------------------------------------------------

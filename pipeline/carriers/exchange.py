@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from email.utils import format_datetime
 from types import TracebackType
 from typing import Self
@@ -22,11 +23,13 @@ import structlog
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake
 
+from pipeline.carriers import callee as answers
+from pipeline.carriers import menu, twiml
 from pipeline.carriers.base import OVER, DialOrder
-from pipeline.carriers.callee import Answer, Busy, Callee, NoAnswer, Reject, Script
+from pipeline.carriers.callee import Answer, Busy, Callee, NoAnswer, Script
 from pipeline.carriers.phonecall import Alert, Moment, PhoneCall, Sms
 from pipeline.carriers.stream import MediaSocket, StreamEnd
-from pipeline.carriers.twiml import BadTwiml, ConnectStream, Hangup, Pause, Redirect, Verb, parse
+from pipeline.carriers.twiml import BadTwiml, ConnectStream, Verb, parse
 from pipeline.carriers.webhooks import Webhooks, signed_url
 from pipeline.clock import Clock
 
@@ -39,6 +42,7 @@ _DIAL_S = 0.3
 """From the order to the first ring."""
 _REDIRECTS = 10
 _HANDSHAKE_S = 5.0
+_NOTHING: Mapping[str, str] = {}
 _SIP = {"completed": "200", "busy": "486", "no-answer": "487", "canceled": "487", "failed": "404"}
 
 Delivery = Callable[[str, int], Sequence[float]]
@@ -104,6 +108,18 @@ class Exchange:
         self._spawn(self._live(call))
         return call
 
+    def ring_in(self, caller: str, order: DialOrder, script: Script) -> PhoneCall:
+        """Somebody rings the server's number, `order.to`. Of such calls its status URL hears the end alone."""
+        order = replace(order, sender=caller, detect_machine=False)
+        callee = Callee(script, keep_audio=self._keep_audio)
+        now, sid = self._clock.seconds(), f"CA{secrets.token_hex(16)}"
+        call = PhoneCall(
+            sid, order, ("completed",), self._clock.utc(), now, callee, status="ringing", direction="inbound"
+        )
+        self.calls[call.sid] = call
+        self._spawn(self._live(call))
+        return call
+
     def end(self, sid: str, *, only_unanswered: bool = False) -> PhoneCall | None:
         """Hang up as `Status=completed` does, or `canceled`; None when there is no live call of that name."""
         call = self.calls.get(sid)
@@ -145,6 +161,8 @@ class Exchange:
 
     async def _course(self, call: PhoneCall) -> str:
         """From the order to the end; the final status."""
+        if call.direction == "inbound":
+            return await self._incoming(call)
         self._tell(call, "initiated")
         await asyncio.sleep(_DIAL_S)
         call.status = "ringing"
@@ -153,19 +171,32 @@ class Exchange:
         limit = float(call.order.ring_s)
         wait = limit if isinstance(outcome, NoAnswer) else outcome.after_ms / 1000
         await asyncio.sleep(min(wait, limit))
-        if wait >= limit or isinstance(outcome, Reject):
+        if wait >= limit or isinstance(outcome, answers.Reject):
             return "no-answer"
         if isinstance(outcome, Busy):
             return "busy"
         assert isinstance(outcome, Answer)
+        self._connect(call)
+        if call.order.detect_machine and call.order.amd_url:
+            self._spawn(self._detect_machine(call))
+        await self._follow(call, await self._document(call, call.order.answer_url))
+        return "completed"
+
+    async def _incoming(self, call: PhoneCall) -> str:
+        """The server is asked first: a document that begins with a rejection leaves the call unanswered."""
+        await asyncio.sleep(_DIAL_S)
+        verbs = await self._document(call, call.order.answer_url)
+        if verbs and isinstance(verbs[0], twiml.Reject):
+            return "busy" if verbs[0].busy else "no-answer"
+        self._connect(call)
+        await self._follow(call, verbs)
+        return "completed"
+
+    def _connect(self, call: PhoneCall) -> None:
         call.status, call.verdict_on_cut = "in-progress", "completed"
         call.answered_s = self._clock.seconds()
         self._cut_at(call, call.answered_s + call.order.limit_s)
         self._tell(call, "answered")
-        if call.order.detect_machine and call.order.amd_url:
-            self._spawn(self._detect_machine(call))
-        await self._follow(call, call.order.answer_url)
-        return "completed"
 
     def _cut_at(self, call: PhoneCall, when: float) -> None:
         if call.cut is None:  # its course has not begun: there is nothing to cut yet
@@ -195,17 +226,21 @@ class Exchange:
 
     # -- the document ----------------------------------------------------------------------
 
-    async def _follow(self, call: PhoneCall, url: str) -> None:
-        """Fetch the document and carry it out, and those it leads to."""
+    async def _follow(self, call: PhoneCall, verbs: tuple[Verb, ...]) -> None:
+        """Carry out the document of the answer, and those it leads to."""
+        url = call.order.answer_url
         for _ in range(_REDIRECTS):
-            following = await self._carry_out(call, url, await self._document(call, url))
+            following, more = await self._carry_out(call, url, verbs)
             if not following:
                 return
             url = urljoin(url, following)
+            verbs = await self._document(call, url, more)
         self._alert(call, 11215, "too many redirects")
 
-    async def _document(self, call: PhoneCall, url: str) -> tuple[Verb, ...]:
-        fields = {**self._about(call), "CallStatus": call.status, "ToCity": "", "FromCity": ""}
+    async def _document(
+        self, call: PhoneCall, url: str, more: Mapping[str, str] = _NOTHING
+    ) -> tuple[Verb, ...]:
+        fields = {**call.about(self.account_sid), "CallStatus": call.status, "ToCity": "", **more}
         answer = await self._http.post(url, fields)
         if answer.status != 200:
             code, what = (11200, f"status {answer.status}") if answer.status else (11205, answer.text)
@@ -221,22 +256,32 @@ class Exchange:
             self._alert(call, 12100, str(error))
             return ()
 
-    async def _carry_out(self, call: PhoneCall, url: str, verbs: tuple[Verb, ...]) -> str:
-        """The URL to go on with, or nothing when the call is over."""
+    async def _carry_out(
+        self, call: PhoneCall, url: str, verbs: tuple[Verb, ...]
+    ) -> tuple[str, Mapping[str, str]]:
+        """The URL to go on with and what it is told besides, or nothing when the call is over."""
         for verb in verbs:
             match verb:
                 case ConnectStream():
                     if not await self._stream(call, verb, url):
-                        return ""
+                        break
                     if verb.action:
-                        return verb.action
-                case Redirect():
-                    return verb.url
-                case Pause():
+                        return verb.action, _NOTHING
+                case twiml.Redirect():
+                    return verb.url, _NOTHING
+                case twiml.Pause():
                     await asyncio.sleep(verb.seconds)
-                case Hangup():
-                    return ""
-        return ""
+                case twiml.Say():
+                    await menu.say(call, verb.text)
+                case twiml.Gather():
+                    digits = await menu.gather(call, verb)
+                    if digits is None:
+                        break
+                    if digits:
+                        return verb.action or url, {"Digits": digits, "FinishedOnKey": verb.finish}
+                case twiml.Hangup() | twiml.Reject():
+                    break
+        return "", _NOTHING
 
     async def _stream(self, call: PhoneCall, verb: ConnectStream, base: str) -> bool:
         """Run the media stream; whether the callee is still on the line after it."""
@@ -299,7 +344,7 @@ class Exchange:
             return
         sequence, call.callbacks = call.callbacks, call.callbacks + 1
         fields = {
-            **self._about(call),
+            **call.about(self.account_sid),
             "CallStatus": "initiated" if event == "initiated" else call.status,
             "Timestamp": format_datetime(self._clock.utc()).replace("-0000", "+0000"),
             "CallbackSource": "call-progress-events",
@@ -323,18 +368,6 @@ class Exchange:
         if not 200 <= answer.status < 300:
             code = 15003 if answer.status else 11205
             self._alert(call, code, f"callback answered {answer.status or answer.text}")
-
-    def _about(self, call: PhoneCall) -> dict[str, str]:
-        return {
-            "CallSid": call.sid,
-            "AccountSid": self.account_sid,
-            "From": call.order.sender,
-            "To": call.order.to,
-            "Caller": call.order.sender,
-            "Called": call.order.to,
-            "ApiVersion": "2010-04-01",
-            "Direction": "outbound-api",
-        }
 
     def _note(self, call: PhoneCall, what: str) -> None:
         call.moments.append(Moment(int((self._clock.seconds() - call.ordered_s) * 1000), what))

@@ -59,10 +59,22 @@ class PhoneCall:
     cut: asyncio.Timeout | None = None
     """Ends the call's course from outside: a hang-up by REST or the time limit."""
     verdict_on_cut: str = "canceled"
+    direction: str = "outbound-api"
+    spoken: list[str] = field(default_factory=list)
+    """What the carrier itself said, by `<Say>`."""
+    menus: int = 0
 
     @property
     def leg(self) -> Leg:
         return Leg(self.sid, self.status, self.seconds, self.answered_by)
+
+    def about(self, account_sid: str) -> dict[str, str]:
+        """The fields that every request about this call has."""
+        order = self.order
+        return {
+            "CallSid": self.sid, "AccountSid": account_sid, "From": order.sender, "To": order.to,
+            "Caller": order.sender, "Called": order.to, "ApiVersion": "2010-04-01", "Direction": self.direction,
+        }  # fmt: skip
 
     def when(self, what: str) -> int:
         """Milliseconds from the order to the first moment of this name; `KeyError` if there was none."""

@@ -1,4 +1,4 @@
-"""What the simulated carrier understands of TwiML: enough for a call that is a media stream.
+"""What the simulated carrier understands of TwiML: enough for a menu and for a call that is a media stream.
 
 Reads a document into verbs; must not carry them out. Names are case-sensitive, as at the
 carrier.
@@ -40,11 +40,33 @@ class Hangup:
     pass
 
 
-Verb = ConnectStream | Redirect | Pause | Hangup
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """As the first verb: not answered, and so not billed."""
+
+    busy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """Say `prompt` and collect keys, until `finish` or `timeout_s` of none, for `action`; with none the next verb."""
+
+    prompt: str
+    action: str
+    timeout_s: float
+    finish: str
+
+
+Verb = ConnectStream | Redirect | Pause | Hangup | Reject | Say | Gather
 
 
 def parse(document: str) -> tuple[Verb, ...]:
-    """The verbs in order. Raises `BadTwiml`; `<Reject>` of an answered call is a hang-up."""
+    """The verbs in order. Raises `BadTwiml`; `<Reject>` behind another verb is a hang-up."""
     try:
         root = ElementTree.fromstring(document)
     except ElementTree.ParseError as error:
@@ -62,10 +84,24 @@ def _verb(element: ElementTree.Element) -> Verb:
             return Redirect((element.text or "").strip())
         case "Pause":
             return Pause(float(element.get("length", "1")))
-        case "Hangup" | "Reject":
+        case "Hangup":
             return Hangup()
+        case "Reject":
+            return Reject(element.get("reason") == "busy")
+        case "Say":
+            return Say((element.text or "").strip())
+        case "Gather":
+            return _gather(element)
         case other:
             raise BadTwiml(f"verb <{other}> is not simulated")
+
+
+def _gather(element: ElementTree.Element) -> Gather:
+    if element.get("input", "dtmf") != "dtmf":
+        raise BadTwiml("only keys are gathered here")
+    prompt = " ".join((said.text or "").strip() for said in element.findall("Say"))
+    timeout = float(element.get("timeout", "5"))
+    return Gather(prompt, element.get("action", ""), timeout, element.get("finishOnKey", "#"))
 
 
 def _connect(element: ElementTree.Element) -> ConnectStream:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from storage import calls, personas, stream_tokens
 from storage.db import Tx
-from storage.records import OVER, STATUS_RANK
+from storage.records import OVER, STATUS_RANK, CallRow
 
 TOKEN_LIFE = timedelta(seconds=30)
 
@@ -39,6 +39,13 @@ async def take_answer(
     if moved:
         await personas.met(tx, row.user_id, row.persona_id, now)
     return Answer(token, moved)
+
+
+def since_answer(row: CallRow, now: datetime) -> int | None:
+    """Of a call that came in, and so begins answered: for how many milliseconds it is; None of any other."""
+    if row.direction == "outbound" or row.answered_at is None:
+        return None
+    return max(0, round((now - row.answered_at).total_seconds() * 1000))
 
 
 async def new_token(tx: Tx, call_id: str, sid: str, now: datetime) -> str:

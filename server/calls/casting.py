@@ -30,9 +30,10 @@ from pipeline.core.terms import (
 )
 from pipeline.ports import Engines
 from server.settings import Settings
-from storage.records import Channel, Grant, Persona, PriceRow, Relationship, Scenario
+from storage.records import Channel, Direction, Grant, Persona, PriceRow, Relationship, Scenario
 
 CARRIER_MODEL = "twilio"
+INBOUND_MODEL = "twilio-inbound"
 STREAM_MODEL = "twilio-media"
 TALKED_CHARS_A_MINUTE = 600
 """An agent that talks half of the time, at about 20 characters a second."""
@@ -67,7 +68,7 @@ class Unpriced(CallMeBackError):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Who calls whom about what."""
+    """Who calls whom about what. A stranger has no name, no relationship and no memories."""
 
     persona: Persona
     caller: str
@@ -79,6 +80,7 @@ class Part:
     memories: tuple[Memory, ...] = ()
     today: date | None = None
     """Where the caller lives; None for somebody of whom nothing is to be remembered."""
+    rang_us: bool = False
 
     @property
     def first_name(self) -> str:
@@ -90,13 +92,25 @@ class Part:
         return (self.relationship.voice if self.relationship is not None else "") or self.persona.voice
 
 
-def pinned(rows: Sequence[PriceRow], engines: Engines, channel: Channel = "phone") -> tuple[Price, ...]:
+def stranger(persona: Persona) -> Part:
+    """Somebody rang who proved nothing: of nobody anything is known, and nothing is remembered."""
+    return Part(persona, "", rang_us=True)
+
+
+def pinned(
+    rows: Sequence[PriceRow],
+    engines: Engines,
+    channel: Channel = "phone",
+    direction: Direction = "outbound",
+) -> tuple[Price, ...]:
     """The price book of a call with these engines; a browser's has no carrier. Raises `Unpriced`."""
+    rang_us = direction == "inbound"
     carried: list[tuple[Service, str, tuple[Unit, ...]]] = [
-        ("carrier", CARRIER_MODEL, ("second",)),
+        ("carrier", INBOUND_MODEL if rang_us else CARRIER_MODEL, ("second",)),
         ("stream", STREAM_MODEL, ("second",)),
-        ("amd", CARRIER_MODEL, ("call",)),
     ]
+    if not rang_us:  # who answered is only asked where we rang
+        carried.append(("amd", CARRIER_MODEL, ("call",)))
     wanted: list[tuple[Service, str, tuple[Unit, ...]]] = [
         *(carried if channel == "phone" else ()),
         *(("stt", model, SECONDS) for model in engines.transcriber.models),
@@ -149,14 +163,21 @@ def manners(settings: Settings) -> Manners:
     )
 
 
-def phrases(part: Part, settings: Settings) -> Phrases:
+def disclosure(settings: Settings, *, rang_us: bool = False) -> str:
+    """The first words of every call."""
     recorded = " It is recorded." if settings.record_calls else ""
+    if rang_us:
+        return f"This is an automated AI line of {settings.operator_name}.{recorded}"
+    return f"This is an automated AI call from {settings.operator_name}, which you asked for.{recorded}"
+
+
+def phrases(part: Part, settings: Settings) -> Phrases:
     first = part.first_name
     opening = part.scenario.opening if part.scenario is not None else ""
     said = {name: scenario.plain(value) for name, value in part.variables.items()} | {scenario.PERSON: first}
     greeting = scenario.filled(opening, said) if opening else part.persona.greeting.replace("{name}", first)
     return Phrases(
-        disclosure=f"This is an automated AI call from {settings.operator_name}, which you asked for.{recorded}",
+        disclosure=disclosure(settings, rang_us=part.rang_us),
         greeting=greeting[:200],
         warning=ABOUT_A_MINUTE,
         warnings=WARNINGS,
@@ -230,8 +251,17 @@ def remember(part: Part, settings: Settings) -> Remember | None:
     return Remember(part.today.isoformat(), tuple(known))
 
 
-def admission(prices: tuple[Price, ...], bounds: Limits, system: Sequence[Layer], greeting: str) -> Admission:
-    """Computed from the pinned prices: a first minute with a greeting and one answer, and the margin minute."""
+def admission(
+    prices: tuple[Price, ...],
+    bounds: Limits,
+    system: Sequence[Layer],
+    greeting: str,
+    connected_ms: int = 0,
+) -> Admission:
+    """Computed from the pinned prices: a first minute with a greeting and one answer, and the margin minute.
+
+    `connected_ms`: how long the line is up already, so that more than one minute may have begun.
+    """
     book = PriceBook(prices)
     minute = sum(cost(price, 60) for price in prices if price.service in STEP_SERVICES)
     once = sum(cost(price, 1) for price in book.of("amd"))
@@ -240,7 +270,8 @@ def admission(prices: tuple[Price, ...], bounds: Limits, system: Sequence[Layer]
     opening = prompt.tokens_at_most([Message("system", layer.text) for layer in system])
     reply = _of(book, "token_in", opening + 200) + _of(book, "token_out", bounds.reply_max_tokens)
     answer = _speech(book, bounds.reply_max_chars) + reply
-    at_least = once + minute + listening + reserve + _speech(book, len(greeting)) + answer + minute
+    begun = minute * (connected_ms // 60_000)
+    at_least = begun + once + minute + listening + reserve + _speech(book, len(greeting)) + answer + minute
     full_reply = _of(book, "token_in", bounds.prompt_max_tokens * prompt.BYTES_PER_TOKEN) + _of(
         book, "token_out", bounds.reply_max_tokens
     )

@@ -19,6 +19,8 @@ from server.beside import beside
 from server.calls.casting import TOKENS, pinned
 from server.desk import Desk
 from server.engines import chosen
+from server.inbound.pins import Pins
+from server.inbound.reception import Reception
 from server.lag import LoopLag
 from server.metrics import ENGINE_BREAKERS, ENGINES_DOWN, HEARD_AGAIN, SOUND_LOST, TOKENS_LOST
 from server.money.admission import Admissions
@@ -77,6 +79,17 @@ async def _price_own_models(parts: Parts) -> None:
                 log.info("model_priced", model=model, dollars_a_million=dollars)
 
 
+def _reception(parts: Parts, desk: Desk, admissions: Admissions) -> Reception:
+    return Reception(
+        settings=parts.settings,
+        database=parts.database,
+        clock=parts.clock,
+        desk=desk,
+        admissions=admissions,
+        pins=Pins(parts.settings, parts.database, parts.clock, parts.passwords),
+    )
+
+
 WATCHING = Watching(_engine_changed, _tokens_lost, _heard_again, _sound_lost)
 
 
@@ -110,12 +123,13 @@ async def open_desk(
             log.warning("country_without_price", country=country, remedy="callmeback prices import FILE")
         node = secrets.token_hex(8)
         lock = await stack.enter_async_context(hold_node(parts.database, node))
+        admissions = Admissions(parts.settings, engines, parts.clock, node)
         takeovers = Takeovers(
             parts.database,
             parts.carrier,
             parts.clock,
             parts.settings.calls_dir,
-            Admissions(parts.settings, engines, parts.clock, node),
+            admissions,
             node,
         )
         lease_s = LEASE_S + parts.settings.resume_pause_s
@@ -145,7 +159,7 @@ async def open_desk(
             own = (flush.run(), lag.run(), lease.run(), orphans.run(desk.conducts))
             running = [tasks.create_task(work) for work in (*own, *works)]
             try:
-                async with among_nodes(parts, desk, node) as anywhere:
+                async with among_nodes(parts, desk, node, _reception(parts, desk, admissions)) as anywhere:
                     yield anywhere
             finally:
                 await scheduler.at_rest()

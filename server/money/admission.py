@@ -21,7 +21,7 @@ from pipeline.ports import Engines
 from server import numbers, permits
 from server.calls import casting, open_points
 from server.money.destinations import for_number
-from server.parts import PlaceCall
+from server.parts import PlaceCall, Rung
 from server.remembering import today
 from server.settings import Settings
 from storage import (
@@ -34,10 +34,11 @@ from storage import (
     pricing,
     scenarios,
     schedules,
+    strangers,
     users,
 )
 from storage.db import Tx
-from storage.records import CallRow, Grant, IdemTaken, NewCall, PriceRow, User
+from storage.records import CallRow, Direction, Grant, IdemTaken, NewCall, Persona, PriceRow, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +83,28 @@ class Admissions:
         permit = await self._permit(tx, user, order, rows, now)
         if permit is not None:
             rows = for_number(rows, permit.e164, numbers.region(permit.e164))
-        book = casting.pinned(rows, self._engines, order.channel)
+        book = self._book(rows, order)
         part = await self._part(tx, user, order)
         minutes = self._minutes(part, order)
-        bounds = casting.limits(self._settings, part.persona, minutes)
+        bounds = self._bounds(part, order, now)
+        rung = order.rung
+        number = rung.e164 if rung is not None else None if permit is None else permit.e164
         new = NewCall(
-            id=ids.new_id(),
+            id=ids.new_id() if rung is None else rung.call_id,
             user_id=user.id,
             persona_id=part.persona.id,
             channel=order.channel,
-            created_at=now,
+            created_at=now if rung is None else rung.at,
             price_ids=tuple(price.price_id for price in book),
             owner=self._node,
             scenario_id=order.scenario_id,
-            phone_e164=None if permit is None else permit.e164,
+            phone_e164=number,
             context=order.context,
             max_minutes=minutes,
             idem_key=None if idem is None else idem[0],
             idem_hash=None if idem is None else idem[1],
             scheduled_call_id=None if order.scheduled is None else order.scheduled.dial_id,
+            direction="outbound" if rung is None else "inbound",
         )
         row = await calls.create(tx, new)
         if permit is not None:
@@ -108,7 +112,7 @@ class Admissions:
         if order.scheduled is not None:
             # In this transaction: either there is a call and its dial is on record, or neither.
             await schedules.dialed(tx, order.scheduled, row.id)
-        funded = await self._fund(tx, row, part, book, bounds)
+        funded = await self._fund(tx, row, part, book, bounds, _connected_ms(order, now))
         if order.scenario_id is not None:
             await scenarios.used(tx, order.scenario_id)
         return Admitted(
@@ -118,12 +122,38 @@ class Admissions:
     async def _permit(
         self, tx: Tx, user: User, order: PlaceCall, rows: list[PriceRow], now: datetime
     ) -> Permit | None:
-        """The leave to ring; a call in the browser rings nothing, and only counts among the user's calls."""
-        if order.channel == "phone":
+        """The leave to ring; a call in the browser, or one that came in, rings nothing and only counts among the user's
+        calls."""
+        if order.channel == "phone" and order.rung is None:
             return await permits.permit(tx, self._settings, user.id, order.purpose, rows, now)
-        if await calls.count_live(tx, user.id) >= self._settings.max_calls_per_user:
+        if await calls.count_live(tx, user.id) >= self._at_once(user):
             raise permits.refusal(NotAllowed(Why.USER_BUSY))
         return None
+
+    def _at_once(self, user: User) -> int:
+        settings = self._settings
+        return (
+            settings.inbound_trials_at_once if user.id == strangers.ACCOUNT else settings.max_calls_per_user
+        )
+
+    def _book(self, rows: list[PriceRow], order: PlaceCall) -> tuple[Price, ...]:
+        direction: Direction = "outbound" if order.rung is None else "inbound"
+        return casting.pinned(rows, self._engines, order.channel, direction)
+
+    def _bounds(self, part: casting.Part, order: PlaceCall, now: datetime) -> Limits:
+        bounds = casting.limits(self._settings, part.persona, self._minutes(part, order))
+        # The socket is waited for from the answer on, and that was before the menu.
+        return replace(bounds, connect_ms=bounds.connect_ms + _connected_ms(order, now))
+
+    async def least(self, tx: Tx, order: PlaceCall) -> tuple[Nanos, Nanos]:
+        """What a stranger's call needs set aside before it begins, and what of it is one minute of the line."""
+        now = self._clock.utc()
+        rows = await pricing.current(tx, now, self._settings.price_list)
+        book, part = self._book(rows, order), casting.stranger(await self._persona(tx, order))
+        greeting = casting.phrases(part, self._settings).greeting
+        bounds = self._bounds(part, order, now)
+        needed = casting.admission(book, bounds, casting.layers(part), greeting)
+        return needed.at_least, needed.margin
 
     async def recast(self, tx: Tx, row: CallRow) -> Admitted:
         """The first event of a call that was placed before, made anew from what is known of it today.
@@ -134,6 +164,8 @@ class Admissions:
         if user is None or hold is None:
             raise LookupError(row.id)
         order = PlaceCall(row.persona_id, row.scenario_id, row.context, row.max_minutes, row.channel)
+        if row.direction == "inbound":
+            order = replace(order, rung=Rung(row.id, row.sid or "", row.created_at, row.phone_e164))
         try:
             part = await self._part(tx, user, order)
         except Refused:  # the scenario was deleted since, or leaves open what this call had said
@@ -168,9 +200,9 @@ class Admissions:
         return replace(admitted, started=replace(admitted.started, allowance=money), held=grant.held)
 
     async def _part(self, tx: Tx, user: User, order: PlaceCall) -> casting.Part:
-        persona = await personas.by_id(tx, order.persona_id)
-        if persona is None:
-            raise Refused("not_found", "There is no such persona.", status=404)
+        persona = await self._persona(tx, order)
+        if user.id == strangers.ACCOUNT:
+            return casting.stranger(persona)
         scenario = None
         if order.scenario_id is not None:
             scenario = await scenarios.get(tx, user.id, order.scenario_id)
@@ -187,7 +219,14 @@ class Admissions:
             settled(known, order.variables),
             memories=tuple(await memories.of(tx, user.id, persona.id, lock=False)),
             today=today(user, self._clock.utc()),
+            rang_us=order.rung is not None,
         )
+
+    async def _persona(self, tx: Tx, order: PlaceCall) -> Persona:
+        persona = await personas.by_id(tx, order.persona_id)
+        if persona is None:
+            raise Refused("not_found", "There is no such persona.", status=404)
+        return persona
 
     def _minutes(self, part: casting.Part, order: PlaceCall) -> int:
         """The shortest of what was asked for, the scenario, the persona and the server allow."""
@@ -200,10 +239,11 @@ class Admissions:
         return min(minutes for minutes in asked if minutes is not None)
 
     async def _fund(
-        self, tx: Tx, row: CallRow, part: casting.Part, book: tuple[Price, ...], bounds: Limits
-    ) -> Funded:
+        self, tx: Tx, row: CallRow, part: casting.Part, book: tuple[Price, ...], bounds: Limits,
+        connected_ms: int,
+    ) -> Funded:  # fmt: skip
         system, greeting = casting.layers(part), casting.phrases(part, self._settings).greeting
-        admitted = casting.admission(book, bounds, system, greeting)
+        admitted = casting.admission(book, bounds, system, greeting, connected_ms)
         granted = await ledger.hold(
             tx, user_id=row.user_id, call_id=row.id, epoch=row.epoch, at_least=admitted.at_least,
             wanted=admitted.at_least, now=row.created_at,
@@ -227,6 +267,11 @@ class Admissions:
             return _refusal("budget_exhausted", BUDGETS[kind], needed, left[kind])
         free = (await ledger.balance(tx, row.user_id)).available
         return _refusal("insufficient_credit", "your available credit", needed, free)
+
+
+def _connected_ms(order: PlaceCall, now: datetime) -> int:
+    """How long the line of a call that came in is up already."""
+    return 0 if order.rung is None else max(0, round((now - order.rung.at).total_seconds() * 1000))
 
 
 BUDGETS = {

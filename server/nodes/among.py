@@ -10,6 +10,7 @@ import structlog
 
 from server.auth import signing_ring
 from server.desk import Desk
+from server.inbound.reception import Reception
 from server.nodes.anywhere import Anywhere
 from server.nodes.bus import Bus, LocalBus, PostgresBus
 from server.nodes.following import Following, Forwarding
@@ -26,7 +27,7 @@ log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def among_nodes(parts: Parts, desk: Desk, node: str) -> AsyncIterator[Anywhere]:
+async def among_nodes(parts: Parts, desk: Desk, node: str, reception: Reception) -> AsyncIterator[Anywhere]:
     """The desk of one node, joined to those of the others for as long as the block runs."""
     database, clock, news = parts.database, parts.clock, parts.news
     bus, connect = _ways(parts, node)
@@ -49,7 +50,7 @@ async def among_nodes(parts: Parts, desk: Desk, node: str) -> AsyncIterator[Anyw
         try:
             yield Anywhere(
                 desk=desk, bus=bus, database=database, clock=clock, passes=passes, relays=relays,
-                following=following,
+                following=following, reception=reception,
             )  # fmt: skip
         finally:
             following.abandon()

@@ -21,6 +21,7 @@ from pipeline.runner import LiveCall
 from server.browser import BrowserCalls
 from server.calls.answers import hash_of, new_token, take_answer
 from server.desk import Desk
+from server.inbound.reception import Reception
 from server.nodes.bus import Bus, Word
 from server.nodes.following import Following
 from server.nodes.passes import Passes
@@ -43,9 +44,11 @@ class Anywhere:
 
     def __init__(
         self, *, desk: Desk, bus: Bus, database: Database, clock: Clock, passes: Passes, relays: Relays,
-        following: Following,
+        following: Following, reception: Reception,
     ) -> None:  # fmt: skip
         self.passes = passes
+        self.reception = reception
+        reception.answered = self.answered
         self._desk = desk
         self._bus = bus
         self._database = database

@@ -86,12 +86,14 @@ class Switchboard:
     async def look(self) -> None:
         """Read what others left, and act on it. Raises `DatabaseDown`."""
         ongoing = dict(self._desk.ongoing())
-        numbers = {one.row.phone_e164 for one in ongoing.values() if one.row.phone_e164 is not None}
+        # Whoever rang us is talking of their own will, opted out or not.
+        rung = [one for one in ongoing.values() if one.row.direction == "outbound"]
+        numbers = {one.row.phone_e164 for one in rung if one.row.phone_e164 is not None}
         async with self._database.read() as tx:
             waits = bool(ongoing) and await mailbox.waits(tx, ongoing)
             unwanted = await opt_outs.among(tx, numbers) if numbers else set[str]()
             draining = await addresses.is_draining(tx, self._node)
-        for one in ongoing.values():
+        for one in rung:
             if one.row.phone_e164 in unwanted and not one.live.over:
                 one.live.ask_hang_up(EndReason.OPTED_OUT, politely=True)
         if waits:

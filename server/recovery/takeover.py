@@ -40,6 +40,7 @@ NO_SUCH_CALL = 20404
 """The carrier's code for a call it does not know."""
 RINGS_S, LATE_S = 120, 60
 """The longest a phone rings, and how far the clocks of the machines and the carrier's may be apart."""
+CARRIERS_LIMIT_S = 4 * 3600
 LAST_WORD_TRIES, LAST_WORD_S = 4, 1.0
 """How often, and how far apart, the carrier is asked again until it says that the call is over."""
 
@@ -196,5 +197,8 @@ class Takeovers:
 
 
 def _limit(row: CallRow) -> datetime:
-    """When the carrier itself has ended the call at the latest, for it was told how long it may take."""
+    """When the carrier itself has ended the call at the latest: it was told how long it may take, but not of a call
+    that came in, which has the carrier's own limit."""
+    if row.direction == "inbound":
+        return row.created_at + timedelta(seconds=CARRIERS_LIMIT_S + LATE_S)
     return row.created_at + timedelta(seconds=RINGS_S + row.max_minutes * 60 + LIMIT_SLACK_S + LATE_S)

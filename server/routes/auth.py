@@ -60,6 +60,7 @@ class UserView(View):
     phone_verified: bool
     phone_notice: Literal["", "lost", "taken_over"]
     quiet_hours: str | None
+    inbound_pin: Annotated[bool, Field(description="Whether I have a PIN for when I ring.")]
     timezone: str
     role: str
     created_at: When
@@ -93,6 +94,7 @@ def view(user: User) -> UserView:
         phone_verified=user.phone_verified_at is not None,
         phone_notice=_notice(user),
         quiet_hours=user.quiet_hours,
+        inbound_pin=user.inbound_pin_hash is not None,
         timezone=user.timezone,
         role=user.role,
         created_at=user.created_at,

@@ -21,7 +21,7 @@ from server.parts import PlaceCall
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Query, Text, Usd, View, When
 from storage import calls, charges, ledger, notes, turns
 from storage.db import Tx
-from storage.records import OVER, STATUS_RANK, CallRow, CallStatus, Channel, TurnRow
+from storage.records import OVER, STATUS_RANK, CallRow, CallStatus, Channel, Direction, TurnRow
 
 _IDEM_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -46,6 +46,7 @@ class CallView(View):
     persona_id: str
     scenario_id: str | None
     channel: Channel
+    direction: Annotated[Direction, Field(description="Who rang: we did, or I.")]
     phone_last2: str | None
     context: str
     max_minutes: int
@@ -153,6 +154,7 @@ def view(call: CallRow) -> CallView:
         persona_id=call.persona_id,
         scenario_id=call.scenario_id,
         channel=call.channel,
+        direction=call.direction,
         phone_last2=call.phone_e164[-2:] if call.phone_e164 else None,
         context=call.context,
         max_minutes=call.max_minutes,

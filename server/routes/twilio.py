@@ -21,7 +21,9 @@ from twilio.twiml.voice_response import Connect, VoiceResponse
 
 from pipeline.clock import Clock
 from server import texting
+from server.inbound.replies import Receiving
 from server.metrics import RESUMED
+from server.routes.twilio_inbound import Inbound
 from server.routes.twilio_media import Attaching, MediaDoor
 from server.signatures import HEADER, Signatures
 from storage.records import STATUS_RANK
@@ -49,6 +51,9 @@ class Answering(Attaching, Protocol):
 
     async def opt_out(self, e164: str, how: str) -> None:
         """Nobody rings this number from now on; a call to it ends."""
+
+    @property
+    def reception(self) -> Receiving: ...
 
 
 class _Parts(Protocol):
@@ -79,6 +84,7 @@ def twilio_routes(
     hooks = _Hooks(signatures, public_url.rstrip("/"), account_sid, resume_pause_s)
     return [
         Route("/twilio/voice", hooks.proven(hooks.voice), methods=["POST"]),
+        Route("/twilio/pin", hooks.proven(hooks.pin), methods=["POST"]),
         Route("/twilio/resume", hooks.proven(hooks.resume), methods=["POST"]),
         Route("/twilio/status", hooks.proven(hooks.status), methods=["POST"]),
         Route("/twilio/amd", hooks.proven(hooks.machine), methods=["POST"]),
@@ -100,6 +106,7 @@ class _Hooks:
         self._account_sid = account_sid
         self._resume_pause_s = resume_pause_s
         self._door = MediaDoor(account_sid)
+        self._inbound = Inbound(public_url, self._document)
 
     def proven(self, handler: _Handler, of: str = "CallSid") -> Callable[[Request], Awaitable[Response]]:
         """The handler behind the signature and the account. `of` is the field that says what it is about."""
@@ -142,10 +149,16 @@ class _Hooks:
         return named
 
     async def voice(self, request: Request, fields: dict[str, str]) -> Response:
-        """The call was answered: connect it to the media socket, or hang up."""
+        """The call was answered: connect it to the media socket, or hang up. One without our name came in."""
         call_id = _call_id(request)
+        if not call_id and fields.get("Direction") == "inbound":
+            return await self._inbound.rung(_parts(request).desk.reception, fields)
         token = await _parts(request).desk.answered(call_id, fields["CallSid"]) if call_id else None
         return Response(self._document(call_id, token), media_type="text/xml")
+
+    async def pin(self, request: Request, fields: dict[str, str]) -> Response:
+        """What a caller keyed in at the menu of a call that came in."""
+        return await self._inbound.keyed(_parts(request).desk.reception, fields)
 
     async def resume(self, request: Request, fields: dict[str, str]) -> Response:
         """The stream ended and the call did not: connect it again, or hang up."""

@@ -61,7 +61,6 @@ async def test_only_what_is_given_changes(database: Database) -> None:
             timezone="UTC",
             password_hash="new",
             role="admin",
-            inbound_pin_hash="pin",
             end_sessions=True,
         )
         assert (other.name, other.timezone, other.password_hash) == ("Lou", "UTC", "new")

@@ -155,7 +155,7 @@ class Emulator:
             "to": call.order.to,
             "from": call.order.sender,
             "status": call.status,
-            "direction": "outbound-api",
+            "direction": call.direction,
             "date_created": made,
             "date_updated": made,
             "start_time": None,

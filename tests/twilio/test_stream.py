@@ -5,7 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.carriers.stream import Playout
-from pipeline.carriers.twiml import BadTwiml, ConnectStream, Hangup, Pause, Redirect, parse
+from pipeline.carriers.twiml import (
+    BadTwiml,
+    ConnectStream,
+    Gather,
+    Hangup,
+    Pause,
+    Redirect,
+    Reject,
+    Say,
+    parse,
+)
 
 CONNECT = '<Connect><Stream url="wss://h/m"><Parameter name="token" value="t"/></Stream></Connect>'
 
@@ -65,7 +75,13 @@ def test_a_document() -> None:
         Pause(2.0),
         Redirect("/again"),
         Hangup(),
-        Hangup(),
+        Reject(busy=False),
+    )
+    menu = '<Gather input="dtmf" timeout="4" action="/pin"><Say>Hello.</Say><Say>Your PIN?</Say></Gather>'
+    assert parse(f'<Response>{menu}<Say>Bye.</Say><Reject reason="busy"/></Response>') == (
+        Gather("Hello. Your PIN?", "/pin", 4.0, "#"),
+        Say("Bye."),
+        Reject(busy=True),
     )
     assert parse(
         '<Response><Connect action="/a"><Stream url="u" statusCallback="/s"/></Connect></Response>'
@@ -80,6 +96,7 @@ def test_a_document() -> None:
         "<response/>",
         "<Response><hangup/></Response>",
         "<Response><Connect/></Response>",
+        '<Response><Gather input="speech"/></Response>',
         '<Response><Connect><Stream url="wss://h/m?token=t"/></Connect></Response>',
         '<Response><Connect><Stream url="wss://h/m" track="both_tracks"/></Connect></Response>',
         f'<Response><Connect><Stream url="u"><Parameter name="a" value="{"x" * 499}"/></Stream></Connect></Response>',

@@ -33,7 +33,7 @@ function eager({ begun, used, dropped_usd }) {
 function overview(call, persona, account) {
   const facts = [
     ["When", moment(call.created_at, account.timezone)],
-    ["Where", call.channel === "browser" ? "in the browser" : `phone ending in ${call.phone_last2 ?? "?"}`],
+    ["Where", call.channel === "browser" ? "in the browser" : `phone ending in ${call.phone_last2 ?? "?"}${call.direction === "inbound" ? ", you rang" : ""}`],
     ["Length", call.duration_seconds === null ? "not answered" : clock(call.duration_seconds)],
     ["Cost", dollars(call.total_usd)],
     ["Answers", call.latency ? `${ms(call.latency.p50_ms)} half of them, ${ms(call.latency.p95_ms)} nearly all` : "none"],

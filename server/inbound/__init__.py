@@ -1,0 +1,1 @@
+"""Calls in: who is answered, how somebody proves who they are, and whom they reach."""
