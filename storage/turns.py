@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+
 from sqlalchemy import select
 
 from storage.db import Tx, insert
@@ -31,3 +34,14 @@ async def add(
 async def of_call(tx: Tx, call_id: str) -> list[TurnRow]:
     query = select(*columns(call_turns, TurnRow)).where(call_turns.c.call_id == call_id)
     return await every(tx, TurnRow, query.order_by(call_turns.c.index))
+
+
+async def waits(tx: Tx, call_ids: Collection[str]) -> Mapping[str, list[int]]:
+    """How long, in milliseconds, each answer of these calls was waited for; a call without any is left out."""
+    query = select(call_turns.c.call_id, call_turns.c.audible_ms).where(
+        call_turns.c.call_id.in_(list(call_ids)), call_turns.c.audible_ms.is_not(None)
+    )
+    found: dict[str, list[int]] = defaultdict(list)
+    for call_id, ms in await tx.execute(query):
+        found[call_id].append(ms)
+    return found

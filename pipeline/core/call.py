@@ -635,6 +635,8 @@ class Call:
 
     def _mind_the_floor(self) -> None:
         """Who speaks next: barge-in, end of the agent's turn, end of the caller's, silence."""
+        if self._due(self._dues.endless):
+            self._hearing.forsake(self._now)
         if self.phase in ANSWERING and self.playout.silent:
             self._agent_silent()
         if self.phase is Phase.SPEAKING and self._now >= self._dues.marks_lost:

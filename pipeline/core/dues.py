@@ -17,6 +17,10 @@ from pipeline.core.spending import Spending
 from pipeline.core.terms import Limits
 from pipeline.core.transcript import Transcript
 
+LONGEST_VOICE_MS = 60_000
+"""Nobody speaks for so long without a breath of 200 ms, or a word that is understood: the sound has stopped coming,
+or it is a noise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dues:
@@ -54,7 +58,9 @@ class Dues:
             case _:
                 floor = self._floor(phase, since)
                 notice = self.notice.deadline(greeted=self.greeted)
-                return [floor, self.spending.next_second, self.spending.renewal, self.goodbye, notice]
+                return [
+                    floor, self.endless, self.spending.next_second, self.spending.renewal, self.goodbye, notice,
+                ]  # fmt: skip
 
     def _floor(self, phase: Phase, since: Millis) -> Millis | None:
         """When whoever has the floor loses it."""
@@ -90,6 +96,14 @@ class Dues:
         # Words from a transcriber that ends no turns may be left where another has taken over.
         turn = self.hearing.turn
         return None if self.hearing.ends_turns and not turn.texts else turn.due
+
+    @property
+    def endless(self) -> Millis | None:
+        """When a voice that does not end is one no longer."""
+        voiced_since = self.hearing.turn.voiced_since
+        if voiced_since is None:
+            return None
+        return Millis(max(voiced_since, self.hearing.understood) + LONGEST_VOICE_MS)
 
     def noise(self, since: Millis) -> Millis | None:
         """When a voice that stopped the agent counts as a noise, if no words come of it."""

@@ -11,7 +11,7 @@ from enum import Enum, auto
 
 from pipeline.core import cues, greetings
 from pipeline.core import events as ev
-from pipeline.core.money import Millis
+from pipeline.core.money import START, Millis
 from pipeline.core.phases import ANSWERING, TALKING, Phase
 from pipeline.core.turns import CallerTurn, Said
 
@@ -66,7 +66,7 @@ class Hearing:
     """Words are judged twice: at once, by `interrupts` and `greets`, and for the turn they belong to.
 
     `ends_turns` is whether the present transcriber does; `probably` is the turn, where it is probably
-    over; `screened` is when a call screener was met.
+    over; `screened` is when a call screener was met, `understood` when words last came.
     """
 
     def __init__(self, started: ev.CallStarted) -> None:
@@ -74,6 +74,7 @@ class Hearing:
         self.probably = ""
         self.ends_turns = started.transcriber_ends_turns
         self.screened: Millis | None = None
+        self.understood = START
         self._barge_in_words = started.limits.barge_in_words
 
     def voice(self, event: Voice, now: Millis) -> Verdict:
@@ -94,10 +95,16 @@ class Hearing:
                 self.turn.voice_off(ended, quiet, text_follows=not self.ends_turns)
         return Verdict.NOTHING
 
+    def forsake(self, now: Millis) -> None:
+        """A voice of which nothing is seen or understood any more is over, as far as anybody knows."""
+        self.turn.voice_off(now, now, text_follows=False)
+
     # -- words, at once --------------------------------------------------------------------
 
     def words(self, event: Words, now: Millis) -> str:
         """What is known of the caller's words by now."""
+        if not isinstance(event, ev.TurnResumed) and event.text:
+            self.understood = now
         match event:
             case ev.SegmentHeard():
                 self.turn.segment(event.text, now)

@@ -80,13 +80,16 @@ class Eager(View):
     dropped_usd: Usd
 
 
-class WholeCall(CallView):
+class TimedCall(CallView):
     latency: Latencies | None
+
+
+class WholeCall(TimedCall):
     eager: Eager
 
 
 class CallList(View):
-    items: list[CallView]
+    items: list[TimedCall]
     next_cursor: str | None
 
 
@@ -217,26 +220,33 @@ async def place(ask: Ask[NewCall, None]) -> CallView:
     return view(await ask.parts.desk.place(ask.user, order, idem))
 
 
+def _latencies(waits: list[int]) -> Latencies | None:
+    if not waits:
+        return None
+    return Latencies(turns=len(waits), p50_ms=percentile(waits, 50), p95_ms=percentile(waits, 95))
+
+
 async def listing(ask: Ask[None, PageQuery]) -> CallList:
     async with ask.parts.database.read() as tx:
         page = await calls.page(tx, ask.user.id, ask.query.cursor, ask.query.limit)
-    return CallList(items=[view(call) for call in page.items], next_cursor=page.next_cursor)
+        waits = await turns.waits(tx, [call.id for call in page.items])
+    listed = [
+        TimedCall(**view(call).model_dump(), latency=_latencies(waits.get(call.id, [])))
+        for call in page.items
+    ]
+    return CallList(items=listed, next_cursor=page.next_cursor)
 
 
 async def show(ask: Ask[None, None]) -> WholeCall:
     async with ask.parts.database.read() as tx:
         call = await mine(tx, ask.user.id, ask.ident())
-        found = await turns.of_call(tx, call.id)
+        waits = await turns.waits(tx, [call.id])
         begun = await notes.eager(tx, call.id)
-    heard = [turn.audible_ms for turn in found if turn.audible_ms is not None]
-    latency = None
-    if heard:
-        latency = Latencies(turns=len(heard), p50_ms=percentile(heard, 50), p95_ms=percentile(heard, 95))
     dropped = sum(reply.nano for reply in begun if not reply.committed)
     used = sum(reply.committed for reply in begun)
     return WholeCall(
         **view(call).model_dump(),
-        latency=latency,
+        latency=_latencies(waits.get(call.id, [])),
         eager=Eager(begun=len(begun), used=used, dropped_usd=usd(dropped)),
     )
 

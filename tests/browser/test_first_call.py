@@ -112,6 +112,9 @@ async def looks_at_it(visit: Visit) -> None:
     await page.locator(".turn.caller button").first.click()
     await page.wait_for_function("document.querySelector('audio').currentTime > 5")
     await expect(page.locator(".turn[data-now]")).to_have_count(1)
+    await visit.go("/calls")
+    listed = page.get_by_role("region", name="My calls").get_by_role("row").nth(1)
+    await expect(listed).to_contain_text(re.compile(r"\d ms / [\d,]+ ms"))
 
 
 async def test_a_call_that_is_over_is_replayed_from_its_page(browser: Browser, site: Site) -> None:

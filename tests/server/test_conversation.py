@@ -41,6 +41,22 @@ async def test_how_fast_turns_were_answered_is_shown(rig: Rig, ann: Person) -> N
     }
 
 
+async def test_how_fast_each_call_was_stands_in_the_history(rig: Rig, ann: Person) -> None:
+    earlier, unanswered, later = [await stored_call(rig, ann, minutes_ago=ago) for ago in (30, 20, 10)]
+    async with rig.parts.database.write() as tx:
+        for call, waits in ((earlier, (590, 910)), (later, (480,))):
+            for index, ms in enumerate(waits):
+                timed = TurnTimed(index, Millis(1_500), 250, 450, 470, 471, ms, eager=True)
+                await notes.write(tx, call.id, [timed], rig.clock.utc())
+    first, second, third = (await ann.get("/api/calls")).json()["items"]
+    assert [each["id"] for each in (first, second, third)] == [later.id, unanswered.id, earlier.id]
+    assert first["latency"] == {"turns": 1, "p50_ms": 480, "p95_ms": 480}
+    assert second["latency"] is None
+    assert third["latency"] == {"turns": 2, "p50_ms": 590, "p95_ms": 910}
+    for each in (first, second, third):
+        assert (await ann.get(f"/api/calls/{each['id']}")).json()["latency"] == each["latency"]
+
+
 async def test_what_replies_begun_early_cost_is_shown(rig: Rig, ann: Person) -> None:
     call = await stored_call(rig, ann)
     async with rig.parts.database.write() as tx:

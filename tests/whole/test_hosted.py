@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import REGISTRY
+
 from pipeline.audio.wav import read_wav
 from pipeline.carriers.callee import Answer, HangUp, Machine, Script, Silence, Speak
 from pipeline.conducted import replay_call
@@ -55,15 +57,24 @@ def test_a_call_with_hosted_engines_is_understood_spoken_and_billed_as_the_vendo
     run(main(), SPEED)
 
 
+def timed() -> dict[str, float]:
+    """How many turns `/metrics` has of each stage."""
+    stages = ("end_of_turn", "first_token", "first_audio", "first_frame", "audible")
+    name = "callmeback_turn_seconds_count"
+    return {stage: REGISTRY.get_sample_value(name, {"stage": stage}) or 0 for stage in stages}
+
+
 async def story(
     world: World, ears: flux.FluxEmulator, mind: chat.ChatEmulator, voice: elevenlabs.ElevenLabs
 ) -> None:
     person = await world.person(TALK)
+    before = timed()
     call_id = await person.call()
     events = await person.follow(call_id)
     call = (await person.ask("GET", f"/api/calls/{call_id}")).body
     assert call["end_reason"] == "caller_hung_up"
     assert call["latency"]["turns"] == 2
+    assert timed() == {stage: count + 2 for stage, count in before.items()}
     assert [data["latency"] for _, kind, data in events if kind == "turn" and "latency" in data]
     assert call["eager"]["begun"] >= 1
 
