@@ -8,11 +8,13 @@ that a frame costs one decode and one call; sending has one task a call and a bo
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 from starlette.responses import PlainTextResponse
+from starlette.types import Message as ASGIMessage
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from pipeline.clock import Clock
@@ -36,6 +38,7 @@ from pipeline.ports import Line
 from server.errors import whereabouts
 from server.metrics import SURPRISES
 from server.routes.socket_line import POLICY, SocketLine, shut
+from server.sockets import each
 
 INTRODUCTION_S = 5.0
 """How long a socket has to show its token, and `INTRODUCTION_MESSAGES` in how many messages."""
@@ -145,8 +148,8 @@ async def _converse(
     try:
         async with asyncio.TaskGroup() as tasks:
             draining = tasks.create_task(line.drain())
-            # A task of its own, so that a frame does not wake all the layers of the request above it.
-            listening = tasks.create_task(_listen(websocket, live, guard, clock, start.stream_sid))
+            hears = _hears(live, guard, clock, start.stream_sid)
+            listening = tasks.create_task(each(websocket, hears))
             listening.add_done_callback(lambda _: draining.cancel())
         reason = EndReason.CALLER_HUNG_UP if listening.result() else None
     except* BadStream as bad:
@@ -164,11 +167,12 @@ async def _converse(
     await shut(websocket, POLICY if reason is EndReason.BAD_STREAM else 1000)
 
 
-async def _listen(websocket: WebSocket, live: Live, guard: Guard, clock: Clock, stream_sid: str) -> bool:
-    """The hot loop: 50 times a second and call. True on `stop`, False when the socket is gone without."""
-    receive, seconds, arrived = websocket.receive, clock.seconds, guard.arrived
-    while True:
-        packet = await receive()
+def _hears(live: Live, guard: Guard, clock: Clock, stream_sid: str) -> Callable[[ASGIMessage], bool | None]:
+    """What takes each message, 50 of them a second and call: True on `stop`, False when the socket is gone without,
+    None for what goes on. It raises `BadStream`."""
+    seconds, arrived, in_order, hear = clock.seconds, guard.arrived, guard.in_order, live.hear
+
+    def take(packet: ASGIMessage) -> bool | None:
         if packet["type"] != "websocket.receive":
             if packet.get("code") == TOO_BIG:  # the socket's own limit, enforced below us
                 raise BadStream("a message over 64 KiB")
@@ -177,24 +181,27 @@ async def _listen(websocket: WebSocket, live: Live, guard: Guard, clock: Clock, 
         if text is None:
             arrived(seconds(), len(packet["bytes"]))
             guard.spoiled()
-            continue
+            return None
         arrived(seconds(), len(text))
         try:
             message = decode(text, stream_sid)
         except BadStream:
             guard.spoiled()
-            continue
+            return None
         if isinstance(message, Media):  # first: nearly every message is one
-            if guard.in_order(message.sequence):
-                live.hear(message.mulaw)
+            if in_order(message.sequence):
+                hear(message.mulaw)
             else:
                 guard.spoiled()
-        elif isinstance(message, (Connected, Start)) or not guard.in_order(message.sequence):
+        elif isinstance(message, (Connected, Start)) or not in_order(message.sequence):
             guard.spoiled()
         elif isinstance(message, Stop):
             return True
         else:
             _pass_on(live, message)
+        return None
+
+    return take
 
 
 def _pass_on(live: Live, message: Message) -> None:
