@@ -81,6 +81,24 @@ async def test_on_sqlite_writes_go_one_at_a_time(sqlite_url: str) -> None:
     await database.aclose()
 
 
+async def test_on_sqlite_who_is_urgent_writes_before_those_who_wait(sqlite_url: str) -> None:
+    await migrate(sqlite_url)
+    database, order = Database.open(sqlite_url), list[str]()
+
+    async def write(name: str, *, urgent: bool = False) -> None:
+        async with database.write(urgent=urgent):
+            order.append(name)
+
+    async with asyncio.TaskGroup() as tasks, database.write():
+        for name in ("flush", "dial"):
+            tasks.create_task(write(name))
+        await asyncio.sleep(0)
+        tasks.create_task(write("answer", urgent=True))
+        await asyncio.sleep(0)
+    await database.aclose()
+    assert order == ["answer", "flush", "dial"]
+
+
 async def test_two_processes_write_to_one_sqlite_file(sqlite_url: str) -> None:
     server, beside = Database.open(sqlite_url), Database.open(sqlite_url, checkpoint=False)
     async with server.write() as tx:
