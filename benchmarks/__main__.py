@@ -46,7 +46,7 @@ async def measure(console: Console, *, quick: bool) -> list[Figure]:
     parts: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
         "replay": lambda: asyncio.to_thread(replaying.measure, 3 if quick else 9),
         "interruptions": lambda: asyncio.to_thread(interrupting.measure),
-        "calls talked over": lambda: asyncio.to_thread(talking_over.measure, 21 if quick else 3),
+        "calls talked over": lambda: asyncio.to_thread(talking_over.measure, 21 if quick else 1),
         "hosted engines, one call": lambda: vendors.measure(4 if quick else 40, 1),
         "hosted engines, ten calls": lambda: vendors.measure(40 if quick else 200, 10),
         "flush": lambda: flushing.measure(21 if quick else 201, with_postgres=not quick),
@@ -106,7 +106,7 @@ def write(path: Path, figures: list[Figure], *, quick: bool) -> None:
 def main() -> int:
     """0 however the bars fare: a benchmark is no test."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="about a minute instead of five")
+    parser.add_argument("--quick", action="store_true", help="about a minute instead of ten")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     given = parser.parse_args()
     if not sys.platform.startswith("linux"):

@@ -294,7 +294,7 @@ class Desk:
         ongoing = self._ongoing.get(call_id)
         if ongoing is None or ongoing.live.over or not ongoing.outside.owns(sid):
             return None
-        async with self._database.write() as tx:
+        async with self._database.write(urgent=True) as tx:
             answer = await take_answer(tx, call_id, sid, self._clock.utc(), epoch=ongoing.epoch)
         if answer is None:
             return None
@@ -318,14 +318,14 @@ class Desk:
             return None
         else:
             ongoing.live.broken()  # it may not have been noticed here yet
-        async with self._database.write() as tx:
+        async with self._database.write(urgent=True) as tx:
             token = await new_token(tx, call_id, sid, self._clock.utc())
         log.info("call_resumed", call=call_id, taken_over=ongoing is None)
         return token
 
     async def attach(self, token: str, call_sid: str, line: Line) -> LiveCall:
         """Spend a stream token. Raises `BadStream` unless it is this call's, fresh and unspent."""
-        async with self._database.write() as tx:
+        async with self._database.write(urgent=True) as tx:
             spent = await stream_tokens.spend(tx, hash_of(token), self._clock.utc())
         if spent is None or spent.call_sid != call_sid:
             raise BadStream("no such stream token")

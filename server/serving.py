@@ -21,6 +21,7 @@ from server.listening import bound, listen
 from server.nodes.workers import Inherited, sockets, when_orphaned
 from server.parts import Parts, State
 from server.settings import Settings
+from server.sockets import Socket
 
 log = structlog.get_logger(__name__)
 
@@ -141,7 +142,7 @@ def server_config(app: Starlette, settings: Settings) -> uvicorn.Config:
         port=settings.port,
         loop="uvloop",
         http=protocol(per_address=settings.max_connections_per_ip, uncounted=proxies),
-        ws="websockets-sansio",
+        ws=Socket,
         ws_max_size=SOCKET_BYTES,
         ws_per_message_deflate=False,
         lifespan="off",

@@ -8,7 +8,6 @@ read-only snapshot.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
@@ -25,6 +24,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from pipeline.core.errors import CallMeBackError
 from storage.columns import Unstorable
+from storage.turnstile import Turnstile
 
 Tx = AsyncConnection
 """A connection inside a transaction that the caller opened and will end."""
@@ -79,7 +79,7 @@ class Database:
     def __init__(self, url: URL, *, checkpoint: bool) -> None:
         self._file = url.database if url.get_backend_name() == "sqlite" else None
         # Waiting for the one writer takes no timer, as waiting for the pool would: tests run on virtual time.
-        self._lock = asyncio.Lock()
+        self._turnstile = Turnstile()
         if self._file is not None:
             self._writer = _sqlite_engine(
                 url, size=1, begin="BEGIN IMMEDIATE", pragmas=_writer_pragmas(checkpoint)
@@ -110,14 +110,18 @@ class Database:
                 yield tx
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[Tx]:
-        """One transaction, committed at the end and rolled back on any error."""
+    async def write(self, *, urgent: bool = False) -> AsyncIterator[Tx]:
+        """One transaction, committed at the end and rolled back on any error.
+
+        `urgent`: somebody is on the line and hears how long this takes. On SQLite it goes before all others that
+        wait for the one writer.
+        """
         with translated():
             if self._file is None:
                 async with self._writer.begin() as tx:
                     yield tx
             else:
-                async with self._lock, self._writer.begin() as tx:
+                async with self._turnstile.passing(urgent=urgent), self._writer.begin() as tx:
                     yield tx
 
     async def session(self) -> Tx:
@@ -135,7 +139,7 @@ class Database:
         if self._file is None:
             return
         with translated():
-            async with self._lock, self._writer.connect() as connection:
+            async with self._turnstile.passing(), self._writer.connect() as connection:
                 # Outside any transaction, which the engine would open: a file is packed in one of its own.
                 driver = (await connection.get_raw_connection()).driver_connection
                 assert isinstance(driver, aiosqlite.Connection)

@@ -5,10 +5,11 @@ Writing the same note twice changes nothing, so a call can be written again from
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from pipeline.core.effects import EagerSettled, OptedOut, TurnTaken, TurnTimed
 from storage import opt_outs, turns
@@ -21,21 +22,31 @@ Note = TurnTaken | TurnTimed | EagerSettled | OptedOut
 
 
 async def write(tx: Tx, call_id: str, notes: Sequence[Note], now: datetime) -> None:
-    for note in notes:
+    await write_all(tx, {call_id: notes}, now)
+
+
+async def write_all(tx: Tx, noted: Mapping[str, Sequence[Note]], now: datetime) -> None:
+    """The notes of several calls, by their ids: one statement a kind, however many there are."""
+    taken: list[dict[str, Any]] = []
+    timed: list[dict[str, Any]] = []
+    settled: list[dict[str, Any]] = []
+    for call_id, note in ((call_id, note) for call_id, notes in noted.items() for note in notes):
         match note:
             case TurnTaken():
-                await turns.add(
-                    tx, call_id, note.index, note.role, note.text, note.started, note.ended, note.interrupted
-                )
+                taken.append(turns.row(call_id, note))
             case TurnTimed():
-                await _timed(tx, call_id, note)
-            case EagerSettled():
-                row = insert(tx, call_eager_replies).values(
-                    call_id=call_id, reply=note.reply, committed=note.committed, nano=note.nano
-                )
-                await tx.execute(row.on_conflict_do_nothing(index_elements=["call_id", "reply"]))
+                timed.append({"of_id": call_id, "of_turn": note.index, **_stages(note)})
+            case EagerSettled(reply, committed, nano):
+                settled.append({"call_id": call_id, "reply": reply, "committed": committed, "nano": nano})
             case OptedOut():
                 await _opted_out(tx, call_id, note.how, now)
+    if taken:
+        await turns.add_all(tx, taken)
+    if timed:
+        await tx.execute(_TIMED, timed)
+    if settled:
+        rows = insert(tx, call_eager_replies).on_conflict_do_nothing(index_elements=["call_id", "reply"])
+        await tx.execute(rows, settled)
 
 
 async def eager(tx: Tx, call_id: str) -> list[EagerReply]:
@@ -43,18 +54,19 @@ async def eager(tx: Tx, call_id: str) -> list[EagerReply]:
     return await every(tx, EagerReply, query.order_by(call_eager_replies.c.reply))
 
 
-async def _timed(tx: Tx, call_id: str, note: TurnTimed) -> None:
-    await tx.execute(
-        update(call_turns)
-        .where(call_turns.c.call_id == call_id, call_turns.c.index == note.index)
-        .values(
-            end_of_turn_ms=note.end_of_turn_ms,
-            first_token_ms=note.first_token_ms,
-            first_audio_ms=note.first_audio_ms,
-            first_frame_ms=note.first_frame_ms,
-            audible_ms=note.audible_ms,
-        )
-    )
+def _stages(note: TurnTimed) -> dict[str, int]:
+    return {
+        "end_of_turn_ms": note.end_of_turn_ms,
+        "first_token_ms": note.first_token_ms,
+        "first_audio_ms": note.first_audio_ms,
+        "first_frame_ms": note.first_frame_ms,
+        "audible_ms": note.audible_ms,
+    }
+
+
+_TIMED = update(call_turns).where(
+    call_turns.c.call_id == bindparam("of_id"), call_turns.c.index == bindparam("of_turn")
+)
 
 
 async def _opted_out(tx: Tx, call_id: str, how: str, now: datetime) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import select
 
+from pipeline.core.effects import TurnTaken
 from storage.db import Tx, insert
 from storage.records import Speaking, TurnRow
 from storage.rows import columns, every
@@ -29,6 +30,20 @@ async def add(
         interrupted=interrupted,
     )  # fmt: skip
     return (await tx.execute(row.on_conflict_do_nothing(index_elements=["call_id", "turn"]))).rowcount == 1
+
+
+def row(call_id: str, turn: TurnTaken) -> dict[str, object]:
+    return {
+        "call_id": call_id, "index": turn.index, "role": turn.role, "text": turn.text,
+        "started_ms": turn.started, "ended_ms": turn.ended, "interrupted": turn.interrupted,
+    }  # fmt: skip
+
+
+async def add_all(tx: Tx, rows: Sequence[Mapping[str, object]]) -> None:
+    """As `add`, for the turns of any number of calls."""
+    await tx.execute(
+        insert(tx, call_turns).on_conflict_do_nothing(index_elements=["call_id", "turn"]), list(rows)
+    )
 
 
 async def of_call(tx: Tx, call_id: str) -> list[TurnRow]:

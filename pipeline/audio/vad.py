@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipeline.audio.echo import LOUDEST_ECHO, Echo, Origin
 from pipeline.audio.hum import Character, change, character
@@ -94,8 +95,7 @@ class Stopped:
 Fact = Started | Held | Faded | Returned | Stopped
 
 
-@dataclass(frozen=True, slots=True)
-class _Window:
+class _Window(NamedTuple):
     """What one window is taken for. `words`: voiced, and neither noise nor hum. `level` 0: not known."""
 
     voiced: bool = False

@@ -8,10 +8,12 @@ the second. All times here are seconds or milliseconds since the answer.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 
 from pipeline.core.money import Millis, Nanos
 from pipeline.core.tariff import Price, cost
+from pipeline.core.terms import EndReason
 
 STEP_S = 60
 """A carrier's increment."""
@@ -56,14 +58,30 @@ class Purse:
         return Nanos(self.allowed - self.used - self.pending - reserve)
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What follows from the money of a call as it stands. Times are milliseconds since the answer.
+
+    `paid_until` is the cutoff, `held_until` how far the held money alone reaches, `next_second` when there is
+    something to buy again, `wanted_from` when more money is to be asked for; `reason` is what ends the call.
+    """
+
+    paid_until: Millis
+    held_until: Millis
+    reason: EndReason
+    warning: Millis | None
+    next_second: Millis | None
+    wanted_from: Millis | None
+
+
 def step_price(purse: Purse) -> Nanos:
     """One more increment of every stepped line."""
     return Nanos(sum(cost(price, STEP_S) for price in purse.steps))
 
 
-def _running(purse: Purse, until_s: int) -> int:
-    """What the per-second lines cost from now to `until_s`."""
-    return sum(clock.cost_until(until_s) - clock.cost_until(purse.clock_s) for clock in purse.clocks)
+def _run_up(purse: Purse, second: int) -> int:
+    """What the per-second lines come to by then."""
+    return sum(clock.cost_until(second) for clock in purse.clocks)
 
 
 def cutoff_at(purse: Purse) -> Millis:
@@ -71,26 +89,21 @@ def cutoff_at(purse: Purse) -> Millis:
     rest = purse.rest
     if rest < 0:
         return Millis(min(purse.clock_s, purse.horizon_s) * 1000)
-    end, step = purse.bought_s if purse.steps else purse.horizon_s, step_price(purse)
-    while end < purse.horizon_s and _running(purse, end) + step <= rest:
-        rest = Nanos(rest - step)
-        end += STEP_S
-    end = min(end, purse.horizon_s)
-    if _running(purse, end) > rest:
-        end = _last_running_second(purse, rest, end)
+    room, end = rest + _run_up(purse, purse.clock_s), purse.horizon_s
+    if purse.steps:
+        bought, step = purse.bought_s, step_price(purse)
+        ahead = range(max(0, -(-(purse.horizon_s - bought) // STEP_S)))
+        # The first increment that cannot be bought: all before it, and the seconds until it begins, come first.
+        more = bisect_left(
+            ahead, True, key=lambda n: _run_up(purse, bought + n * STEP_S) + (n + 1) * step > room
+        )
+        room -= more * step
+        end = min(bought + more * STEP_S, end)
+    if _run_up(purse, end) > room:
+        # The last second that the per-second lines can still be paid for.
+        seconds = range(purse.clock_s + 1, end + 1)
+        end = purse.clock_s + bisect_left(seconds, True, key=lambda second: _run_up(purse, second) > room)
     return Millis(end * 1000)
-
-
-def _last_running_second(purse: Purse, rest: int, end_s: int) -> int:
-    """The last second before `end_s` that the per-second lines can still be paid for."""
-    low, high = purse.clock_s, end_s
-    while low < high:
-        middle = (low + high + 1) // 2
-        if _running(purse, middle) <= rest:
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def warn_at(cutoff: Millis) -> Millis:

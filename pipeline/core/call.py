@@ -127,6 +127,11 @@ class Call:
 
     def _take(self, event: ev.Event) -> None:
         match event:
+            # First: three events of four are one of these.
+            case ev.Audible() | ev.AudioQueued() | ev.UtteranceQueued() | ev.MarkReached():
+                self._spoken(self._speech.played(event, self._now))
+            case ev.ReplyPiece():
+                self._spoken(self._speech.piece(event, self._now))
             case ev.CallResumed(phrases=phrases):
                 self._out += [fx.Prepare(tuple(dict.fromkeys((phrases.dropped, *phrases.all)))), fx.Listen()]
             case ev.CallStarted():
@@ -149,8 +154,6 @@ class Call:
             case ev.Heard() | ev.SegmentHeard() | ev.TurnLikelyEnded() | ev.TurnResumed() | ev.TurnEnded():
                 self._words(self._hearing.words(event, self._now))
                 self._hear(self._hearing.so_far(event, self._now, self.phase))
-            case ev.ReplyPiece():
-                self._spoken(self._speech.piece(event, self._now))
             case ev.ReplyEndsCall():
                 self._speech.ends(event.reply)
             case ev.ReplyFinished():
@@ -159,8 +162,6 @@ class Call:
                 self._out += self.replies.count(event, self._now)
             case ev.SpeechBought() | ev.SpeechSkipped():
                 self._out += self._speech.sold(event, self._now)
-            case ev.Audible() | ev.AudioQueued() | ev.UtteranceQueued() | ev.MarkReached():
-                self._spoken(self._speech.played(event, self._now))
             case ev.MachineDetected() | ev.BeepHeard():
                 self._machine(event)
             case ev.DigitPressed():

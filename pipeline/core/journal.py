@@ -80,22 +80,36 @@ def _parse(line: str, tag: str, kinds: dict[str, type]) -> object:
 
 
 def _write(record: Event | Effect) -> str:
-    return json.dumps(
-        {_TYPE: type(record).__name__, **_plain(record)}, ensure_ascii=False, separators=(",", ":")
-    )
+    kind = type(record)
+    return "".join((f'{{"{_TYPE}":"{kind.__name__}"', *_fields(record, kind), "}"))
 
 
-def _plain(value: Any) -> Any:
-    if value is None or type(value) in (int, str, bool):
-        return value
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+def _fields(record: object, kind: type) -> list[str]:
+    return [f',"{name}":{_text(getattr(record, name))}' for name in _names(kind)]
+
+
+def _text(value: Any) -> str:
+    """A value as JSON. Written out rather than handed to `json` as dictionaries: it is done several times a second
+    and call."""
+    kind = type(value)
+    if kind is str:
+        return _quoted(value)
+    if kind is int:
+        return str(value)
+    if value is None:
+        return "null"
+    if kind is bool:
+        return "true" if value else "false"
+    if kind is tuple:
+        return f"[{','.join(map(_text, value))}]"
     if isinstance(value, Enum):
-        return value.value
+        return _text(value.value)
     if is_dataclass(value):
-        return {name: _plain(getattr(value, name)) for name in _names(type(value))}
-    raise JournalError(f"a {type(value).__name__} has no place in a journal")
+        return "{" + "".join(_fields(value, kind))[1:] + "}"
+    raise JournalError(f"a {kind.__name__} has no place in a journal")
 
+
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 _NAMES: dict[type, tuple[str, ...]] = {}
 _RECORDS: dict[type, _Reader] = {}

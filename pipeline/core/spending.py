@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipeline.core import budget
-from pipeline.core.budget import STEP_S, Clock, Purse
+from pipeline.core.budget import STEP_S, Clock, Outlook, Purse
 from pipeline.core.effects import Charge, RenewHold
 from pipeline.core.events import Resumed
 from pipeline.core.meter import Meter
@@ -41,7 +41,7 @@ class Spending:
         self._limits = limits
         self._pending: dict[str, int] = {}
         self._purse: Purse | None = None
-        self._ends: tuple[Millis, Millis] | None = None
+        self._outlook: Outlook | None = None
         self._renewal = Renewal()
         self.meter = Meter(self._book)
         self.allowance = allowance
@@ -80,7 +80,7 @@ class Spending:
             self._changed()
         second = self.second(now)
         charges: list[Charge] = []
-        if second == 0 or now < self.answered + self._held_until:
+        if second == 0 or self._begins(now):
             minutes = (second // STEP_S + 1) * STEP_S
             for price in self._steps:
                 charges += self.meter.raise_to(price.line, minutes, second)
@@ -90,18 +90,15 @@ class Spending:
             self._changed()
         return charges
 
+    def _begins(self, now: Millis) -> bool:
+        """Whether a second or a minute has begun that is not bought yet, and the held money pays for."""
+        due, since = self._ahead.next_second, now - (self.answered or 0)
+        return due is not None and due <= since < self._ahead.held_until
+
     @property
     def next_second(self) -> Millis | None:
         """When `run` has something to buy again, or the call's end where that comes before."""
-        if self.answered is None:
-            return None
-        bought = [self._bought_s] if self._steps else []
-        if self._clock is not None:
-            bought.append(self._clock_s)
-        if not bought:
-            return None
-        due = Millis(min(bought) * 1000)
-        return Millis(self.answered + (due if due < self._held_until else self._paid_until))
+        return self._at(self._ahead.next_second)
 
     def listening(self, model: str, now: Millis) -> None:
         """Another transcriber listens from here on: its seconds run, those of the one before do not."""
@@ -140,7 +137,7 @@ class Spending:
 
     def _changed(self) -> None:
         """Every change of what the purse is made of passes here."""
-        self._purse = self._ends = None
+        self._purse = self._outlook = None
 
     @property
     def _held_purse(self) -> Purse:
@@ -170,30 +167,77 @@ class Spending:
     @property
     def cutoff(self) -> Millis | None:
         """The call's last paid or permitted millisecond, in call time; None before the answer."""
-        if self.answered is None:
-            return None
-        return Millis(self.answered + self._paid_until)
+        return self._at(self._ahead.paid_until)
 
     @property
     def reason(self) -> EndReason:
         """Which limit the cutoff comes from; money that could be had and does not come is a failure of ours."""
-        if self.answered is not None and self._paid_until >= self.purse.horizon_s * 1000:
+        return self._ahead.reason
+
+    @property
+    def warning(self) -> Millis | None:
+        """When the warning is due; already past where the percentage is reached."""
+        return self._at(self._ahead.warning)
+
+    def _at(self, since_answer: Millis | None) -> Millis | None:
+        """The same in call time."""
+        if self.answered is None or since_answer is None:
+            return None
+        return Millis(self.answered + since_answer)
+
+    @property
+    def _ahead(self) -> Outlook:
+        """Asked for many times a step, and worked out once for a state of the money."""
+        if self._outlook is None:
+            self._outlook = self._look_ahead()
+        return self._outlook
+
+    def _look_ahead(self) -> Outlook:
+        paid, held = self.purse, self._held_purse
+        paid_until = budget.cutoff_at(paid)
+        held_until = paid_until if held is paid else budget.cutoff_at(held)
+        reason = self._ends_by(paid_until)
+        return Outlook(
+            paid_until=paid_until,
+            held_until=held_until,
+            reason=reason,
+            warning=self._warning(paid_until, reason),
+            next_second=self._next_second(paid_until, held_until),
+            wanted_from=self._wanted_from(paid_until, held_until, reason),
+        )
+
+    def _ends_by(self, paid_until: Millis) -> EndReason:
+        if self.answered is not None and paid_until >= self.purse.horizon_s * 1000:
             return EndReason.MAX_DURATION
         if self._renewal.overdue and self.allowance.reach > self.allowance.held:
             return EndReason.ENGINE_FAILURE
         return self.allowance.binds
 
-    @property
-    def warning(self) -> Millis | None:
-        """When the warning is due; already past where the percentage is reached."""
-        if self.answered is None or (cutoff := self.cutoff) is None:
-            return None
+    def _warning(self, paid_until: Millis, reason: EndReason) -> Millis | None:
         warn_used = self.allowance.warn_used
         if warn_used is not None and self.meter.nano >= warn_used:
-            return self.answered
-        if self.reason is EndReason.MAX_DURATION:
+            return Millis(0)
+        return None if reason is EndReason.MAX_DURATION else budget.warn_at(paid_until)
+
+    def _next_second(self, paid_until: Millis, held_until: Millis) -> Millis | None:
+        bought = [self._bought_s] if self._steps else []
+        if self._clock is not None:
+            bought.append(self._clock_s)
+        if not bought:
             return None
-        return Millis(self.answered + budget.warn_at(Millis(cutoff - self.answered)))
+        due = Millis(min(bought) * 1000)
+        return due if due < held_until else paid_until
+
+    def _wanted_from(self, paid_until: Millis, held_until: Millis, reason: EndReason) -> Millis | None:
+        """From when on more money is wanted, as things stand; None where there is enough to the call's end."""
+        if not self.allowance.part:
+            return None
+        if self.held_rest < self.allowance.low:
+            return Millis(0)
+        if held_until >= self.purse.horizon_s * 1000:
+            return None
+        near = held_until if reason is EndReason.MAX_DURATION else paid_until - NEAR_END
+        return Millis(max(0, min(near, held_until - AHEAD)))
 
     # -- renewals ----------------------------------------------------------------------
 
@@ -208,7 +252,9 @@ class Spending:
 
     def renew(self, now: Millis) -> list[RenewHold]:
         """Ask for the next part of the hold, if it is time to."""
-        if self.answered is None or not self._renewal.due(Millis(now - self.answered), self._wanted_from):
+        if self.answered is None or not self._renewal.due(
+            Millis(now - self.answered), self._ahead.wanted_from
+        ):
             return []
         self._renewal.ask(Millis(now - self.answered))
         return [RenewHold(self.allowance.part)]
@@ -216,23 +262,7 @@ class Spending:
     @property
     def renewal(self) -> Millis | None:
         """When to look again whether more is to be asked for, or whether an answer is overdue."""
-        if self.answered is None:
-            return None
-        due = self._renewal.deadline(self._wanted_from)
-        return None if due is None else Millis(self.answered + due)
-
-    @property
-    def _wanted_from(self) -> Millis | None:
-        """From when on more money is wanted, as things stand; None where there is enough to the call's end."""
-        if not self.allowance.part:
-            return None
-        if self.held_rest < self.allowance.low:
-            return Millis(0)
-        if self._held_until >= self.purse.horizon_s * 1000:
-            return None
-        ends = self.reason is not EndReason.MAX_DURATION
-        near = self._paid_until - NEAR_END if ends else self._held_until
-        return Millis(max(0, min(near, self._held_until - AHEAD)))
+        return self._at(self._renewal.deadline(self._ahead.wanted_from))
 
     # -- purchases ---------------------------------------------------------------------
 
@@ -344,24 +374,6 @@ class Spending:
             for line, total in finals.items()
             for charge in self.meter.correct_to(line, total, self.second(now))
         ]
-
-    @property
-    def _paid_until(self) -> Millis:
-        """The cutoff since the answer."""
-        return self._both_ends[0]
-
-    @property
-    def _held_until(self) -> Millis:
-        """The last second that the held money pays for, since the answer."""
-        return self._both_ends[1]
-
-    @property
-    def _both_ends(self) -> tuple[Millis, Millis]:
-        if self._ends is None:
-            paid, held = self.purse, self._held_purse
-            cutoff = budget.cutoff_at(paid)
-            self._ends = cutoff, cutoff if held is paid else budget.cutoff_at(held)
-        return self._ends
 
     @property
     def _bought_s(self) -> int:

@@ -220,8 +220,7 @@ class Flush:
             ]
             done.lost |= set(await ledger.flush(tx, charged, node=self._node, now=now))
             ours = [due for due in batch if due.account.call_id not in done.lost]
-            for due in ours:
-                await notes.write(tx, due.account.call_id, due.notes, now)
+            await notes.write_all(tx, {due.account.call_id: due.notes for due in ours}, now)
             for user_id in sorted({due.account.user_id for due in ours}):
                 await self._move_money(tx, [due for due in ours if due.account.user_id == user_id], now, done)
         return done

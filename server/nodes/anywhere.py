@@ -103,7 +103,7 @@ class Anywhere:
         """The callee picked up: a fresh token for the media socket, or None when nobody is to take the call."""
         if self._desk.conducts(call_id):
             return await self._desk.answered(call_id, sid)
-        async with self._database.write() as tx:
+        async with self._database.write(urgent=True) as tx:
             row = await calls.get(tx, call_id)
             if row is None or await self._other(tx, row) is None:
                 return None
@@ -120,7 +120,7 @@ class Anywhere:
         A node that is alive goes on with its call; of one that is gone this one takes it over.
         """
         if not self._desk.conducts(call_id) and await self._told_of_the_break(call_id, sid):
-            async with self._database.write() as tx:
+            async with self._database.write(urgent=True) as tx:
                 return await new_token(tx, call_id, sid, self._clock.utc())
         return await self._desk.resumed(call_id, sid)
 

@@ -14,11 +14,12 @@ logout anywhere ends the call within seconds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
 import structlog
+from starlette.types import Message
 from starlette.websockets import WebSocket
 
 from pipeline.clock import Clock
@@ -31,6 +32,7 @@ from server.errors import whereabouts
 from server.metrics import SURPRISES
 from server.routes.entrance import Entrance, first_words
 from server.routes.socket_line import POLICY, SocketLine, shut
+from server.sockets import each
 from storage.db import DatabaseDown
 from storage.records import StreamToken
 
@@ -119,7 +121,7 @@ async def _converse(
                 tasks.create_task(line.drain()),
                 tasks.create_task(_keep_checking(calls, joined.ticket)),
             ]
-            listening = tasks.create_task(_listen(websocket, joined.live, guard, clock))
+            listening = tasks.create_task(each(websocket, _hears(joined.live, guard, clock)))
             listening.add_done_callback(lambda _: [task.cancel() for task in others])
         reason = EndReason.CALLER_HUNG_UP if listening.result() else None
     except* BadStream as bad:
@@ -148,11 +150,11 @@ async def _keep_checking(calls: Joining, ticket: StreamToken) -> None:
             continue
 
 
-async def _listen(websocket: WebSocket, live: Talking, guard: Guard, clock: Clock) -> bool:
-    """The hot loop. True when the page says goodbye, False when it is gone without."""
-    receive, seconds = websocket.receive, clock.seconds
-    while True:
-        packet = await receive()
+def _hears(live: Talking, guard: Guard, clock: Clock) -> Callable[[Message], bool | None]:
+    """What takes each message: True when the page says goodbye, False when it is gone without."""
+    seconds = clock.seconds
+
+    def take(packet: Message) -> bool | None:
         if packet["type"] != "websocket.receive":
             return False
         if (sound := packet.get("bytes")) is not None:
@@ -161,17 +163,20 @@ async def _listen(websocket: WebSocket, live: Talking, guard: Guard, clock: Cloc
                 live.hear(sound)
             else:
                 guard.spoiled()
-            continue
+            return None
         text = packet["text"]
         guard.arrived(seconds(), len(text))
         try:
             said = _parsed(text)
         except BadStream:
             guard.spoiled()
-            continue
+            return None
         if said.bye:
             return True
         _pass_on(live, said, guard)
+        return None
+
+    return take
 
 
 def _pass_on(live: Talking, said: Said, guard: Guard) -> None:

@@ -8,10 +8,12 @@ that a frame costs one decode and one call; sending has one task a call and a bo
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
+from starlette.types import Message as ASGIMessage
 from starlette.websockets import WebSocket
 
 from pipeline.clock import Clock
@@ -36,6 +38,7 @@ from server.errors import whereabouts
 from server.metrics import SURPRISES
 from server.routes.entrance import Entrance, first_words
 from server.routes.socket_line import POLICY, SocketLine, shut
+from server.sockets import each
 
 INTRODUCTION_MESSAGES = 4
 """In how many messages a socket has to show its token."""
@@ -121,8 +124,8 @@ async def _converse(
     try:
         async with asyncio.TaskGroup() as tasks:
             draining = tasks.create_task(line.drain())
-            # A task of its own, so that a frame does not wake all the layers of the request above it.
-            listening = tasks.create_task(_listen(websocket, live, guard, clock, start.stream_sid))
+            hears = _hears(live, guard, clock, start.stream_sid)
+            listening = tasks.create_task(each(websocket, hears))
             listening.add_done_callback(lambda _: draining.cancel())
         reason = EndReason.CALLER_HUNG_UP if listening.result() else None
     except* BadStream as bad:
@@ -140,11 +143,14 @@ async def _converse(
     await shut(websocket, POLICY if reason is EndReason.BAD_STREAM else 1000)
 
 
-async def _listen(websocket: WebSocket, live: Talking, guard: Guard, clock: Clock, stream_sid: str) -> bool:
-    """The hot loop: 50 times a second and call. True on `stop`, False when the socket is gone without."""
-    receive, seconds, arrived = websocket.receive, clock.seconds, guard.arrived
-    while True:
-        packet = await receive()
+def _hears(
+    live: Talking, guard: Guard, clock: Clock, stream_sid: str
+) -> Callable[[ASGIMessage], bool | None]:
+    """What takes each message, 50 of them a second and call: True on `stop`, False when the socket is gone without,
+    None for what goes on. It raises `BadStream`."""
+    seconds, arrived, in_order, hear = clock.seconds, guard.arrived, guard.in_order, live.hear
+
+    def take(packet: ASGIMessage) -> bool | None:
         if packet["type"] != "websocket.receive":
             if packet.get("code") == TOO_BIG:  # the socket's own limit, enforced below us
                 raise BadStream("a message over 64 KiB")
@@ -153,24 +159,27 @@ async def _listen(websocket: WebSocket, live: Talking, guard: Guard, clock: Cloc
         if text is None:
             arrived(seconds(), len(packet["bytes"]))
             guard.spoiled()
-            continue
+            return None
         arrived(seconds(), len(text))
         try:
             message = decode(text, stream_sid)
         except BadStream:
             guard.spoiled()
-            continue
+            return None
         if isinstance(message, Media):  # first: nearly every message is one
-            if guard.in_order(message.sequence):
-                live.hear(message.mulaw)
+            if in_order(message.sequence):
+                hear(message.mulaw)
             else:
                 guard.spoiled()
-        elif isinstance(message, (Connected, Start)) or not guard.in_order(message.sequence):
+        elif isinstance(message, (Connected, Start)) or not in_order(message.sequence):
             guard.spoiled()
         elif isinstance(message, Stop):
             return True
         else:
             _pass_on(live, message)
+        return None
+
+    return take
 
 
 def _pass_on(live: Talking, message: Message) -> None:

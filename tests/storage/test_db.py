@@ -81,6 +81,23 @@ async def test_on_sqlite_writes_go_one_at_a_time(migrated_sqlite: str) -> None:
     await database.aclose()
 
 
+async def test_on_sqlite_who_is_urgent_writes_before_those_who_wait(migrated_sqlite: str) -> None:
+    database, order = Database.open(migrated_sqlite), list[str]()
+
+    async def write(name: str, *, urgent: bool = False) -> None:
+        async with database.write(urgent=urgent):
+            order.append(name)
+
+    async with asyncio.TaskGroup() as tasks, database.write():
+        for name in ("flush", "dial"):
+            tasks.create_task(write(name))
+        await asyncio.sleep(0)
+        tasks.create_task(write("answer", urgent=True))
+        await asyncio.sleep(0)
+    await database.aclose()
+    assert order == ["answer", "flush", "dial"]
+
+
 async def test_two_processes_write_to_one_sqlite_file(migrated_sqlite: str) -> None:
     server, beside = Database.open(migrated_sqlite), Database.open(migrated_sqlite, checkpoint=False)
     async with server.write() as tx:

@@ -36,6 +36,21 @@ async def test_all_kinds_are_read_back_and_a_second_writing_changes_nothing(data
     assert begun == [EagerReply(1, False, Nanos(1_234)), EagerReply(2, True, Nanos(99))]
 
 
+async def test_the_notes_of_several_calls_are_written_together(database: Database) -> None:
+    """A turn and its timing may come in one flush; who has nothing to say is passed over."""
+    async with database.write() as tx:
+        one = await call(tx, await person(tx))
+        other = await call(tx, await person(tx))
+        timed = TurnTimed(0, Millis(2_000), 1, 2, 3, 4, 5, eager=False)
+        hers: list[notes.Note] = [timed, TurnTaken(0, "caller", "hers", Millis(1), Millis(2))]
+        await notes.write_all(tx, {one.id: NOTED, other.id: hers, "nobody": []}, NOON)
+    async with database.read() as tx:
+        (turn,) = await turns.of_call(tx, other.id)
+        said, _ = await turns.of_call(tx, one.id)
+    assert (turn.text, turn.audible_ms, turn.end_of_turn_ms) == ("hers", 5, 1)
+    assert (said.text, said.audible_ms) == (NASTY, 590)
+
+
 async def test_opting_out_holds_for_the_number_until_it_is_proven_again(database: Database) -> None:
     async with database.write() as tx:
         row = await call(tx, await person(tx))

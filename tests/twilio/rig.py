@@ -25,6 +25,7 @@ from pipeline.core.errors import BadStream
 from pipeline.core.terms import EndReason
 from pipeline.ports import Line
 from server.routes.twilio import twilio_routes
+from server.sockets import Socket
 
 ACCOUNT = "AC" + "0" * 32
 AUTH_TOKEN = "0123456789abcdef0123456789abcdef"
@@ -197,12 +198,15 @@ def free_socket() -> tuple[socket.socket, str]:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, listening: socket.socket) -> AsyncIterator[None]:
+async def serving(
+    app: ASGIApp, listening: socket.socket, ws: str | type[asyncio.Protocol] = Socket
+) -> AsyncIterator[None]:
     config = uvicorn.Config(
         app,
         lifespan="off",
         log_config=None,
         access_log=False,
+        ws=ws,
         ws_max_size=64 * 1024,
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=2,
