@@ -68,8 +68,9 @@ class DiskThread(Generic[T]):
             self._thread.join(wait_s)
 
     def _lose(self, why: str) -> None:
-        self._lost = True
-        log.error(f"{self._name}_lost", error=why)
+        if not self._lost:
+            self._lost = True
+            log.error(f"{self._name}_lost", error=why)
 
     def _run(self) -> None:
         try:
