@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Literal
-from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, EmailStr, Field
 from starlette.responses import Response
@@ -20,12 +19,13 @@ from server.metrics import LOGINS
 from server.parts import Limiters
 from server.passwords import check_length
 from server.routing import AnyOp, Ask, Body, Op, Text, View, When, Words, no_content
+from server.zones import zone_names
 from storage import users
 from storage.records import EmailTaken, User
 
 
 def _zone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in zone_names():
         raise ValueError("is no time zone, such as Europe/Berlin")
     return name
 
