@@ -13,15 +13,17 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import structlog
 
 from pipeline.audio import mulaw as codec
+from pipeline.disk import DiskThread
 from pipeline.ports import Line
-
-log = structlog.get_logger()
 
 RATE = 8000
 FLUSH_BYTES = 5 * RATE
+BEHIND = 120
+"""Flushes that may wait for a slow disk: ten minutes of a call, which offline are less than a second."""
+CLOSING_S = 2.0
+"""How long the end of a call waits for the disk; what is written later is still whole."""
 SILENCE = b"\xff"
 """Silence in mu-law; zero bytes would be full scale."""
 
@@ -31,23 +33,25 @@ HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 
 
 class Recorder:
-    """Writes as it goes, so that a killed process leaves all but the last seconds behind.
+    """Writes as it goes, in a thread, so that a killed process leaves all but the last seconds behind.
 
-    A disk that fails ends the recording and not the call. Raises `OSError` only when it is made.
+    A disk that fails or falls behind ends the recording and not the call. Raises `OSError` only when it is made.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._file = open(path, "wb", opener=_private)  # noqa: SIM115  # closed by `close`, open for the whole call
+        self._file = open(path, "wb", opener=_private)  # noqa: SIM115  # closed by the thread
+        self._disk = DiskThread("recording", self._write, self._end, behind=BEHIND)
         self._written = 0
         self._left = bytearray()
         self._right = bytearray()
+        self._closed = False
 
     def caller(self, mulaw: bytes) -> None:
         self._left += mulaw
         if len(self._left) >= FLUSH_BYTES:
-            self._write(len(self._left))
+            self._flush()
 
     def agent(self, mulaw: bytes) -> None:
         if len(self._right) < len(self._left):
@@ -58,23 +62,29 @@ class Recorder:
         del self._right[len(self._left) :]
 
     def close(self) -> None:
-        self._write(len(self._left))
-        self._file.close()
+        """Returns when all is written, unless the disk hangs. Blocking, so not for where calls live."""
+        if not self._closed:
+            self._flush()
+            self._closed = True
+            self._disk.finish()
+        self._disk.join(CLOSING_S)
 
-    def _write(self, length: int) -> None:
-        left, right = bytes(self._left[:length]), bytes(self._right[:length])
-        right += SILENCE * (length - len(right))
-        del self._left[:length]
+    def _flush(self) -> None:
+        """Both sides, as far as the caller was heard."""
+        length = len(self._left)
+        both = bytes(self._left), bytes(self._right[:length])
+        self._left.clear()
         del self._right[:length]
-        if self._file.closed:
-            return
-        both = np.stack([codec.decode(left), codec.decode(right)], axis=1)
-        try:
-            self._append(both.astype("<i2").tobytes())
-        except OSError as error:
-            log.error("recording_lost", error=error.strerror)
-            with suppress(OSError):
-                self._file.close()
+        if not self._closed:
+            self._disk.take(both)
+
+    # -- in the thread ---------------------------------------------------------------------
+
+    def _write(self, both: tuple[bytes, bytes]) -> None:
+        left, right = both
+        right += SILENCE * (len(left) - len(right))
+        samples = np.stack([codec.decode(left), codec.decode(right)], axis=1)
+        self._append(samples.astype("<i2").tobytes())
 
     def _append(self, sound: bytes) -> None:
         """Sound first, then the header that counts it: whenever it is cut off, the file is a WAV."""
@@ -87,6 +97,10 @@ class Recorder:
         file.seek(0)
         file.write(_header(self._written))
         file.seek(0, os.SEEK_END)
+
+    def _end(self) -> None:
+        with suppress(OSError):  # of a full disk, which has been told
+            self._file.close()
 
 
 def _header(size: int) -> bytes:

@@ -211,11 +211,16 @@ class LiveCall:
 
     async def run(self) -> None:
         """Live through the call. Returns when the carrier has ended it and all is accounted for."""
+        try:
+            await self._live()
+        finally:
+            if self._recorder is not None:  # whoever hears of the end finds all of the recording
+                await asyncio.to_thread(self._recorder.close)
+
+    async def _live(self) -> None:
         call = Call(self._started)
         with ExitStack() as opened:
             opened.callback(self._arm, None)
-            if self._recorder is not None:
-                opened.callback(self._recorder.close)
             if (tape := self._tape) is not None:
                 opened.callback(lambda: tape.finish(whole=call.phase is Phase.ENDED))
             self._track = opened.enter_context(self._engines.voice_activity.open(self._window))

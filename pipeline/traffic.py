@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from queue import Queue
 
 import msgspec
-import structlog
 
 from pipeline.clock import Clock
 from pipeline.core.errors import EngineError, JournalError
 from pipeline.core.money import Millis
+from pipeline.disk import DiskThread
 from pipeline.engines.base import Eager, Hearing, Partial, Resumed, Segment, Switched, Turn, Used
 from pipeline.journal_file import frame, read_lines
-
-log = structlog.get_logger()
 
 SUFFIX = ".traffic"
 FLUSH_MS = 1_000
@@ -221,8 +217,9 @@ class Tape:
         """Raises `OSError`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-        self._disk = _Writer(os.open(path, flags, 0o600))
-        self._writer: _Writer | None = self._disk
+        self._fd = fd = os.open(path, flags, 0o600)
+        self._disk = DiskThread("traffic", self._write, lambda: os.close(fd), behind=BEHIND)
+        self._writer: DiskThread[Sequence[AnyFact]] | None = self._disk
         self._clock = clock
         self._zero = self._flushed = clock.millis()
         self._waiting: list[AnyFact] = []
@@ -314,7 +311,7 @@ class Tape:
             self._probabilities, self._levels = [], self._levels[count:]
             self.note(fact)
 
-    def _flush(self, writer: _Writer) -> None:
+    def _flush(self, writer: DiskThread[Sequence[AnyFact]]) -> None:
         self._flushed = self._clock.millis()
         self._note_sound()
         self._note_windows()
@@ -325,58 +322,8 @@ class Tape:
             self._writer = None
             writer.finish()
 
-
-class _Writer:
-    """Makes lines of facts and writes them, in a thread that is started with the first of them."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._batches: Queue[Sequence[AnyFact] | None] = Queue()
-        self._thread: threading.Thread | None = None
-        self._finished = self._lost = False
-
-    def take(self, facts: Sequence[AnyFact]) -> bool:
-        """Whether they will be written; otherwise nothing more will."""
-        if self._thread is None:
-            # A disk that hangs must not keep the process from ending.
-            thread = threading.Thread(target=self._run, name="traffic", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError as error:  # the system has no thread left
-                log.error("traffic_lost", error=str(error))
-                return False
-            self._thread = thread
-        if self._batches.qsize() >= BEHIND:
-            self._lost = True
-            log.error("traffic_lost", error="the disk is too slow")
-        if not self._lost:
-            self._batches.put(facts)
-        return not self._lost
-
-    def finish(self) -> None:
-        if self._finished:
-            return
-        self._finished = True
-        if self._thread is None:
-            os.close(self._fd)
-        else:
-            self._batches.put(None)
-
-    def join(self, wait_s: float) -> None:
-        if self._thread is not None:
-            self._thread.join(wait_s)
-
-    def _run(self) -> None:
-        try:
-            while (facts := self._batches.get()) is not None:
-                if not self._lost:
-                    self._write(b"".join(map(_line, facts)))
-        except Exception as error:  # edge: of the tape's thread; the call goes on
-            self._lost = True
-            log.error("traffic_lost", error=type(error).__name__)
-        finally:
-            os.close(self._fd)
-
-    def _write(self, lines: bytes) -> None:
+    def _write(self, facts: Sequence[AnyFact]) -> None:
+        """In the thread."""
+        lines = b"".join(map(_line, facts))
         while lines:
             lines = lines[os.write(self._fd, lines) :]

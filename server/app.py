@@ -6,6 +6,7 @@ is handed in belongs to whoever made it and is not closed here.
 
 from __future__ import annotations
 
+import json
 import secrets
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -41,7 +42,7 @@ from server.limits import AnswerHeaders, BodyLimit, Limiter
 from server.metrics import READY
 from server.news import News
 from server.nodes.neighbours import Neighbours
-from server.openapi import describe
+from server.openapi import document
 from server.parts import Account, Limiters, Parts, PlaceCall, Placing, State
 from server.passwords import Passwords
 from server.payments.cashier import Cashier, open_cashier
@@ -188,7 +189,7 @@ def _routes(settings: Settings, account: Account) -> list[BaseRoute]:
     )
     return [
         *routes(OPS),
-        *console_routes(url, lambda: describe(OPS)),
+        *console_routes(url, lambda: json.loads(document())),
         *browser_routes(url),
         *hooks,
         *relay_routes(),

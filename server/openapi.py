@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http
+import json
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -18,6 +20,15 @@ Mode = Literal["validation", "serialization"]
 REF = "#/components/schemas/{model}"
 TITLE = "Call Me Back"
 VERSION = "0.1.0"
+
+
+@cache
+def document() -> str:
+    """All routes described, as it is sent. Made once: it takes long enough to be heard in every call."""
+    # Imported when asked for: the table of all routes has the one that sends this.
+    from server.routes import OPS
+
+    return json.dumps(describe(OPS))
 
 
 def describe(ops: Sequence[AnyOp]) -> Json:

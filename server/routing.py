@@ -19,7 +19,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from server.auth import Session, authenticate
-from server.errors import Code, FieldError, InvalidFields, Unparsable, field_errors, not_found, unauthorized
+from server.errors import (
+    Code,
+    FieldError,
+    InvalidFields,
+    Unparsable,
+    field_errors,
+    invalid,
+    not_found,
+    unauthorized,
+)
 from server.limits import ROUTE_KEY, network
 from server.parts import Parts
 from storage.records import User
@@ -28,6 +37,7 @@ B = TypeVar("B")
 Q = TypeVar("Q")
 
 _IDENT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_IDEM_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class Body(BaseModel):
@@ -104,6 +114,15 @@ class Ask(Generic[B, Q]):
         if not _IDENT.fullmatch(value):
             raise not_found()
         return value
+
+    def idempotency_key(self) -> str | None:
+        """The `Idempotency-Key` of the request, if it has one. Raises `InvalidFields` for one that is none."""
+        keys = self.request.headers.getlist("idempotency-key")
+        if not keys:
+            return None
+        if len(keys) > 1 or not _IDEM_KEY.fullmatch(keys[0]):
+            raise invalid("Idempotency-Key", "is 1 to 255 visible ASCII characters, given once")
+        return keys[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which time zone data this machine works with: the system's where it has any, as `zoneinfo` looks there first."""
+"""The time zones of this machine and their data: the system's where it has any, as `zoneinfo` looks there first."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import zoneinfo
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+
+@cache
+def zone_names() -> frozenset[str]:
+    """Every zone there is by name. Read once: each time, hundreds of files are opened."""
+    return frozenset(zoneinfo.available_timezones())
 
 
 @cache

@@ -141,14 +141,13 @@ class Exchange:
         try:
             async with asyncio.timeout(None) as call.cut:
                 status = await self._course(call)
-        except TimeoutError:
-            if call.cut is None or not call.cut.expired():
-                raise
-            status = call.verdict_on_cut
         except Exception as error:  # edge: one call's failure is no other call's
-            log.exception("simulated_call_failed", call_sid=call.sid)
-            self._alert(call, 0, f"the exchange failed: {error!r}")
-            status = "failed"
+            if isinstance(error, TimeoutError) and call.cut is not None and call.cut.expired():
+                status = call.verdict_on_cut
+            else:
+                log.exception("simulated_call_failed", call_sid=call.sid)
+                self._alert(call, 0, f"the exchange failed: {error!r}")
+                status = "failed"
         call.status = status
         if call.answered_s is not None:
             call.seconds = max(1, round(self._clock.seconds() - call.answered_s))

@@ -19,10 +19,13 @@ from server.metrics import CALLS_ENDED, SURPRISES
 from server.money.flush import Account, Flush
 from server.news import News
 from storage import calls
-from storage.db import Database
+from storage.db import Database, DatabaseDown
 from storage.records import OVER, STATUS_RANK, CallRow, Fenced, Grant
 
 log = structlog.get_logger()
+
+AGAIN_S = 0.5
+"""Between two tries to read what became of the call."""
 
 
 @dataclass(slots=True)
@@ -97,11 +100,20 @@ class Ongoing:
             log.info("call_settled", call=self.row.id, total_nano=final.total, operator_nano=final.operator)
         except Fenced:
             log.warning("call_settled_elsewhere", call=self.row.id)
-        async with self.database.read() as tx:
-            row = await calls.get(tx, self.row.id)
+        row = await self._as_settled()
         if row is not None and STATUS_RANK[row.status] == OVER:  # else it goes on elsewhere
             self.news.publish(row.id, "status", {"status": row.status})
             self.news.publish(row.id, "ended", ending(row))
+
+    async def _as_settled(self) -> CallRow | None:
+        """The row, however long that takes too: whoever listens waits for the end."""
+        while True:
+            try:
+                async with self.database.read() as tx:
+                    return await calls.get(tx, self.row.id)
+            except DatabaseDown as error:
+                log.warning("end_not_told_yet", call=self.row.id, retryable=error.retryable)
+            await asyncio.sleep(AGAIN_S)
 
     def fence(self) -> None:
         """Another process took the call over: being fenced means hanging up, as far as it is still ours to."""

@@ -7,8 +7,10 @@ what they show is theirs.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -74,7 +76,7 @@ def console_routes(public_url: str, described: Callable[[], Schema]) -> list[Bas
     )
     policy = content_policy(public_url)
     shown: list[BaseRoute] = [_route(page, _rendered(pages, page), policy) for page in PAGES]
-    shown.append(_route(REFERENCE, lambda: _reference(pages, described()), policy))
+    shown.append(_route(REFERENCE, cache(lambda: _reference(pages, described())), policy))
     return [*shown, Mount("/static", _Files(directory=HERE / "static"))]
 
 
@@ -116,7 +118,8 @@ def _route(page: Page, document: Callable[[], str], policy: str) -> Route:
     async def endpoint(request: Request) -> Response:
         request.scope[ROUTE_KEY] = page.path
         headers = {"content-security-policy": policy, "cache-control": "no-cache"}
-        return HTMLResponse(document(), headers=headers)
+        # In a thread, for the first reader of the reference: making it takes a while.
+        return HTMLResponse(await asyncio.to_thread(document), headers=headers)
 
     return Route(page.path, endpoint, methods=["GET"])
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Annotated, Literal
-from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, EmailStr, Field
 from starlette.responses import Response
@@ -15,14 +17,16 @@ from server.errors import invalid
 from server.guessable import check_new
 from server.limits import take_all
 from server.metrics import LOGINS
+from server.parts import Limiters
 from server.passwords import check_length
 from server.routing import AnyOp, Ask, Body, Op, Text, View, When, Words, no_content
+from server.zones import zone_names
 from storage import users
 from storage.records import EmailTaken, User
 
 
 def _zone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in zone_names():
         raise ValueError("is no time zone, such as Europe/Berlin")
     return name
 
@@ -144,23 +148,38 @@ def _normalised(phone: str | None) -> str | None:
         raise invalid("phone", str(error)) from None
 
 
-async def login(ask: Ask[Login, None]) -> LoggedIn:
-    """Counted as a failure beforehand, so that tries at the same moment cannot outrun the count."""
-    parts = ask.parts
-    account = f"{ask.body.email.lower()} {ask.client}"
-    limiters = parts.limiters
-    take_all([(limiters.login_network, ask.client), (limiters.login, account)])
+@dataclass(slots=True)
+class Guess:
+    """A password that somebody tries. `right` is None until that is known."""
+
     right: bool | None = None
+
+
+@contextmanager
+def guessing(limiters: Limiters, email: str, client: str) -> Iterator[Guess]:
+    """Around the check of a password. Raises `Refused(rate_limited)` where there were too many wrong ones.
+
+    Counted as a failure beforehand, so that tries at the same moment cannot outrun the count.
+    """
+    taken = [(limiters.login_network, client), (limiters.login, f"{email.lower()} {client}")]
+    take_all(taken)
+    guess = Guess()
     try:
-        async with parts.database.read() as tx:
-            user = await users.by_email(tx, ask.body.email)
-        right = await parts.passwords.matches(ask.body.password, user.password_hash if user else None)
+        yield guess
     finally:
         # Right, or nothing was learned about the password: no failure.
-        if right is not False:
-            limiters.login_network.give_back(ask.client)
-            limiters.login.give_back(account)
-    if user is None or not right:
+        if guess.right is not False:
+            for limiter, key in taken:
+                limiter.give_back(key)
+
+
+async def login(ask: Ask[Login, None]) -> LoggedIn:
+    parts = ask.parts
+    with guessing(parts.limiters, ask.body.email, ask.client) as guess:
+        async with parts.database.read() as tx:
+            user = await users.by_email(tx, ask.body.email)
+        guess.right = await parts.passwords.matches(ask.body.password, user.password_hash if user else None)
+    if user is None or not guess.right:
         LOGINS.labels("refused").inc()
         raise Refused("bad_credentials", "The e-mail address or the password is wrong.", status=401)
     LOGINS.labels("let in").inc()

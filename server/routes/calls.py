@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,14 +15,12 @@ from pipeline.core.money import usd
 from pipeline.journal_file import parts
 from server.calls.endings import duration
 from server.calls.open_points import Variables
-from server.errors import invalid, not_found
+from server.errors import not_found
 from server.parts import PlaceCall
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Query, Text, Usd, View, When
 from storage import calls, charges, ledger, notes, turns
 from storage.db import Tx
 from storage.records import OVER, STATUS_RANK, CallRow, CallStatus, Channel, Direction, TurnRow
-
-_IDEM_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 Ident = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
@@ -211,12 +208,8 @@ async def place(ask: Ask[NewCall, None]) -> CallView:
         channel=new.channel,
         variables=new.variables,
     )
-    keys = ask.request.headers.getlist("idempotency-key")
-    idem = None
-    if keys:
-        if len(keys) > 1 or not _IDEM_KEY.fullmatch(keys[0]):
-            raise invalid("Idempotency-Key", "is 1 to 255 visible ASCII characters, given once")
-        idem = (keys[0], hashlib.sha256(new.model_dump_json().encode()).hexdigest())
+    key = ask.idempotency_key()
+    idem = None if key is None else (key, hashlib.sha256(new.model_dump_json().encode()).hexdigest())
     return view(await ask.parts.desk.place(ask.user, order, idem))
 
 

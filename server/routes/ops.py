@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
-import json
 from typing import Literal
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -23,6 +22,7 @@ from server.metrics import (
     READY,
     UNCONFIRMED,
 )
+from server.openapi import document
 from server.parts import Parts, State
 from server.routing import AnyOp, Ask, Op, View
 from storage import personas
@@ -106,11 +106,7 @@ def _may_see(request: Request, parts: Parts) -> bool:
 
 
 async def openapi(_ask: Ask[None, None]) -> Response:
-    # Imported when asked for: the description is made from the table of all routes, this one included.
-    from server.openapi import describe
-    from server.routes import OPS as ALL
-
-    return Response(json.dumps(describe(ALL)), media_type="application/json")
+    return Response(await asyncio.to_thread(document), media_type="application/json")
 
 
 OPS: tuple[AnyOp, ...] = (

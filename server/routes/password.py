@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from server.errors import invalid
-from server.limits import take_all
-from server.routes.auth import LoggedIn, Password, refuse_guessable, view
+from server.routes.auth import LoggedIn, Password, guessing, refuse_guessable, view
 from server.routing import AnyOp, Ask, Body, Op
 from storage import users
 
@@ -16,16 +15,10 @@ class NewPassword(Body):
 
 async def change(ask: Ask[NewPassword, None]) -> LoggedIn:
     """Wrong guesses count as failed logins, whatever session they come from."""
-    parts, account = ask.parts, f"{ask.user.email} {ask.client}"
-    take_all([(parts.limiters.login_network, ask.client), (parts.limiters.login, account)])
-    right: bool | None = None
-    try:
-        right = await parts.passwords.matches(ask.body.current_password, ask.user.password_hash)
-    finally:
-        if right is not False:
-            parts.limiters.login_network.give_back(ask.client)
-            parts.limiters.login.give_back(account)
-    if not right:
+    parts = ask.parts
+    with guessing(parts.limiters, ask.user.email, ask.client) as guess:
+        guess.right = await parts.passwords.matches(ask.body.current_password, ask.user.password_hash)
+    if not guess.right:
         raise invalid("current_password", "is not your password")
     refuse_guessable("new_password", ask.body.new_password, email=ask.user.email, name=ask.user.name)
     hashed = await parts.passwords.hash(ask.body.new_password)

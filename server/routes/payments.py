@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 import structlog
@@ -22,8 +21,6 @@ from storage.purchases import NANOS_PER_CENT
 from storage.records import Purchase, PurchaseStatus
 
 log = structlog.get_logger(__name__)
-
-_IDEM_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class PackView(View):
@@ -106,10 +103,7 @@ async def checkout(ask: Ask[CheckoutBody, None]) -> CheckoutView:
     cashier, pack = _cashier(ask.parts.cashier), ask.body.pack
     if pack not in ask.parts.settings.credit_packs:
         raise invalid("pack", "is not for sale; GET /api/credits/packs lists what is")
-    keys = ask.request.headers.getlist("idempotency-key")
-    if keys and (len(keys) > 1 or not _IDEM_KEY.fullmatch(keys[0])):
-        raise invalid("Idempotency-Key", "is 1 to 255 visible ASCII characters, given once")
-    made = await cashier.order(ask.user.id, pack, keys[0] if keys else None)
+    made = await cashier.order(ask.user.id, pack, ask.idempotency_key())
     return CheckoutView(
         url=made.checkout_url or "", id=made.id, pack=made.pack, amount_usd=_dollars(made.amount_cents)
     )

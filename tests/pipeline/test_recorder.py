@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import wave
 from pathlib import Path
 
@@ -15,9 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from structlog.testing import capture_logs
 
 from pipeline.audio import mulaw
-from pipeline.recorder import FLUSH_BYTES, RecordedLine, Recorder
+from pipeline.recorder import BEHIND, FLUSH_BYTES, FRAME_BYTES, HEADER, RecordedLine, Recorder
 
 CALLER = b"\x20"
 AGENT = b"\x9a"
@@ -29,6 +31,16 @@ def sides(path: Path) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (2, 2, 8000)
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
     return samples[:, 0], samples[:, 1]
+
+
+def await_written(recorder: Recorder, samples: int) -> None:
+    """Until the header counts so many: the thread writes soon."""
+    for _ in range(10_000):
+        with recorder.path.open("rb") as file:
+            if int.from_bytes(file.read(HEADER.size)[-4:], "little") >= FRAME_BYTES * samples:
+                return
+        threading.Event().wait(0.001)
+    raise AssertionError("it is not written")
 
 
 def expect(path: Path, left: bytes, right: bytes) -> None:
@@ -91,8 +103,8 @@ def test_a_long_call_is_on_the_disk_as_it_goes(tmp_path: Path) -> None:
     for second in range(1, 61):
         recorder.caller(CALLER * 8_000)
         recorder.agent(AGENT * 8_000)
-        on_disk = len(sides(recorder.path)[0]) if recorder.path.stat().st_size else 0
-        assert second * 8_000 - on_disk < FLUSH_BYTES
+        await_written(recorder, second * 8_000 // FLUSH_BYTES * FLUSH_BYTES)
+    assert len(sides(recorder.path)[0]) == 60 * 8_000 // FLUSH_BYTES * FLUSH_BYTES
     recorder.close()
     assert len(sides(recorder.path)[0]) == 60 * 8_000
 
@@ -118,6 +130,8 @@ from pipeline.recorder import Recorder
 recorder = Recorder(Path(sys.argv[1]))
 for _ in range(13 * 50):
     recorder.caller(b"\\x20" * 160)
+while int.from_bytes(recorder.path.read_bytes()[40:44], "little") < 4 * 10 * 8_000:
+    os.sched_yield()
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -142,6 +156,22 @@ def test_a_full_disk_ends_the_recording_and_not_the_call(tmp_path: Path) -> None
         recorder.caller(CALLER * FLUSH_BYTES)
         recorder.agent(AGENT * FLUSH_BYTES)
     recorder.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_disk_that_hangs_holds_up_neither_call_nor_memory(tmp_path: Path) -> None:
+    """A pipe that nobody reads takes 64 KiB and then keeps its writer waiting."""
+    path = tmp_path / "1.wav"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with capture_logs() as told:
+        recorder = Recorder(path)
+        for _ in range(BEHIND + 5):
+            recorder.caller(CALLER * FLUSH_BYTES)
+        assert [entry["event"] for entry in told] == ["recording_lost"]
+        os.close(reader)  # now writing fails, and the thread ends
+        recorder.close()
+    assert len(told) == 1
 
 
 def test_a_folder_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from server.app import OpenDesk, build, no_desk
 from server.parts import Account, Parts
 from server.passwords import Passwords
 from server.settings import Settings
+from storage.db import Database
 
 SECRET = "0123456789abcdef0123456789abcdef-testing"
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -156,8 +157,9 @@ async def running(
     open_desk: OpenDesk = no_desk,
     carrier: RecordingCarrier | None = None,
     clock: ManualClock | LoopClock | None = None,
+    database: Database | None = None,
 ) -> AsyncIterator[Rig]:
-    """The application between its start and its end."""
+    """The application between its start and its end. A `database` that is brought is migrated already."""
     clock, passwords = clock or ManualClock(), Passwords(cost=4)
     carrier = carrier or RecordingCarrier()
     app = build(
@@ -165,6 +167,7 @@ async def running(
         clock=clock,
         account=Account("AC" + "0" * 32, "token", "+12025550100"),
         carrier=carrier,
+        database=database,
         passwords=passwords,
         open_desk=open_desk,
     )

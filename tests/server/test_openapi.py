@@ -6,8 +6,11 @@ import json
 import re
 from typing import Any
 
-from server.console import PAGES, REFERENCE
-from server.openapi import describe
+import httpx
+from starlette.applications import Starlette
+
+from server.console import PAGES, REFERENCE, console_routes
+from server.openapi import describe, document
 from server.routes import OPS
 from tests.server.rig import PASSWORD, Rig
 
@@ -122,3 +125,29 @@ def test_the_description_is_sound() -> None:
         assert named == set(re.findall(r"{(\w+)}", path))
         assert {"200", "201", "202", "204"} & operation["responses"].keys()
         assert ("security" in operation) == ("401" in operation["responses"] and "login" not in path)
+
+
+async def test_the_description_is_made_once(rig: Rig) -> None:
+    """Anybody may ask for it, and making it takes long enough to be heard in every call."""
+    made = document.cache_info().misses
+    first, second = [await rig.http.get("/openapi.json") for _ in range(2)]
+    assert first.content == second.content
+    assert first.json() == describe(OPS)
+    assert document.cache_info().misses <= made + 1
+
+
+async def test_so_is_the_page_made_of_it() -> None:
+    asked = 0
+
+    def described() -> Json:
+        nonlocal asked
+        asked += 1
+        return describe(OPS)
+
+    app = Starlette(routes=console_routes("http://testserver", described))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as http:
+        first, second = [await http.get(REFERENCE.path) for _ in range(2)]
+    assert first.text == second.text
+    assert "/api/calls" in first.text
+    assert asked == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +18,11 @@ from server.calls.live import open_desk
 from server.nodes.anywhere import Anywhere
 from storage import calls, ledger
 from storage.audit import audit
+from storage.db import Database, DatabaseDown, Tx, database_url
 from storage.ids import new_id
 from storage.records import NewCall
 from tests.server.rig import LoopClock, Person, RecordingCarrier, Rig, running, settings
+from tests.storage.world import migrated
 
 SCRIPTED = {"stt_engine": "scripted", "llm_engine": "scripted", "tts_engine": "scripted"}
 
@@ -236,3 +238,38 @@ async def test_the_late_end_of_a_call_that_nobody_conducts_leaves_nothing_in_mem
         async with asyncio.timeout(10):
             told = await ann.get(f"/api/calls/{row.id}/events")
         assert "event: ended" in told.text
+
+
+class Stumbling(Database):
+    """A real database that does not answer the task of a call the first time it wants to read."""
+
+    stumbled = False
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Tx]:
+        task = asyncio.current_task()
+        if not self.stumbled and task is not None and "_conduct" in repr(task.get_coro()):
+            self.stumbled = True
+            raise DatabaseDown("away", retryable=True)
+        async with super().read() as tx:
+            yield tx
+
+
+async def test_listeners_hear_of_the_end_though_the_database_is_away_as_the_books_are_closed(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path / 'test.db'}"
+    migrated(url)
+    database, carrier = Stumbling(database_url(url), checkpoint=True), NoRoute()
+    configured = settings(tmp_path, **SCRIPTED)
+    async with (
+        aclosing(database),
+        running(configured, open_desk, carrier, LoopClock(), database) as rig,
+        asyncio.timeout(20),
+    ):
+        ann = await ready(rig)
+        call = (await ann.post("/api/calls", {"persona_id": "brad"})).json()["id"]
+        carrier.decided.set()
+        heard = [item.kind async for item in rig.parts.news.listen(call)]
+        assert database.stumbled
+        assert heard[-1] == "ended"

@@ -233,6 +233,26 @@ def test_callbacks_can_be_lost_doubled_and_late() -> None:
     assert run_scaled(main()) == ["ringing", "ringing", "completed", "in-progress"]
 
 
+@pytest.mark.parametrize("error", [TimeoutError, ZeroDivisionError])
+def test_a_call_that_fails_in_the_exchange_is_no_other_calls_trouble(error: type[Exception]) -> None:
+    def delivery(event: str, _sequence: int) -> Sequence[float]:
+        if event == "ringing" and len(calls) == 1:
+            raise error
+        return (0.0,)
+
+    calls: list[PhoneCall] = []
+
+    async def main() -> list[str]:
+        async with site(Script(Answer(50), (HangUp(),)), delivery=delivery) as place:
+            for _ in range(2):
+                leg = await place.carrier.dial(place.order(), permit(CALLEE))
+                calls.append(place.carrier.calls[leg.sid])
+                await calls[-1].over.wait()
+        return [call.status for call in calls]
+
+    assert run_scaled(main()) == ["failed", "completed"]
+
+
 def test_leaving_the_exchange_drops_live_calls() -> None:
     async def main() -> FakeDesk:
         desk = FakeDesk()
