@@ -36,6 +36,7 @@ from pipeline.ports import Line
 from server.errors import whereabouts
 from server.metrics import SURPRISES
 from server.routes.socket_line import POLICY, SocketLine, shut
+from storage.db import DatabaseDown
 
 INTRODUCTION_S = 5.0
 """How long a socket has to show its token, and `INTRODUCTION_MESSAGES` in how many messages."""
@@ -101,6 +102,10 @@ class MediaDoor:
             await shut(websocket, POLICY)
             return
         except WebSocketDisconnect:
+            return
+        except DatabaseDown as error:  # the carrier asks how to go on; perhaps it can be told then
+            log.warning("media_socket_unknown", retryable=error.retryable)
+            await shut(websocket, INTERNAL)
             return
         except Exception as error:  # edge: of one socket; the desk could not say whether it is a call's
             SURPRISES.labels("media").inc()
