@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from random import Random
 
 import pytest
 from sqlalchemy import text
@@ -13,6 +14,8 @@ from sqlalchemy import text
 from pipeline.clock import Clock
 from server.nodes.bus import Bus, LocalBus, PostgresBus, Wire, Word
 from storage.db import Database
+from tests.simulation.loop import Gate
+from tests.simulation.neighbourhood import Home, Neighbourhood
 
 
 @dataclass
@@ -44,11 +47,16 @@ class Node:
     ear: Ear
 
 
-@pytest.fixture(params=["local", "postgresql"])
+@pytest.fixture(params=["local", "simulated", "postgresql"])
 async def buses(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Bus, Bus]]:
     if request.param == "local":
         wire = Wire()
         yield LocalBus("a", wire), LocalBus("b", wire)
+        return
+    if request.param == "simulated":
+        street = Neighbourhood()
+        homes = [Home(street, Gate(name), Random(1), lambda: None) for name in ("a", "b")]
+        yield homes[0].bus("a"), homes[1].bus("b")
         return
     url = request.getfixturevalue("migrated_postgres")
     one, other = Database.open(url), Database.open(url)

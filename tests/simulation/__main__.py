@@ -1,4 +1,7 @@
-"""`python -m tests.simulation SEED`: one world, twice; what became of it, and the end of its story when it broke."""
+"""`python -m tests.simulation SEED`: one world, twice; what became of it, and the end of its story when it broke.
+
+With `--count N` it is N worlds from that seed on, once each, and what became of all of them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import argparse
 import sys
 import tempfile
 import traceback
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +25,30 @@ def show(outcome: Outcome, took: float) -> None:
     print(f"  {truth}")
 
 
+def many(seeds: range, plan: Plan) -> int:
+    """Lives through all of them; those that broke say how to replay them."""
+    begun, faults, sums, broken = cpu_seconds(), Counter[str](), Counter[str](), 0
+    with tempfile.TemporaryDirectory() as folder:
+        migrated = template(Path(folder))
+        for lived, seed in enumerate(seeds, 1):
+            try:
+                outcome = simulate(seed, plan, migrated)
+            except Exception as error:
+                broken += 1
+                print(f"seed {seed}: {error!r}; {error.__notes__[-1]}", flush=True)
+                continue
+            assert outcome.truth is not None
+            faults.update(outcome.faults)
+            sums.update(audits=outcome.audits, relayed=outcome.relayed)
+            told = ("legs", "taken_over", "carrier_s", "billed_s", "unbilled_s", "overspent", "unconfirmed")
+            sums.update({name: getattr(outcome.truth, name) for name in told})
+            if lived % 25 == 0 or lived == len(seeds):
+                print(f"{lived} worlds in {cpu_seconds() - begun:.0f} s, {broken} broke", flush=True)
+    print(f"seeds {seeds.start} to {seeds.stop - 1}, {plan.nodes} nodes: {dict(sorted(faults.items()))}")
+    print(f"  {dict(sums)}")
+    return 1 if broken else 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("seed", type=int)
@@ -32,6 +60,7 @@ def main() -> int:
     )
     parser.add_argument("--check-s", type=float, default=Plan().check_s)
     parser.add_argument("--story", action="store_true", help="print everything that happened")
+    parser.add_argument("--count", type=int, default=1, help="so many seeds, each once")
     parser.add_argument("--once", action="store_true", help="do not run it again to compare the ledgers")
     given = parser.parse_args()
     plan = replace(
@@ -42,6 +71,8 @@ def main() -> int:
         check_s=given.check_s,
         only=given.only,
     )
+    if given.count > 1:
+        return many(range(given.seed, given.seed + given.count), plan)
     ledgers: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         migrated = template(Path(folder))

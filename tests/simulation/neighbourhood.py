@@ -1,4 +1,4 @@
-"""How the nodes of a simulation reach each other: words over a bus that loses and repeats some, sound over sockets.
+"""How the nodes of a simulation reach each other: words over a bus that delays and loses some, sound over sockets.
 
 It knows which processes are there, as PostgreSQL does by their session locks: a frozen one is, a killed one is not.
 """
@@ -6,6 +6,7 @@ It knows which processes are there, as PostgreSQL does by their session locks: a
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -43,6 +44,9 @@ class Home:
     calm: bool = True
     gone: bool = False
     hearer: Hearer | None = None
+    inbox: deque[Word | None] = field(default_factory=deque)
+    due: float = 0.0
+    """When the latest word arrives, by the loop."""
     cables: list[Cable] = field(default_factory=list)
 
     def bus(self, node: str) -> Bus:
@@ -71,14 +75,19 @@ class Home:
         for cable in self.cables:
             cable.socket.close(1006)
 
-    def deliveries(self) -> tuple[float, ...]:
-        """When a word said here arrives: mostly once, soon; sometimes late, twice, or never."""
-        chance = 1.0 if self.calm else self.draw.random()
-        if chance < 0.05:
-            return ()
-        if chance < 0.1:
-            return (UNDER_WAY_S, self.draw.uniform(0.0, 3.0))
-        return (self.draw.uniform(0.0, 2.0),) if chance < 0.2 else (UNDER_WAY_S,)
+    def deliver(self, word: Word, delay: float, *, lost: bool) -> None:
+        """In the order in which they were told; in place of a lost one the hearer is told to look."""
+        loop = asyncio.get_running_loop()
+        self.inbox.append(None if lost else word)
+        self.due = max(self.due, loop.time() + delay)
+        loop.call_at(self.due, self._hear, context=self.gate.context())
+
+    def _hear(self) -> None:
+        word = self.inbox.popleft()
+        if self.hearer is not None and word is None:
+            self.hearer.catch_up()
+        elif self.hearer is not None and word is not None:
+            self.hearer.heard(word)
 
 
 class SimulatedBus:
@@ -92,10 +101,9 @@ class SimulatedBus:
         said = Word(word.kind, word.about, word.data, self.node)
         for node, home in self._home.street.homes.items():
             if to in {None, node}:
-                for delay in self._home.deliveries():
-                    asyncio.get_running_loop().call_later(
-                        delay, home_hears, home, said, context=home.gate.context()
-                    )
+                chance = 1.0 if self._home.calm else self._home.draw.random()
+                late = self._home.draw.uniform(0.0, 3.0) if chance < 0.2 else UNDER_WAY_S
+                home.deliver(said, late, lost=chance < 0.05)
 
     async def run(self, hearer: Hearer) -> None:
         self._home.hearer = hearer
@@ -104,11 +112,6 @@ class SimulatedBus:
             await asyncio.get_running_loop().create_future()
         finally:
             self._home.hearer = None
-
-
-def home_hears(home: Home, word: Word) -> None:
-    if home.hearer is not None:
-        home.hearer.heard(word)
 
 
 class Cable:

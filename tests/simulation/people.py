@@ -59,7 +59,7 @@ class Person:
             await asyncio.sleep(2.0)
         await self._grant(self._id, Nanos(self._draw.randint(8, 80) * CENT))
         while True:
-            await asyncio.sleep(self._draw.uniform(0.5, 15.0))
+            await asyncio.sleep(self._draw.uniform(0.3, 8.0))
             await self._draw.choices(
                 (
                     self._ask_for_a_call,

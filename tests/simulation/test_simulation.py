@@ -13,7 +13,8 @@ from tests.simulation.world import Broken, Plan, simulate, template
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SEEDS, LONG = range(1, 21), range(1, 501)
-LONG_PLAN = Plan(seconds=600.0, users=4, check_s=1.0)
+NODES = (2, 2, 3, 1)
+"""How many a world has, by its seed."""
 
 pytestmark = pytest.mark.slow
 
@@ -25,17 +26,26 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_world_keeps_its_promises(seed: int, migrated: Path) -> None:
-    simulate(seed, Plan(), migrated)
+    simulate(seed, Plan(nodes=NODES[seed % len(NODES)]), migrated)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", LONG)
 def test_a_long_world_keeps_its_promises(seed: int, migrated: Path) -> None:
-    simulate(seed, LONG_PLAN, migrated)
+    simulate(seed, Plan(seconds=120.0, users=4, nodes=NODES[seed % len(NODES)], check_s=1.0), migrated)
+
+
+def test_nodes_carry_each_others_calls_and_take_over_those_of_the_dead(migrated: Path) -> None:
+    outcome = simulate(5, Plan(only="kill"), migrated)
+    assert outcome.truth is not None
+    assert outcome.faults["kill"] > 0
+    assert outcome.relayed > 0, "no media socket came in on another node"
+    assert outcome.truth.taken_over > 0
+    assert any("call_resumed" in line for line in outcome.story)
 
 
 def test_without_faults_every_second_is_billed_and_nobody_is_refused_for_ours(migrated: Path) -> None:
-    outcome = simulate(7, Plan(faults=False), migrated)
+    outcome = simulate(7, Plan(seconds=60.0, faults=False), migrated)
     assert outcome.truth is not None
     assert (outcome.truth.unbilled_s, outcome.truth.unconfirmed) == (0, 0)
     assert outcome.truth.legs >= 5
@@ -44,13 +54,13 @@ def test_without_faults_every_second_is_billed_and_nobody_is_refused_for_ours(mi
 
 
 def test_the_same_seed_gives_the_same_ledger(migrated: Path) -> None:
-    first, second, other = (simulate(seed, Plan(seconds=60.0), migrated) for seed in (3, 3, 4))
+    first, second, other = (simulate(seed, Plan(), migrated) for seed in (3, 3, 4))
     assert first.ledger == second.ledger != other.ledger
     assert first.story == second.story
 
 
 def test_it_is_the_same_in_another_process_with_other_hashes() -> None:
-    command = [sys.executable, "-m", "tests.simulation", "5", "--once", "--seconds", "60"]
+    command = [sys.executable, "-m", "tests.simulation", "5", "--once"]
     told = [
         subprocess.run(
             command,
@@ -87,6 +97,6 @@ def test_a_spoilt_ledger_is_noticed_and_the_way_to_replay_it_told(
     sabotage: str, found: str, migrated: Path
 ) -> None:
     with pytest.raises(Broken) as broken:
-        simulate(2, Plan(sabotage=sabotage), migrated)
+        simulate(2, Plan(seconds=60.0, sabotage=sabotage), migrated)
     assert str(broken.value).startswith(found)
-    assert broken.value.__notes__[-1] == "replay it: .venv/bin/python -m tests.simulation 2"
+    assert broken.value.__notes__[-1] == "replay it: .venv/bin/python -m tests.simulation 2 --seconds 60"

@@ -17,6 +17,8 @@ class Truth:
     """Seconds are the carrier's, billed in started minutes; `unbilled_s` nobody paid for, which the operator loses."""
 
     legs: int
+    taken_over: int
+    """Calls whose process was gone."""
     carrier_s: int
     billed_s: int
     unbilled_s: int
@@ -66,6 +68,7 @@ async def compare(tx: Tx, network: Network) -> Truth:
     )
     return Truth(
         legs=len(network.calls),
+        taken_over=sum(row.epoch > 1 for row in rows),
         carrier_s=sum(leg.seconds for leg in network.calls.values()),
         billed_s=sum(row.billed for row in rows),
         unbilled_s=unbilled,

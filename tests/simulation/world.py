@@ -49,7 +49,7 @@ LAST_LINES = 40
 """Of the story told with a failure."""
 BELIEVED_S = 2.0
 """How long the balancer goes on sending requests to a node that does not answer."""
-TALKED_S = 40.0
+TALKED_S = 10.0
 """How long people go on talking then."""
 SETTLED_S = 420.0
 """How long the world may take to settle everything once nothing disturbs it any more."""
@@ -69,7 +69,7 @@ class Plan:
     statements that spoil the ledger half-way, to see it noticed.
     """
 
-    seconds: float = 60.0
+    seconds: float = 36.0
     users: int = 3
     nodes: int = 2
     check_s: float = 5.0
@@ -101,6 +101,8 @@ class Outcome:
     answers: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     audits: int = 0
+    relayed: int = 0
+    """Media sockets that came in on another node than the call's."""
 
 
 class World:
@@ -172,6 +174,7 @@ class World:
             task.cancel()
         await self._calm_down(tasks)
         checking.cancel()
+        self.outcome.relayed = sum(len(node.home.cables) for node in self._nodes if node.home is not None)
         for person in people:
             self.outcome.answers.update(person.answers)
         async with self._observer.read() as tx:
@@ -206,7 +209,7 @@ class World:
             database=self._file, turn=self._turn, utc=self.utc,
             network=self.network, draw=Random(f"node {self._seed} {self._born}"), loop=self._loop, note=self.note,
         )  # fmt: skip
-        node.line.calm = not self._plan.faults or self._plan.only not in ("", "kill")
+        node.line.calm = self._quiet or not self._plan.faults or self._plan.only not in ("", "kill")
         self._nodes.append(node)
         node.begin(tasks)
         await node.up()
@@ -221,7 +224,7 @@ class World:
     async def _trouble(self, tasks: asyncio.TaskGroup) -> None:
         kinds = (self._kill, self._freeze, self._outage, self._roughness, self._clock_jump, self._supersede)
         while True:
-            await asyncio.sleep(self._draw.uniform(2.0, 25.0 * self._plan.nodes))
+            await asyncio.sleep(self._draw.uniform(1.0, 12.0 * self._plan.nodes))
             running = [node for node in self._nodes if node.serves and not node.frozen]
             if not running:
                 await self._replaced(tasks, self._draw.randrange(self._plan.nodes))

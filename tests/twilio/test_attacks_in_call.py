@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket as sockets
 
+import pytest
+from prometheus_client import REGISTRY
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from pipeline.core.terms import EndReason
 from pipeline.ports import Line
+from storage.db import DatabaseDown
 from tests.twilio.attacker import (
     CALL_A,
     CALL_B,
@@ -155,17 +158,26 @@ def test_an_error_inside_a_call_ends_that_call_alone() -> None:
     run_scaled(main())
 
 
-def test_a_desk_that_fails_lets_nobody_in() -> None:
+@pytest.mark.parametrize(
+    ("error", "surprises"), [(OSError("no"), 1), (DatabaseDown("nobody answers", retryable=True), 0)]
+)
+def test_a_desk_that_fails_lets_nobody_in(error: Exception, surprises: int) -> None:
+    """A database that is away is no mistake of ours."""
+
     class Failing(FakeDesk):
         async def attach(self, token: str, call_sid: str, line: Line) -> Conversation:
-            raise OSError("the database is down")
+            raise error
+
+    def counted() -> float:
+        return REGISTRY.get_sample_value("callmeback_surprises_total", {"where": "media"}) or 0.0
 
     async def main() -> None:
-        desk = Failing()
+        desk, before = Failing(), counted()
         async with site(desk=desk) as place:
             connection = await socket(place)
             await connection.send(start(desk.token(CALL_A)))
             assert await close_code(connection) == 1011
             assert desk.lives == []
+        assert counted() - before == surprises
 
     run_scaled(main())
