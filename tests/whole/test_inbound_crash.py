@@ -35,7 +35,7 @@ def rings(place: Town, server: Server, *keys: str) -> None:
 @pytest.mark.parametrize("keys", [(f"{PIN}#",), ()], ids=["a user", "a stranger"])
 def test_whoever_rang_goes_on_after_a_crash(tmp_path: Path, keys: tuple[str, ...]) -> None:
     async def main() -> None:
-        async with town(tmp_path) as place:
+        async with town(tmp_path, RESUME_PAUSE_SECONDS="10") as place:
             server = await place.server()
             await place.sign_up(server)
             await place.ask(server, "PUT", "/api/me/inbound-pin", {"pin": PIN})
