@@ -14,12 +14,12 @@ from pipeline.carriers.callee import Act, Answer, HangUp, NoAnswer, Press, Scrip
 from pipeline.carriers.phonecall import PhoneCall
 from pipeline.core.events import Answered, AudioQueued, DigitPressed, StreamStarted
 from pipeline.core.money import parse_usd
-from pipeline.engines.scripted import ScriptedThinker
+from pipeline.engines.scripted import ScriptedThinker, ScriptedTranscriber
 from pipeline.journal_file import SUFFIX, steps
 from pipeline.replay import replay
 from server.inbound import replies
 from server.replay_verdict import verdict
-from storage import calls, ledger, strangers, turns
+from storage import calls, ledger, opt_outs, strangers, turns
 from storage.records import CallRow
 from tests.whole.rig import Person, World, scripted
 from tests.whole.test_memory import Notebook

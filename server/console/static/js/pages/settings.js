@@ -79,7 +79,7 @@ function pin(account) {
       });
     });
     drop.addEventListener("click", () => busy(drop, () => attempt(async () => {
-      const changed = (await (await send("DELETE", "/api/me/inbound-pin")).json());
+      const changed = await remove("/api/me/inbound-pin");
       know(changed);
       show(changed);
     })));
