@@ -105,12 +105,12 @@ class Reception:
                 self._desk.check_room()
                 now = self._clock.utc()
                 if user is None:
-                    # Asked before the ring counts as one of a stranger's.
+                    daily = parse_usd(self._settings.inbound_daily_usd)
+                    # Strangers queue here, so that each is counted before the next is asked about.
+                    payer = await strangers.provide(tx, daily, rung.call_id, now)
                     why = await self._door.closed_to_strangers(tx, rung.e164, now, rung.sid)
                     if why is not None:
                         raise Refused(why, "no stranger is put through")
-                    daily = parse_usd(self._settings.inbound_daily_usd)
-                    payer = await strangers.provide(tx, daily, rung.call_id, now)
                     order = await stranger_order(tx, self._settings, rung)
                 else:
                     payer = user

@@ -14,7 +14,7 @@ from pipeline.carriers.callee import Act, Answer, HangUp, NoAnswer, Press, Scrip
 from pipeline.carriers.phonecall import PhoneCall
 from pipeline.core.events import Answered, AudioQueued, DigitPressed, StreamStarted
 from pipeline.core.money import parse_usd
-from pipeline.engines.scripted import ScriptedThinker, ScriptedTranscriber
+from pipeline.engines.scripted import ScriptedThinker
 from pipeline.journal_file import SUFFIX, steps
 from pipeline.replay import replay
 from server.inbound import replies
@@ -22,7 +22,7 @@ from server.replay_verdict import verdict
 from storage import calls, ledger, opt_outs, strangers, turns
 from storage.records import CallRow
 from tests.whole.rig import Person, World, scripted
-from tests.whole.test_memory import Notebook
+from tests.whole.test_memory import CallByCall, Notebook
 from tests.whole.test_whole_call import HELLO, play
 
 PIN = "271828"
@@ -272,11 +272,11 @@ def test_whoever_wants_no_calls_may_ring_and_a_stranger_who_wants_none_is_heeded
         person = await with_pin(world)
         assert (await person.ask("POST", "/api/opt-out")).status == 204
         row = await row_of(world, await rings(world, person.phone, f"{PIN}#"))
-        assert (row.user_id, row.end_reason) == (person.id, "opted_out"), "by what was said, not by who rang"
+        assert (row.user_id, row.end_reason) == (person.id, "caller_hung_up")
         stranger = await row_of(world, await rings(world, FORGOTTEN_NUMBER))
         assert stranger.end_reason == "opted_out"
         async with world.parts.database.read() as tx:
             assert await opt_outs.has(tx, FORGOTTEN_NUMBER)
 
-    heard = ScriptedTranscriber(("Hello there.", "Stop calling me."), delay_ms=80, repeat=True)
+    heard = CallByCall(("Hello there.", "Tell me more."), ("Hello there.", "Stop calling me."))
     play(tmp_path, story, engines=scripted(transcriber=heard))

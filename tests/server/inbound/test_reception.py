@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from server.calls.live import open_desk
 from server.inbound import replies
 from server.signatures import sign
 from storage import calls, strangers
+from storage.audit import audit
 from storage.records import CallRow
 from tests.server.rig import PHONE, LoopClock, Person, Rig, running, settings
 from tests.server.test_admin import promoted
@@ -244,6 +246,13 @@ async def test_strangers_are_few_at_a_time_and_a_number_is_answered_few_times(tm
             assert await calls.count_live(tx, strangers.ACCOUNT) == 2
 
 
+async def test_what_was_left_when_they_rang_is_asked_again_when_they_are_put_through(tmp_path: Path) -> None:
+    async with serving(tmp_path, inbound_trials_daily=1) as rig:
+        both = [Caller(rig, STRANGER), Caller(rig, STRANGER)]
+        assert [(await caller.rings())[0][:6] for caller in both] == ["Gather", "Gather"]
+        assert [await caller.keys() for caller in both] == [CONNECTED, NOT_NOW]
+
+
 async def test_what_strangers_cost_in_a_day_is_bounded_menus_included(tmp_path: Path) -> None:
     """A trial needs four cents; each menu that nobody leaves costs a minute of the line."""
     async with serving(tmp_path, inbound_daily_usd="0.06", local_prices="list") as rig:
@@ -299,3 +308,14 @@ async def test_an_opted_out_number_may_ring_but_is_not_rung_back(tmp_path: Path)
         assert await back.keys(f"{PIN}*") == [f"Say {replies.RUNG_BACK}", "Hangup"]
         refused = await ann.post("/api/calls", {"persona_id": "brad", "channel": "phone"})
         assert refused.json()["code"] == "opted_out"
+
+
+async def test_strangers_at_the_same_moment_queue_for_what_is_left(tmp_path: Path, postgres_url: str) -> None:
+    async with serving(tmp_path, database_url=postgres_url, inbound_trials_at_once=2) as rig:
+        callers = [Caller(rig, f"+120255501{number}") for number in range(71, 76)]
+        for caller in callers:
+            await caller.rings()
+        answers = await asyncio.gather(*(caller.keys() for caller in callers))
+        assert sorted(first for first, *_ in answers) == ["Connect"] * 2 + [NOT_NOW[0]] * 3
+        async with rig.parts.database.read() as tx:
+            assert (await audit(tx)).breaches == []
