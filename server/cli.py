@@ -233,6 +233,31 @@ def admin(
 
 
 @app.command()
+def block(
+    number: Annotated[str, typer.Argument(help="With its country, such as +12025550142; or: withheld.")],
+    lift: Annotated[bool, typer.Option(help="Answer it again.")] = False,
+) -> None:
+    """Do not answer a number when it rings."""
+    from pipeline.clock import Clock
+    from server.inbound.senders import named
+    from storage import inbound
+
+    async def work() -> None:
+        try:
+            e164 = named(number)
+        except ValueError as error:
+            fail(str(error))
+        async with open_database() as database, database.write() as tx:
+            if lift:
+                await inbound.unblock(tx, e164)
+            else:
+                await inbound.block(tx, e164, "operator", Clock().utc())
+        typer.echo(f"{number} is {'answered' if lift else 'not answered any more'}")
+
+    run(work())
+
+
+@app.command()
 def drain(
     node: Annotated[str, typer.Argument(metavar="NODE_URL", help="Where it is reached, as its log says.")],
 ) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import delete, func, literal, select
+from sqlalchemy import delete, func, literal, select, update
 
-from storage import search, users
+from storage import search, strangers, users
 from storage.db import Tx, insert
 from storage.tables import calls, closed_accounts, credit_transactions, jobs, operator_losses
+from storage.tables import users as users_table
 
 
 async def close(tx: Tx, user_id: str, now: datetime) -> bool:
@@ -36,6 +37,10 @@ async def close(tx: Tx, user_id: str, now: datetime) -> bool:
         "forfeited_nano": int(granted) - int(used),
         "losses_nano": int((await tx.execute(lost)).scalar_one()),
     }
+    # Somebody may have rung from the number without proving anything: that call is another account's.
+    number = select(users_table.c.phone_e164).where(users_table.c.id == user_id).scalar_subquery()
+    rung = update(calls).where(calls.c.user_id == strangers.ACCOUNT, calls.c.phone_e164 == number)
+    await tx.execute(rung.values(phone_e164=None))
     about = select(literal("reconcile:") + calls.c.id).where(calls.c.user_id == user_id)
     await tx.execute(delete(jobs).where(jobs.c.id.in_(about)))
     if not await users.delete(tx, user_id):

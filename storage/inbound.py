@@ -111,17 +111,17 @@ async def _count(
     return int((await tx.execute(query)).scalar_one())
 
 
-async def block(tx: Tx, e164: str, how: str, now: datetime) -> None:
-    """The number is not answered from now on."""
+async def block(tx: Tx, e164: str | None, how: str, now: datetime) -> None:
+    """The number is not answered from now on; None: nobody is who withholds theirs."""
     row = insert(tx, inbound_blocks).values(number_hash=_hash(e164), method=how, created_at=now)
     await tx.execute(row.on_conflict_do_nothing(index_elements=["number_hash"]))
 
 
-async def unblock(tx: Tx, e164: str) -> None:
+async def unblock(tx: Tx, e164: str | None) -> None:
     await tx.execute(delete(inbound_blocks).where(inbound_blocks.c.number_hash == _hash(e164)))
 
 
-async def is_blocked(tx: Tx, e164: str) -> bool:
+async def is_blocked(tx: Tx, e164: str | None) -> bool:
     query = select(inbound_blocks.c.number_hash).where(inbound_blocks.c.number_hash == _hash(e164))
     return (await tx.execute(query)).first() is not None
 

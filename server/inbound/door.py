@@ -42,7 +42,7 @@ class Door:
         """Why this caller is not answered; None to answer. `user` is whose number it claims to be."""
         if self.settings.inbound_calls == "off":
             return "off"
-        if e164 is not None and await inbound.is_blocked(tx, e164):
+        if await inbound.is_blocked(tx, e164):
             return "blocked"
         try:
             self.desk.check_room()

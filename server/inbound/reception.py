@@ -17,7 +17,6 @@ import structlog
 from pipeline.clock import Clock
 from pipeline.core.errors import Refused
 from pipeline.core.money import parse_usd
-from server import numbers
 from server.calls.answers import new_token
 from server.calls.files import open_files
 from server.desk import Desk
@@ -26,6 +25,7 @@ from server.inbound.door import BUSY, Door
 from server.inbound.partners import stranger_order, user_order
 from server.inbound.pins import Pins
 from server.inbound.replies import Asked, Connected, Dismissed, Reply, Turned
+from server.inbound.senders import caller
 from server.metrics import INBOUND
 from server.money.admission import Admissions
 from server.parts import Rung
@@ -36,9 +36,6 @@ from storage.inbound import Ring
 from storage.records import User
 
 log = structlog.get_logger(__name__)
-
-WITHHELD = frozenset({"+266696687", "+7378742833", "+2562533", "+8566696", "+86282452253"})
-"""What the carrier says in the place of a number: ANONYMOUS, RESTRICTED, BLOCKED, UNKNOWN, UNAVAILABLE, by keys."""
 
 WORDS = {
     "insufficient_credit": replies.NO_MONEY,
@@ -108,12 +105,12 @@ class Reception:
                 self._desk.check_room()
                 now = self._clock.utc()
                 if user is None:
-                    # Asked before the ring counts as one of a stranger's.
+                    daily = parse_usd(self._settings.inbound_daily_usd)
+                    # Strangers queue here, so that each is counted before the next is asked about.
+                    payer = await strangers.provide(tx, daily, rung.call_id, now)
                     why = await self._door.closed_to_strangers(tx, rung.e164, now, rung.sid)
                     if why is not None:
                         raise Refused(why, "no stranger is put through")
-                    daily = parse_usd(self._settings.inbound_daily_usd)
-                    payer = await strangers.provide(tx, daily, rung.call_id, now)
                     order = await stranger_order(tx, self._settings, rung)
                 else:
                     payer = user
@@ -156,16 +153,6 @@ class Reception:
             return Dismissed(replies.RUNG_BACK)
         token = await self.answered(ring.call_id, ring.sid)
         return Dismissed(replies.LOST) if token is None else Connected(ring.call_id, token)
-
-
-def caller(sender: str) -> str | None:
-    """The number a call says it is from; None where it is withheld or is none. It proves nothing."""
-    if sender in WITHHELD:
-        return None
-    try:
-        return numbers.normalise(sender)
-    except ValueError:
-        return None
 
 
 def _turned(why: str) -> Turned:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from server.routes import (
     admin,
+    admin_inbound,
     admin_personas,
     auth,
     browser,
@@ -47,6 +48,7 @@ OPS: tuple[AnyOp, ...] = (
     *payments.OPS,
     *simulation.OPS,
     *admin_personas.OPS,
+    *admin_inbound.OPS,
     *admin.OPS,
     *ops.OPS,
 )

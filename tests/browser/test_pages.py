@@ -161,6 +161,23 @@ async def test_a_number_opted_out_is_not_rung_and_the_page_says_why(browser: Bro
         await refused(visit, account)
 
 
+async def test_a_pin_for_ringing_in_is_set_changed_and_removed(browser: Browser, site: Site) -> None:
+    account = await site.account(phone=True)
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go("/settings")
+        visit.watch.expected = ["status of 422"]
+        await page.get_by_label("PIN", exact=True).fill("123456")
+        await page.get_by_role("button", name="Set it").click()
+        await expect(page.get_by_text("this PIN is too easy to guess")).to_be_visible()
+        await page.get_by_label("PIN", exact=True).fill("271828")
+        await page.get_by_role("button", name="Set it").click()
+        await expect(page.get_by_role("button", name="Change it")).to_be_visible()
+        assert (await site.ask("GET", "/api/me", None, account))["inbound_pin"] is True
+        await page.get_by_role("button", name="Remove it").click()
+        await expect(page.get_by_role("button", name="Set it")).to_be_visible()
+        assert (await site.ask("GET", "/api/me", None, account))["inbound_pin"] is False
+
+
 async def refused(visit: Visit, account: Account) -> None:
     page = await visit.go("/")
     await page.get_by_role("button", name="Call me", exact=True).click()

@@ -108,6 +108,7 @@ def test_a_file_runs_whole_or_not_at_all(run: Run, tmp_path: Path) -> None:
         (["sql", "SELECT :x"], 1),
         (["sql", "SELEC 1"], 1),
         (["sql", "--file", "/nonexistent/file.sql"], 1),
+        (["block", "what"], 1),
         (["credit", "nobody@example.com", "5"], 1),
         (["credit", "nobody@example.com", "-5"], 2),
         (["credit", "nobody@example.com", "0.00"], 2),
@@ -122,6 +123,20 @@ def test_what_cannot_be_done_says_so_and_exits(run: Run, words: list[str], code:
     assert result.exit_code == code
     assert result.stderr.strip()
     assert "Traceback" not in result.output
+
+
+def test_a_number_is_blocked_and_answered_again(run: Run) -> None:
+    run("migrate")
+    for words, said in (
+        (["+1 202 555 0171"], "not answered any more"),
+        (["withheld", "--lift"], "is answered"),
+    ):
+        result = run("block", *words)
+        assert (result.exit_code, said in result.stdout) == (0, True), result.output
+    [row] = run("sql", "SELECT method FROM inbound_blocks").stdout.splitlines()
+    assert json.loads(row) == {"method": "operator"}
+    run("block", "+1 202 555 0171", "--lift")
+    assert run("sql", "SELECT method FROM inbound_blocks").stdout == ""
 
 
 def test_credit_is_granted_once_under_a_key_and_audited(run: Run) -> None:

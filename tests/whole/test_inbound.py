@@ -15,13 +15,14 @@ from pipeline.carriers.phonecall import PhoneCall
 from pipeline.core.events import Answered, AudioQueued, DigitPressed, StreamStarted
 from pipeline.core.money import parse_usd
 from pipeline.engines.scripted import ScriptedThinker
-from pipeline.journal_file import steps
+from pipeline.journal_file import SUFFIX, steps
 from pipeline.replay import replay
 from server.inbound import replies
-from storage import calls, ledger, strangers, turns
+from server.replay_verdict import verdict
+from storage import calls, ledger, opt_outs, strangers, turns
 from storage.records import CallRow
 from tests.whole.rig import Person, World, scripted
-from tests.whole.test_memory import Notebook
+from tests.whole.test_memory import CallByCall, Notebook
 from tests.whole.test_whole_call import HELLO, play
 
 PIN = "271828"
@@ -252,3 +253,30 @@ def test_who_wants_to_be_rung_back_is_on_their_own_credit(tmp_path: Path) -> Non
         assert purpose == "call_back"
 
     play(tmp_path, story)
+
+
+def test_a_recorded_call_that_came_in_is_repeated_with_its_sound(tmp_path: Path) -> None:
+    """The time at the menu is part of the call's, but nothing of it was recorded."""
+
+    async def story(world: World) -> None:
+        row = await row_of(world, await rings(world, FORGOTTEN_NUMBER))
+        found = await asyncio.to_thread(verdict, world.settings.calls_dir / f"{row.id}{SUFFIX}")
+        assert (found.exact, found.level) == (True, 2), found.summary
+        assert "It is recorded. " in (await agent(world, row))[0]
+
+    play(tmp_path, story, record_calls=True)
+
+
+def test_whoever_wants_no_calls_may_ring_and_a_stranger_who_wants_none_is_heeded(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        person = await with_pin(world)
+        assert (await person.ask("POST", "/api/opt-out")).status == 204
+        row = await row_of(world, await rings(world, person.phone, f"{PIN}#"))
+        assert (row.user_id, row.end_reason) == (person.id, "caller_hung_up")
+        stranger = await row_of(world, await rings(world, FORGOTTEN_NUMBER))
+        assert stranger.end_reason == "opted_out"
+        async with world.parts.database.read() as tx:
+            assert await opt_outs.has(tx, FORGOTTEN_NUMBER)
+
+    heard = CallByCall(("Hello there.", "Tell me more."), ("Hello there.", "Stop calling me."))
+    play(tmp_path, story, engines=scripted(transcriber=heard))

@@ -1,6 +1,6 @@
 // My account: name and zone, phone, my data, the way out.
 
-import { patch, post, remove, send } from "../api.js";
+import { patch, post, put, remove, send } from "../api.js";
 import { busy, confirmed, field, fill, h, mark, notice, unmark } from "../dom.js";
 import { Problem } from "../api.js";
 import { codeForm } from "../phone-proof.js";
@@ -54,6 +54,42 @@ function phone(account) {
   return section;
 }
 
+function pin(account) {
+  const section = h("section", { class: "card" });
+  const show = (now) => {
+    const save = h("button", { type: "submit" }, now.inbound_pin ? "Change it" : "Set it");
+    const drop = h("button", { type: "button", class: "second" }, "Remove it");
+    const input = h("input", { name: "pin", type: "password", required: true, inputmode: "numeric", minlength: 6, maxlength: 10, autocomplete: "off" });
+    const form = h("form", { novalidate: true },
+      field(now.inbound_pin ? "A new PIN" : "PIN", input, "6 to 10 digits. Key it in, then the pound key, when you ring the number that rings you."),
+      h("div", { class: "actions" }, save, now.inbound_pin ? drop : null));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      busy(save, async () => {
+        unmark(form);
+        try {
+          const changed = await put("/api/me/inbound-pin", { pin: input.value });
+          know(changed);
+          notice("good", "Your PIN is set.");
+          show(changed);
+        } catch (error) {
+          if (!(error instanceof Problem)) throw error;
+          if (!error.errors.length || !mark(form, error.errors)) tell(error);
+        }
+      });
+    });
+    drop.addEventListener("click", () => busy(drop, () => attempt(async () => {
+      const changed = await remove("/api/me/inbound-pin");
+      know(changed);
+      show(changed);
+    })));
+    fill(section, h("h2", {}, "Ringing in"),
+      h("p", { class: "soft" }, "A number can be forged, so only a PIN tells a persona that it is you. Without it whoever rings is a stranger."), form);
+  };
+  show(account);
+  return section;
+}
+
 function data() {
   const take = h("button", { type: "button", class: "second" }, "Download all of it");
   take.addEventListener("click", () => busy(take, () => attempt(async () => {
@@ -76,5 +112,5 @@ function data() {
 }
 
 page(async (root, account) => {
-  fill(root, h("div", { class: "grid" }, profile(account), phone(account), data()));
+  fill(root, h("div", { class: "grid" }, profile(account), phone(account), pin(account), data()));
 });
