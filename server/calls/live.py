@@ -77,6 +77,15 @@ async def _price_own_models(parts: Parts) -> None:
                 log.info("model_priced", model=model, dollars_a_million=dollars)
 
 
+async def _check_prices(parts: Parts, engines: Engines) -> None:
+    """Raises `Unpriced` for an engine; a country without a price is only not rung, and is named in the log."""
+    async with parts.database.read() as tx:
+        rows = await pricing.current(tx, parts.clock.utc(), parts.settings.price_list)
+    pinned(rows, engines)
+    for country in without_price(rows, parts.settings.operator_country):
+        log.warning("country_without_price", country=country, remedy="callmeback prices import FILE")
+
+
 WATCHING = Watching(_engine_changed, _tokens_lost, _heard_again, _sound_lost)
 
 
@@ -103,11 +112,7 @@ async def open_desk(
         if engines is None:
             engines = await stack.enter_async_context(_loaded(parts, on_progress))
         await _tidy(parts)
-        async with parts.database.read() as tx:
-            rows = await pricing.current(tx, parts.clock.utc(), parts.settings.price_list)
-        pinned(rows, engines)
-        for country in without_price(rows, parts.settings.operator_country):
-            log.warning("country_without_price", country=country, remedy="callmeback prices import FILE")
+        await _check_prices(parts, engines)
         node = secrets.token_hex(8)
         lock = await stack.enter_async_context(hold_node(parts.database, node))
         takeovers = Takeovers(
