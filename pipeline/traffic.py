@@ -21,6 +21,7 @@ from pipeline.clock import Clock
 from pipeline.core.errors import EngineError, JournalError
 from pipeline.engines.base import Eager, Hearing, Partial, Resumed, Segment, Switched, Turn, Used
 from pipeline.journal_file import frame, read_lines
+from pipeline.surprises import SURPRISES
 
 log = structlog.get_logger()
 
@@ -372,6 +373,7 @@ class _Writer:
                     self._write(b"".join(map(_line, facts)))
         except Exception as error:  # edge: of the tape's thread; the call goes on
             self._lost = True
+            SURPRISES.labels("traffic").inc()
             log.error("traffic_lost", error=type(error).__name__)
         finally:
             os.close(self._fd)

@@ -29,6 +29,7 @@ from pipeline.carriers.stream import MediaSocket, StreamEnd
 from pipeline.carriers.twiml import BadTwiml, ConnectStream, Hangup, Pause, Redirect, Verb, parse
 from pipeline.carriers.webhooks import Webhooks, signed_url
 from pipeline.clock import Clock
+from pipeline.surprises import SURPRISES
 
 EVENTS = ("initiated", "ringing", "answered", "completed")
 
@@ -130,6 +131,7 @@ class Exchange:
                 raise
             status = call.verdict_on_cut
         except Exception as error:  # edge: one call's failure is no other call's
+            SURPRISES.labels("exchange").inc()
             log.exception("simulated_call_failed", call_sid=call.sid)
             self._alert(call, 0, f"the exchange failed: {error!r}")
             status = "failed"

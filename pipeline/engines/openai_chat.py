@@ -28,6 +28,7 @@ from pipeline.engines.chat_reply import TOOL, Bill, ChatReply, Request, whole
 from pipeline.engines.counting import BYTES_A_TOKEN, prompt_tokens
 from pipeline.engines.local.beside import beside
 from pipeline.engines.vendor_socket import may_pass
+from pipeline.surprises import SURPRISES
 
 if TYPE_CHECKING:
     import httpcore2
@@ -198,7 +199,8 @@ class OpenAIThinker:
             failure = _breakdown(reply.model, error)
         except ValueError:
             failure = EngineError(f"{reply.model} sent what is no JSON", retryable=True)
-        except Exception as error:  # edge: an engine raises nothing but its own error
+        except Exception as error:  # edge: an engine raises nothing but its own error, which its caller logs
+            SURPRISES.labels("model server").inc()
             failure = EngineError(f"{reply.model}: {type(error).__name__}")
         reply.bill.over()
         reply.end(failure)
