@@ -24,6 +24,7 @@ from server.metrics import ENGINE_BREAKERS, ENGINES_DOWN, HEARD_AGAIN, SOUND_LOS
 from server.money.admission import Admissions
 from server.money.destinations import without_price
 from server.money.flush import Flush
+from server.nodes import health
 from server.nodes.among import among_nodes
 from server.nodes.lease import Lease
 from server.parts import Parts, Placing
@@ -123,8 +124,7 @@ async def open_desk(
             Admissions(parts.settings, engines, parts.clock, node),
             node,
         )
-        lease_s = LEASE_S + parts.settings.resume_pause_s
-        orphans = Orphans(parts.database, parts.clock, takeovers, lease_s)
+        orphans = Orphans(parts.database, parts.clock, takeovers, LEASE_S + parts.settings.resume_pause_s)
         # The simulated carrier lives and dies with its server: nobody will ask to go on with a call.
         if found := await orphans.settle_all(carrier_lost=parts.settings.simulated):
             log.warning("orphans_settled", calls=found)
@@ -145,7 +145,9 @@ async def open_desk(
                 sender=parts.settings.twilio_phone_number or SIMULATED_SENDER,
                 resuming=Resuming(parts.database, parts.clock, takeovers),
             )
-            desk.pulse = lease = Lease(parts.database, parts.carrier, parts.clock, lock, desk.conducted)
+            desk.pulse = lease = Lease(
+                parts.database, parts.carrier, parts.clock, lock, desk.conducted, health.written
+            )  # fmt: skip
             scheduler, works = await beside(parts, desk, node)
             own = (flush.run(), lag.run(), lease.run(), orphans.run(desk.conducts))
             running = [tasks.create_task(work) for work in (*own, *works)]
