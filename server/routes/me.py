@@ -28,7 +28,7 @@ class Profile(Body):
 
 class ConsentView(View):
     """What I said, about which of my numbers, and by what: `code` when it was verified, `schedule …`, `quiet hours …`,
-    or `opted out`, which takes all of it back for that number. `text` is what I said yes to."""
+    or `opted out …`, which takes all of it back for that number. `text` is what I said yes to."""
 
     phone: str
     method: str
@@ -71,11 +71,6 @@ async def opt_out(ask: Ask[None, None]) -> Response:
     if ask.user.phone_e164 is None or ask.user.phone_verified_at is None:
         raise permits.refusal(NotAllowed(Why.UNVERIFIED))
     await ask.parts.desk.opt_out(ask.user.phone_e164, "web")
-    async with ask.parts.database.write() as tx:
-        await consents.add(
-            tx, ask.user.id, ask.user.phone_e164, text_version=consent.VERSION, ip=ask.client, method="opted out",
-            now=ask.parts.clock.utc(),
-        )  # fmt: skip
     return no_content()
 
 

@@ -92,7 +92,7 @@ function quietHours(account) {
 
 function said(method) {
   if (method === "code") return "Calls to this number, by entering its code";
-  if (method === "opted out") return "No more calls to this number";
+  if (method.startsWith("opted out")) return "No more calls to this number";
   if (method.startsWith("schedule ")) return "Scheduled calls";
   return method.charAt(0).toUpperCase() + method.slice(1);
 }
