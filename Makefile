@@ -118,7 +118,7 @@ soak: $(VENV)/.dev ## the tests with their full figures: hours, by hand
 	    --hypothesis-profile=soak $(ARGS)
 
 .PHONY: mutants
-mutants: $(VENV)/.dev ## put known mistakes about money in, one at a time: the tests must notice
+mutants: $(VENV)/.dev ## put known mistakes about money and who is rung in, one at a time: the tests must notice
 	@$(BIN)/python scripts/mutants.py $(ARGS)
 
 .PHONY: lock

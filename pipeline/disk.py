@@ -12,6 +12,8 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from pipeline.surprises import SURPRISES
+
 log = structlog.get_logger()
 
 T = TypeVar("T")
@@ -78,6 +80,7 @@ class DiskThread(Generic[T]):
                 if not self._lost:
                     self._write(*taken)
         except Exception as error:  # edge: of the thread; the call goes on
+            SURPRISES.labels(self._name).inc()
             self._lose(type(error).__name__)
         finally:
             self._close()

@@ -25,6 +25,7 @@ from pipeline.engines.base import Speaker, Voice
 from pipeline.outgoing import Outgoing
 from pipeline.pacer import Pace, Pacer
 from pipeline.ports import Line
+from pipeline.surprises import SURPRISES
 
 log = structlog.get_logger()
 
@@ -136,6 +137,7 @@ class Mouth:
             except EngineError as error:
                 await self._speak_without(error)
             except Exception as error:  # edge: the engine's opening must not take the call down
+                SURPRISES.labels("voice").inc()
                 log.exception("voice_not_opened", engine=self._speaker.models)
                 await self._speak_without(EngineError(type(error).__name__))
 
@@ -192,6 +194,7 @@ class Mouth:
             log.warning("phrase_not_rendered", engine=voice.model, error=error.detail)
             return
         except Exception:  # edge: one phrase must not take the call down
+            SURPRISES.labels("phrase").inc()
             log.exception("phrase_not_rendered", engine=voice.model)
             return
         finally:
@@ -211,6 +214,7 @@ class Mouth:
         except asyncio.CancelledError:
             raise
         except Exception as error:  # edge: one utterance must not take the call down
+            SURPRISES.labels("utterance").inc()
             log.exception("utterance_failed", engine=self._speaker.models)
             self._failed(order, EngineError(type(error).__name__))
         else:

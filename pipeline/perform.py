@@ -33,6 +33,7 @@ from pipeline.engines.base import (
 )
 from pipeline.mouth import Mouth
 from pipeline.ports import Engines, Line, Surroundings
+from pipeline.surprises import SURPRISES
 
 log = structlog.get_logger()
 
@@ -140,6 +141,7 @@ class Performer:
         except EngineError as error:
             self._failed("stt", 0, transcriber.models, error)
         except Exception as error:  # edge: the transcriber must not take the call down
+            SURPRISES.labels("hearing").inc()
             log.exception("hearing_failed", engine=transcriber.models)
             self._failed("stt", 0, transcriber.models, EngineError(type(error).__name__))
 
@@ -184,6 +186,7 @@ class Performer:
         except EngineError as error:
             self._failed("llm", number, models, error)
         except Exception as error:  # edge: one reply must not take the call down
+            SURPRISES.labels("reply").inc()
             log.exception("reply_failed", engine=models)
             self._failed("llm", number, models, EngineError(type(error).__name__))
 
@@ -216,6 +219,7 @@ class Performer:
         except CarrierError as error:
             log.warning("hang_up_failed", error=error.detail)
         except Exception:  # edge: closing the socket still ends the call
+            SURPRISES.labels("hang-up").inc()
             log.exception("hang_up_failed")
 
     def _failed(self, service: Service, ref: int, models: Sequence[str], error: EngineError) -> None:

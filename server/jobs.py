@@ -109,7 +109,7 @@ class Jobs:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 return await self._handlers[job.kind](json.loads(job.payload))
-        except Exception as error:  # edge: of one job
+        except Exception as error:  # edge: of one job, counted with its outcome
             log.error("job_failed", job=job.id, attempt=job.attempts, **whereabouts(error))
             return type(error).__name__
 

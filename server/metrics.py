@@ -8,6 +8,7 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from pipeline import surprises
 from pipeline.engines.breaker import Breaker
 
 REQUESTS = Counter(
@@ -19,7 +20,7 @@ SECONDS = Histogram(
     ("route",),
     buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
-SURPRISES = Counter("callmeback_surprises", "Errors nobody expected, by where they were caught", ("where",))
+SURPRISES = surprises.SURPRISES
 LOGINS = Counter("callmeback_logins", "Logins by outcome", ("outcome",))
 PASSWORD_HASHES = Counter("callmeback_password_hashes", "Password hashes computed")
 CODES = Counter("callmeback_codes", "Verification codes by outcome", ("outcome",))

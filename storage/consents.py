@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from storage.db import Tx, insert
 from storage.ids import new_id
+from storage.records import Page
+from storage.rows import newest_page
 from storage.tables import consents
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """`method`: by what it was given, or taken back; `text_version`: the text it was given to."""
+
+    id: str
+    phone_e164: str
+    text_version: str
+    method: str
+    created_at: datetime
 
 
 async def add(
@@ -17,3 +31,8 @@ async def add(
         "ip": ip, "created_at": now,
     }  # fmt: skip
     await tx.execute(insert(tx, consents).values(row))
+
+
+async def page(tx: Tx, user_id: str, cursor: str | None, limit: int) -> Page[Consent]:
+    """One person's, newest first."""
+    return await newest_page(tx, Consent, consents, consents.c.user_id == user_id, cursor, limit)

@@ -97,10 +97,11 @@ async def hold_node(database: Database, node: str) -> AsyncIterator[NodeLock]:
         await lock.release()
 
 
-async def renew(tx: Tx, node: str) -> None:
-    """The node lives now, by the database's clock: its lease begins anew."""
-    row = insert(tx, nodes).values(boot_id=node, heartbeat_at=UtcNow())
-    await tx.execute(row.on_conflict_do_update(index_elements=["boot_id"], set_={"heartbeat_at": UtcNow()}))
+async def renew(tx: Tx, node: str, engines: str = "") -> None:
+    """The node lives now, by the database's clock: its lease begins anew. `engines`: how they are, for others."""
+    said = {"heartbeat_at": UtcNow(), "engines": engines}
+    row = insert(tx, nodes).values(boot_id=node, **said)
+    await tx.execute(row.on_conflict_do_update(index_elements=["boot_id"], set_=said))
 
 
 async def forget_old(tx: Tx) -> None:

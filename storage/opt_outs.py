@@ -12,15 +12,19 @@ from datetime import datetime
 
 from sqlalchemy import delete, select
 
-from storage import schedules
+from storage import consents, schedules
 from storage.db import Tx, insert
-from storage.tables import opt_outs
+from storage.tables import opt_outs, users
 
 
 async def add(tx: Tx, e164: str, how: str, now: datetime) -> None:
-    """Also pauses what is scheduled to ring it."""
+    """Also pauses what is scheduled to ring it, and puts on record that its owner's consent is taken back."""
     row = insert(tx, opt_outs).values(number_hash=_hash(e164), method=how, created_at=now)
-    await tx.execute(row.on_conflict_do_nothing(index_elements=["number_hash"]))
+    done = await tx.execute(row.on_conflict_do_nothing(index_elements=["number_hash"]))
+    if done.rowcount == 1:
+        owners = select(users.c.id).where(users.c.phone_e164 == e164, users.c.phone_verified_at.is_not(None))
+        for owner in (await tx.execute(owners)).scalars().all():
+            await consents.add(tx, owner, e164, text_version="", ip="", method=f"opted out by {how}", now=now)
     await schedules.pause_to(tx, e164, "opted_out")
 
 

@@ -43,7 +43,10 @@ class LiveRow:
 
 @dataclass(frozen=True, slots=True)
 class NodeRow:
-    """A node that runs, or did within a day. `silent_s`: since its latest sign of life, by the database's clock."""
+    """A node that runs, or did within a day. `silent_s`: since its latest sign of life, by the database's clock.
+
+    `engines`: how its engines were then, in the node's own words.
+    """
 
     boot_id: str
     url: str
@@ -51,6 +54,7 @@ class NodeRow:
     draining: bool
     started_at: datetime
     silent_s: float
+    engines: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,7 @@ async def all_nodes(tx: Tx) -> list[NodeRow]:
             row.draining,
             row.started_at,
             max(0.0, (now - row.heartbeat_at).total_seconds()),
+            row.engines,
         )
         for row in await tx.execute(query)
     ]

@@ -568,7 +568,7 @@ closed_accounts = Table(
 
 nodes = Table(
     "nodes", metadata, name("boot_id"), written("started_at"), written("heartbeat_at"), words("version"),
-    words("url"), Column("draining", Boolean, nullable=False, server_default=false()),
+    words("url"), Column("draining", Boolean, nullable=False, server_default=false()), words("engines"),
 )  # fmt: skip
 
 # What nodes leave for one another: for the conductor of a call, and what a notification is too small for.

@@ -274,6 +274,25 @@ def broad_except_at_edges(module: Module) -> Iterator[Breach]:
             )
 
 
+def broad_except_counts(module: Module) -> Iterator[Breach]:
+    """What nobody expected is a number on a dashboard, not only a line in a log."""
+    for node in module.nodes:
+        if (
+            not isinstance(node, ast.ExceptHandler)
+            or node.type is None
+            or module.origin(node.type) != "Exception"
+        ):
+            continue
+        counts = any(isinstance(inner, ast.Attribute) and inner.attr == "inc" for inner in ast.walk(node))
+        told = any(
+            words in module.comments.get(node.lineno + below, "")
+            for below in (0, 1)
+            for words in ("raised again", "counted with")
+        )
+        if module.at("server/*", "pipeline/*") and not counts and not told:
+            yield node.lineno, "catches everything and counts nothing: SURPRISES.labels(where).inc()"
+
+
 def size(module: Module) -> Iterator[Breach]:
     if REASON in (ast.get_docstring(module.tree) or ""):
         return
@@ -319,6 +338,7 @@ RULES: list[Rule] = [
     permits_by_the_guard,
     structured_tasks,
     broad_except_at_edges,
+    broad_except_counts,
     size,
     printing_in_cli,
 ]
@@ -382,6 +402,11 @@ MUST_CATCH: list[tuple[Rule, str, str]] = [
     (structured_tasks, "pipeline/runner.py", "asyncio.get_running_loop().create_task(f())"),
     (broad_except_at_edges, "server/app.py", "try:\n    f()\nexcept Exception:\n    pass"),
     (broad_except_at_edges, "server/app.py", "try:\n    f()\nexcept:\n    pass"),
+    (
+        broad_except_counts,
+        "pipeline/a.py",
+        "try:\n    f()\nexcept Exception:  # edge: of f\n    log.error('x')",
+    ),
     (
         broad_except_at_edges,
         "server/app.py",

@@ -1,4 +1,4 @@
-"""What the carrier asks for a minute depends on where it rings"""
+"""What the carrier asks for a minute depends on where it rings; nodes say how their engines are"""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ LINE = ("service", "model", "unit", "price_list", "effective_from")
 
 
 def upgrade() -> None:
+    op.add_column("nodes", words("engines"))
     _add_destination()
     # The one price that is seeded is that of calls to the United States. Where an operator has written prices of their
     # own beside it, which country those are for is theirs to say: they go on holding for all.

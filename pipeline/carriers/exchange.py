@@ -32,6 +32,7 @@ from pipeline.carriers.stream import MediaSocket, StreamEnd
 from pipeline.carriers.twiml import BadTwiml, ConnectStream, Verb, parse
 from pipeline.carriers.webhooks import Webhooks, signed_url
 from pipeline.clock import Clock
+from pipeline.surprises import SURPRISES
 
 EVENTS = ("initiated", "ringing", "answered", "completed")
 
@@ -145,6 +146,7 @@ class Exchange:
             if isinstance(error, TimeoutError) and call.cut is not None and call.cut.expired():
                 status = call.verdict_on_cut
             else:
+                SURPRISES.labels("exchange").inc()
                 log.exception("simulated_call_failed", call_sid=call.sid)
                 self._alert(call, 0, f"the exchange failed: {error!r}")
                 status = "failed"

@@ -32,6 +32,7 @@ from pipeline.engines.local.pool import Worker
 from pipeline.engines.openai_chat import ChatServer, OpenAIThinker
 from pipeline.engines.scripted import LoudnessActivity, ScriptedSpeaker, ScriptedThinker, ScriptedTranscriber
 from pipeline.ports import Engines
+from pipeline.surprises import SURPRISES
 
 T = TypeVar("T")
 
@@ -180,6 +181,7 @@ class EngineLoader:
                 async with asyncio.TaskGroup() as group:
                     listings = [(mind, group.create_task(mind.warm())) for mind in hosted]
             except Exception:  # edge: of the task; the first reply opens what it needs
+                SURPRISES.labels("warming").inc()
                 log.exception("not_warmed")
                 listings = []
             for mind, listing in listings:

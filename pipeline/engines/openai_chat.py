@@ -29,6 +29,7 @@ from pipeline.engines.beside import beside
 from pipeline.engines.chat_reply import TOOL, Bill, ChatReply, Request, whole
 from pipeline.engines.counting import BYTES_A_TOKEN, prompt_tokens
 from pipeline.engines.vendor_socket import may_pass
+from pipeline.surprises import SURPRISES
 
 if TYPE_CHECKING:
     import httpcore2
@@ -201,7 +202,8 @@ class OpenAIThinker:
             failure = _breakdown(reply.model, error)
         except ValueError:
             failure = EngineError(f"{reply.model} sent what is no JSON", retryable=True)
-        except Exception as error:  # edge: an engine raises nothing but its own error
+        except Exception as error:  # edge: an engine raises nothing but its own error, which its caller logs
+            SURPRISES.labels("model server").inc()
             failure = EngineError(f"{reply.model}: {type(error).__name__}")
         if reply.bill.ceiling_ignored:
             log.warning("token_ceiling_ignored", model=reply.model, sent_as=self._server.max_tokens_field)

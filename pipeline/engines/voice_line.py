@@ -22,6 +22,7 @@ from pipeline.audio.mulaw import FRAME, RATE
 from pipeline.core.errors import EngineError
 from pipeline.engines.beside import beside
 from pipeline.engines.vendor_socket import CLOSE_S, closed, vendor_socket
+from pipeline.surprises import SURPRISES
 
 log = structlog.get_logger()
 
@@ -149,6 +150,7 @@ class VoiceLine:
         except EngineError as error:
             self._end(error)
         except Exception as error:  # edge: of the line's task; the call goes on without this line
+            SURPRISES.labels("voice line").inc()
             log.exception("voice_line_broke", engine=address.name)
             self._end(EngineError(f"{address.name}: {type(error).__name__}", retryable=True))
 

@@ -26,6 +26,7 @@ from server.metrics import ENGINE_BREAKERS, ENGINES_DOWN, HEARD_AGAIN, SOUND_LOS
 from server.money.admission import Admissions
 from server.money.destinations import without_price
 from server.money.flush import Flush
+from server.nodes import health
 from server.nodes.among import among_nodes
 from server.nodes.lease import Lease
 from server.parts import Parts, Placing
@@ -90,6 +91,15 @@ def _reception(parts: Parts, desk: Desk, admissions: Admissions) -> Reception:
     )
 
 
+async def _check_prices(parts: Parts, engines: Engines) -> None:
+    """Raises `Unpriced` for an engine; a country without a price is only not rung, and is named in the log."""
+    async with parts.database.read() as tx:
+        rows = await pricing.current(tx, parts.clock.utc(), parts.settings.price_list)
+    pinned(rows, engines)
+    for country in without_price(rows, parts.settings.operator_country):
+        log.warning("country_without_price", country=country, remedy="callmeback prices import FILE")
+
+
 WATCHING = Watching(_engine_changed, _tokens_lost, _heard_again, _sound_lost)
 
 
@@ -116,11 +126,7 @@ async def open_desk(
         if engines is None:
             engines = await stack.enter_async_context(_loaded(parts, on_progress))
         await _tidy(parts)
-        async with parts.database.read() as tx:
-            rows = await pricing.current(tx, parts.clock.utc(), parts.settings.price_list)
-        pinned(rows, engines)
-        for country in without_price(rows, parts.settings.operator_country):
-            log.warning("country_without_price", country=country, remedy="callmeback prices import FILE")
+        await _check_prices(parts, engines)
         node = secrets.token_hex(8)
         lock = await stack.enter_async_context(hold_node(parts.database, node))
         admissions = Admissions(parts.settings, engines, parts.clock, node)
@@ -132,8 +138,7 @@ async def open_desk(
             admissions,
             node,
         )
-        lease_s = LEASE_S + parts.settings.resume_pause_s
-        orphans = Orphans(parts.database, parts.clock, takeovers, lease_s)
+        orphans = Orphans(parts.database, parts.clock, takeovers, LEASE_S + parts.settings.resume_pause_s)
         # The simulated carrier lives and dies with its server: nobody will ask to go on with a call.
         if found := await orphans.settle_all(carrier_lost=parts.settings.simulated):
             log.warning("orphans_settled", calls=found)
@@ -154,7 +159,9 @@ async def open_desk(
                 sender=parts.settings.twilio_phone_number or SIMULATED_SENDER,
                 resuming=Resuming(parts.database, parts.clock, takeovers),
             )
-            desk.pulse = lease = Lease(parts.database, parts.carrier, parts.clock, lock, desk.conducted)
+            desk.pulse = lease = Lease(
+                parts.database, parts.carrier, parts.clock, lock, desk.conducted, health.written
+            )  # fmt: skip
             scheduler, works = await beside(parts, desk, node)
             own = (flush.run(), lag.run(), lease.run(), orphans.run(desk.conducts))
             running = [tasks.create_task(work) for work in (*own, *works)]

@@ -63,12 +63,14 @@ class Lease:
         clock: Clock,
         lock: NodeLock,
         conducted: Callable[[], Collection[Conducted]],
+        health: Callable[[], str] = str,
     ) -> None:
         self._database = database
         self._carrier = carrier
         self._clock = clock
         self._lock = lock
         self._conducted = conducted
+        self._health = health
         self._beat = clock.seconds()
         self._awake = clock.boot_seconds()
         self._valid_until = self._awake + LEASE_S
@@ -116,7 +118,7 @@ class Lease:
         asked = self._clock.boot_seconds()
         await self._lock.take()
         async with self._database.write() as tx:
-            await nodes.renew(tx, self._lock.node)
+            await nodes.renew(tx, self._lock.node, self._health())
         self._valid_until = asked + LEASE_S
 
     async def _account_for(self, gap: float) -> None:

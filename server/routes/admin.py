@@ -24,7 +24,7 @@ from server.routes.admin_views import (
     books_view,
     call_view,
     dead_view,
-    engines,
+    engines_view,
     entry_view,
     node_view,
     packs_view,
@@ -67,12 +67,13 @@ async def show(ask: Ask[None, None]) -> Overview:
         live = await overview.live(tx, LIVE_SHOWN)
         here = ask.parts.settings.node_url
         counts = await jobs.counts(tx)
+        nodes = await overview.all_nodes(tx)
         return Overview(
             now=ask.parts.clock.utc(),
             live_calls=await overview.live_count(tx),
             calls=[call_view(call) for call in live],
-            nodes=[node_view(node, here, live) for node in await overview.all_nodes(tx)],
-            engines=engines(),
+            nodes=[node_view(node, here, live) for node in nodes],
+            engines=engines_view(nodes, here),
             jobs=[
                 JobCount(kind=kind, status=status, number=number)
                 for (kind, status), number in sorted(counts.items())

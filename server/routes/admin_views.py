@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated
 
 from pydantic import Field
 
 from pipeline.core.money import usd
-from server.metrics import ENGINE_BREAKERS
 from server.money.auditing import AuditResult
+from server.nodes import health
 from server.routing import Usd, View, When
 from storage import overview
 from storage.nodes import LEASE_S
@@ -44,8 +45,12 @@ class Node(View):
 
 
 class Engine(View):
-    """An engine of the node that answers: its breaker is closed, open or half-open."""
+    """An engine of a node, by the node's id: its breaker is closed, open or half-open.
 
+    Of the node that answers it is how it is now, of another how it was at that node's latest sign of life.
+    """
+
+    node: str
     name: str
     state: str
     failures: int
@@ -187,11 +192,13 @@ def node_view(node: overview.NodeRow, here: str, live: Sequence[overview.LiveRow
     )
 
 
-def engines() -> list[Engine]:
-    """Those of this process."""
+def engines_view(nodes: Sequence[overview.NodeRow], here: str) -> list[Engine]:
+    """Those of all nodes that live."""
+    alive = [node for node in nodes if node.silent_s < LEASE_S]
     return [
-        Engine(name=name, state=breaker.state.value, failures=breaker.failures, openings=breaker.openings)
-        for name, breaker in sorted(ENGINE_BREAKERS.breakers.items())
+        Engine(node=node.boot_id, **asdict(engine))
+        for node in alive
+        for engine in (health.here() if node.url == here else health.read(node.engines))
     ]
 
 

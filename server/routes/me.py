@@ -11,7 +11,7 @@ from pipeline.core.guard import NotAllowed, Why
 from server import permits
 from server.privacy import consent, erasure
 from server.routes.auth import PersonName, UserView, Zone, view
-from server.routing import AnyOp, Ask, Body, Op, Text, no_content
+from server.routing import AnyOp, Ask, Body, Op, PageQuery, Text, View, When, no_content
 from server.setting_kinds import quiet_span
 from storage import consents, users
 
@@ -24,6 +24,21 @@ class Profile(Body):
     name: PersonName | None = None
     timezone: Zone | None = None
     quiet_hours: QuietHours | None = None
+
+
+class ConsentView(View):
+    """What I said, about which of my numbers, and by what: `code` when it was verified, `schedule …`, `quiet hours …`,
+    or `opted out …`, which takes all of it back for that number. `text` is what I said yes to."""
+
+    phone: str
+    method: str
+    text: str
+    at: When
+
+
+class ConsentList(View):
+    items: list[ConsentView]
+    next_cursor: str | None
 
 
 async def show(ask: Ask[None, None]) -> UserView:
@@ -59,6 +74,21 @@ async def opt_out(ask: Ask[None, None]) -> Response:
     return no_content()
 
 
+async def agreed(ask: Ask[None, PageQuery]) -> ConsentList:
+    async with ask.parts.database.read() as tx:
+        page = await consents.page(tx, ask.user.id, ask.query.cursor, ask.query.limit)
+    items = [
+        ConsentView(
+            phone=item.phone_e164,
+            method=item.method,
+            text=consent.TEXTS.get(item.text_version, ""),
+            at=item.created_at,
+        )
+        for item in page.items
+    ]
+    return ConsentList(items=items, next_cursor=page.next_cursor)
+
+
 OPS: tuple[AnyOp, ...] = (
     Op("GET", "/api/me", show, "My profile", reply=UserView),
     Op(
@@ -67,6 +97,7 @@ OPS: tuple[AnyOp, ...] = (
     ),
     Op("PATCH", "/api/me", change, "Change my profile", body=Profile, reply=UserView,
        refuses=((403, "phone_not_verified"),)),
+    Op("GET", "/api/me/consents", agreed, "What I agreed to, newest first", query=PageQuery, reply=ConsentList),
     Op(
         "POST", "/api/opt-out", opt_out, "Never ring my telephone again", status=204,
         refuses=((403, "phone_not_verified"),),

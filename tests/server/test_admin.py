@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
+from pipeline.engines.breaker import Breaker
 from server.calls.live import open_desk
+from server.metrics import ENGINE_BREAKERS
 from server.money.auditing import Auditing
+from server.nodes import health
 from server.routes.admin import OPS
-from storage import overview, users
+from storage import nodes, overview, users
 from tests.server.rig import NOON, PHONE, LoopClock, Person, RecordingCarrier, Rig, running, settings
 from tests.server.test_calls import close, stored_call
 from tests.server.test_placing import SCRIPTED
@@ -109,3 +116,34 @@ async def test_numbers_that_want_no_calls(tmp_path: Path) -> None:
         ]
         (node,) = found["nodes"]
         assert (node["alive"], node["here"], node["draining"]) == (True, True, False)
+
+
+async def test_engines_of_every_node_that_lives(tmp_path: Path) -> None:
+    """Of this one as they are now, of another as it said with its latest sign of life."""
+    async with running(settings(tmp_path, **SCRIPTED), open_desk, RecordingCarrier(), LoopClock()) as rig:
+        admin = await promoted(rig)
+        said = json.dumps([{"name": "llm:far", "state": "open", "failures": 5, "openings": 1}])
+        async with rig.parts.database.write() as tx:
+            await nodes.renew(tx, "another", said)
+            await nodes.renew(tx, "of another version", '{"engines": 1}')
+            await nodes.renew(tx, "silent", said)
+            await tx.execute(text("UPDATE nodes SET heartbeat_at = '2020-01-01' WHERE boot_id = 'silent'"))
+        with watched({"llm:near": Breaker("llm:near", rig.clock)}):
+            found = (await admin.get("/api/admin/overview")).json()
+            own = next(node["id"] for node in found["nodes"] if node["here"])
+            written = health.written()
+    assert {(each["node"], each["name"], each["state"], each["failures"]) for each in found["engines"]} == {
+        ("another", "llm:far", "open", 5),
+        (own, "llm:near", "closed", 0),
+    }
+    assert [engine.name for engine in health.read(written)] == ["llm:near"]
+
+
+@contextmanager
+def watched(breakers: dict[str, Breaker]) -> Iterator[None]:
+    before = ENGINE_BREAKERS.breakers
+    ENGINE_BREAKERS.watch(breakers)
+    try:
+        yield
+    finally:
+        ENGINE_BREAKERS.watch(before)

@@ -47,6 +47,10 @@ async def test_a28_opting_out_ends_the_call_and_pauses_what_is_scheduled(tmp_pat
         assert (seen["status"], seen["reason"]) == ("paused", "opted_out")
         refused = await ann.post("/api/calls", {"persona_id": "brad"})
         assert (refused.status_code, refused.json()["reason"]) == (403, "opted_out")
+        await ann.post("/api/opt-out")
+        listed = (await ann.get("/api/me/consents")).json()["items"]
+        taken_back = [row for row in listed if row["method"] == "opted out by web"]
+        assert [(row["phone"], row["text"]) for row in taken_back] == [("+12025550142", "")], "once"
         bob = await rig.register("bob@example.com")
         assert (await bob.post("/api/opt-out")).status_code == 403, "no number of his"
         await ann.verify_phone()

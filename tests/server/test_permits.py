@@ -10,7 +10,7 @@ from pipeline.core.guard import QuietHours
 from server.calls.live import open_desk
 from server.permits import hours, rules
 from server.settings import Settings
-from tests.server.rig import LoopClock, RecordingCarrier, Rig, running, settings
+from tests.server.rig import PHONE, LoopClock, RecordingCarrier, Rig, running, settings
 from tests.server.test_placing import ready
 
 SCRIPTED = {"stt_engine": ("scripted",), "llm_engine": ("scripted",), "tts_engine": ("scripted",)}
@@ -80,6 +80,30 @@ async def test_how_often_a_phone_is_rung(
         assert wait - 5 <= seconds <= wait
         rig.clock.move(wait)
         assert (await ask(rig))[0] == 202
+
+
+async def test_a_number_that_was_lost_is_rung_no_more(tmp_path: Path) -> None:
+    """Also one that was rung before, so that it is no stranger."""
+    carrier = RecordingCarrier()
+    async with running(settings(tmp_path, **SCRIPTED), open_desk, carrier, LoopClock()) as rig:
+        ann = await ready(rig)
+        assert (await ask(rig))[0] == 202
+        await (await rig.register("bob@example.com")).verify_phone(PHONE)
+        rig.clock.move(HOUR)
+        dialled = len(carrier.dialled)
+        assert (await ask(rig))[:3] == (403, "phone_not_verified", "unverified")
+        await ann.verify_phone("+12025550143")
+        assert len(carrier.dialled) == dialled
+
+
+async def test_calls_in_the_browser_count_among_those_that_go_on(tmp_path: Path) -> None:
+    given = settings(tmp_path, **SCRIPTED, max_calls_per_user=2)
+    async with running(given, open_desk, RecordingCarrier(), LoopClock()) as rig:
+        await ready(rig)
+        for _ in range(2):
+            assert (await ask(rig, channel="browser"))[0] == 202
+        assert (await ask(rig, channel="browser"))[:3] == (409, "call_in_progress", "user_busy")
+        assert (await ask(rig))[:3] == (409, "call_in_progress", "user_busy")
 
 
 def test_limits_hold_where_phones_are_real_and_are_out_of_reach_where_none_rings() -> None:

@@ -103,6 +103,15 @@ async def test_what_was_agreed_to_is_on_record_and_in_the_export(tmp_path: Path)
         }
         assert {(row["phone_e164"], row["text_version"]) for row in kept} == {(PHONE, "1")}
         assert all(row["ip"] and row["created_at"] for row in kept)
+        shown = (await ann.get("/api/me/consents?limit=2")).json()
+        rest = (await ann.get(f"/api/me/consents?cursor={shown['next_cursor']}")).json()
+        listed = [*shown["items"], *rest["items"]]
+        assert (rest["next_cursor"], len(listed)) == (None, len(kept))
+        assert {row["method"] for row in listed} == {row["method"] for row in kept}
+        assert {row["phone"] for row in listed} == {PHONE}
+        assert all('say "stop calling me"' in row["text"] for row in listed)
+        bob = await rig.register("bob@example.com")
+        assert (await bob.get("/api/me/consents")).json()["items"] == []
 
 
 async def test_own_quiet_hours_need_a_proved_number_and_two_times(tmp_path: Path) -> None:

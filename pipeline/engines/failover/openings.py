@@ -17,6 +17,7 @@ import structlog
 
 from pipeline.core.errors import EngineError
 from pipeline.engines.beside import plain_group
+from pipeline.surprises import SURPRISES
 
 log = structlog.get_logger()
 
@@ -67,6 +68,7 @@ class Openings:
         except EngineError as error:
             _tell(answer, error)
         except Exception as error:  # edge: of the context's task; for whoever needs it, it is not open
+            SURPRISES.labels("engine context").inc()
             log.exception("engine_context_failed")
             _tell(answer, EngineError(type(error).__name__))
         finally:

@@ -24,6 +24,7 @@ from pipeline.engines.beside import beside
 from pipeline.engines.breaker import OPEN_S, Attempt, Breaker
 from pipeline.engines.failover.openings import Openings, openings
 from pipeline.engines.failover.unfinished import LEAD_BYTES, Unfinished
+from pipeline.surprises import SURPRISES
 
 log = structlog.get_logger()
 
@@ -172,6 +173,7 @@ class FailoverEar:
                 except EngineError as error:
                     last = error
                 except Exception as error:  # edge: of one engine's listening; another may go on
+                    SURPRISES.labels("hearing").inc()
                     log.exception("hearing_failed", engine=engine.models[0])
                     last = EngineError(type(error).__name__)
                 attempt.failed(last)

@@ -17,6 +17,7 @@ import structlog
 
 from pipeline.clock import cpu_seconds
 from pipeline.core.errors import EngineError
+from pipeline.surprises import SURPRISES
 
 T = TypeVar("T")
 
@@ -63,6 +64,7 @@ class Worker:
             # edge: of a job in a thread. The model libraries raise exceptions of many kinds, and none of
             # them may reach a call as anything but an engine's failure.
             self.failures += 1
+            SURPRISES.labels("local engine").inc()
             _log.warning("local_engine_failed", engine=self._name, kind=type(error).__name__)
             raise EngineError(f"{self._name} failed: {type(error).__name__}") from error
         finally:

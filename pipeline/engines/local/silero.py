@@ -24,6 +24,7 @@ from pipeline.engines.base import WINDOW_SAMPLES
 from pipeline.engines.beside import beside
 from pipeline.engines.local.pool import Worker
 from pipeline.engines.local.weights import SILERO
+from pipeline.surprises import SURPRISES
 
 CONTEXT_SAMPLES = 32
 """The end of the window before, which the model wants in front of each window."""
@@ -221,6 +222,7 @@ class SileroActivity:
             except Exception:
                 # edge: the fault of one call's listener, which the others must not pay for.
                 self.failures += 1
+                SURPRISES.labels("voice activity").inc()
                 _log.exception("voice_activity_listener_failed")
         if any(track.waiting for track, _ in behind):
             self._wake.set()

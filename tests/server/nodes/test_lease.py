@@ -205,7 +205,7 @@ def test_without_the_database_nothing_goes_on_after_a_long_gap(tmp_path: Path) -
         clock, lock = Leaping(), Telling(database, "us")
         lock.refusals = 1_000
         async with asyncio.TaskGroup() as tasks:
-            lease = Lease(database, Line(), clock, lock, list)
+            lease = Lease(database, Line(), clock, lock, list, lambda: "well")
             task = tasks.create_task(lease.run())
             clock.leapt += 30
             with pytest.raises(TimeoutError):
@@ -215,6 +215,8 @@ def test_without_the_database_nothing_goes_on_after_a_long_gap(tmp_path: Path) -
             await lease.steady()
             assert lock.taken.is_set()
             task.cancel()
+        async with database.read() as tx:
+            assert (await tx.execute(text("SELECT engines FROM nodes"))).all() == [("well",)]
         await database.aclose()
 
     run_scaled(main(), speed=4.0)

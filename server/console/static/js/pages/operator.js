@@ -43,10 +43,10 @@ function nodes(found) {
 }
 
 function engines(found) {
-  return section("Engines of this node", found.engines.length === 0
-    ? h("p", { class: "soft" }, "This node has no engine that could be down.")
-    : table("Engines", [["Engine"], ["State"], ["Failures", "num"], ["Times down", "num"]], found.engines.map((engine) => [
-      engine.name, h("span", { class: `badge ${STATES[engine.state]?.[0] ?? ""}` }, STATES[engine.state]?.[1] ?? engine.state),
+  return section("Engines", found.engines.length === 0
+    ? h("p", { class: "soft" }, "No node has an engine that could be down.")
+    : table("Engines", [["Engine"], ["Node"], ["State"], ["Failures", "num"], ["Times down", "num"]], found.engines.map((engine) => [
+      engine.name, short(engine.node), h("span", { class: `badge ${STATES[engine.state]?.[0] ?? ""}` }, STATES[engine.state]?.[1] ?? engine.state),
       String(engine.failures), String(engine.openings)])));
 }
 

@@ -1,9 +1,10 @@
 // My account: name and zone, phone, my data, the way out.
 
-import { patch, post, put, remove, send } from "../api.js";
+import { get, patch, post, put, remove, send } from "../api.js";
 import { busy, confirmed, field, fill, h, mark, notice, unmark } from "../dom.js";
 import { Problem } from "../api.js";
 import { codeForm } from "../phone-proof.js";
+import { moment } from "../format.js";
 import { forget, know } from "../session.js";
 import { attempt, page, tell } from "../shell.js";
 
@@ -42,12 +43,15 @@ function phone(account) {
       await busy(stop, () => attempt(async () => {
         await post("/api/opt-out");
         notice("good", "This number will not be rung any more.");
+        agreed.again();
       }));
     });
     const verified = now.phone_verified && !changing;
+    const told = { lost: LOST, taken_over: TAKEN }[now.phone_notice];
     fill(section, h("h2", {}, "Your phone"),
+      told ? h("p", { class: `notice ${now.phone_notice === "lost" ? "warm" : ""}` }, told) : null,
       verified ? h("p", {}, h("b", { class: "num" }, now.phone), " ", h("span", { class: "badge good" }, "verified"))
-        : codeForm(now, (changed) => { know(changed); notice("good", "Your phone is verified."); show(changed, false); }),
+        : codeForm(now, (changed) => { know(changed); notice("good", "Your phone is verified."); show(changed, false); agreed.again(); }),
       verified ? h("div", { class: "actions" }, h("button", { type: "button", class: "second", onclick: () => show(now, true) }, "Use another number"), stop) : null);
   };
   show(account, false);
@@ -90,6 +94,63 @@ function pin(account) {
   return section;
 }
 
+const LOST = "Somebody else has verified this number since. It is not rung for you any more, and what you had scheduled is paused: verify it again if it is yours, or use another.";
+const TAKEN = "This number belonged to another account before. It is yours now; that account was told.";
+
+/** The hours in which my phone stays silent: the operator's, none, or my own. */
+function quietHours(account) {
+  const own = account.quiet_hours;
+  const [begins, ends] = own && own !== "off" ? own.split("-") : ["22:00", "07:00"];
+  const which = h("select", { name: "which" }, ...[["server", "Those of this server"], ["own", "My own"], ["off", "None: ring me at any hour"]].map(
+    ([value, words]) => h("option", { value, selected: value === (own === null ? "server" : own === "off" ? "off" : "own") }, words)));
+  const from = h("input", { name: "from", type: "time", value: begins, required: true });
+  const to = h("input", { name: "to", type: "time", value: ends, required: true });
+  const times = h("div", { class: "actions" }, field("From", from), field("Until", to));
+  const show = () => { times.hidden = which.value !== "own"; };
+  which.addEventListener("change", show);
+  show();
+  const button = h("button", { type: "submit" }, "Save quiet hours");
+  const form = h("form", { class: "card", novalidate: true },
+    h("h2", {}, "Quiet hours"),
+    field("No calls in these hours", which, "They hold where your number is and in the time zone you named, and are kept with what you agreed to."),
+    times, h("div", { class: "actions" }, button));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const wanted = { server: null, off: "off", own: `${from.value}-${to.value}` }[which.value];
+    busy(button, () => attempt(async () => {
+      know(await patch("/api/me", { quiet_hours: wanted }));
+      notice("good", "Your quiet hours are kept.");
+      agreed.again();
+    }));
+  });
+  return form;
+}
+
+function said(method) {
+  if (method === "code") return "Calls to this number, by entering its code";
+  if (method.startsWith("opted out")) return "No more calls to this number";
+  if (method.startsWith("schedule ")) return "Scheduled calls";
+  return method.charAt(0).toUpperCase() + method.slice(1);
+}
+
+/** What I agreed to and when. Taken back by "Never ring this number", which is in the list then. */
+const agreed = {
+  place: h("section", { class: "card" }),
+  async again(cursor = null, before = []) {
+    const found = await get(`/api/me/consents?limit=10${cursor ? `&cursor=${cursor}` : ""}`);
+    const items = [...before, ...found.items];
+    const more = h("button", { type: "button", class: "second", hidden: found.next_cursor === null }, "Show more");
+    more.addEventListener("click", () => busy(more, () => attempt(() => agreed.again(found.next_cursor, items))));
+    const words = items.find((item) => item.text)?.text;
+    fill(this.place, h("h2", {}, "What you agreed to"),
+      items.length === 0 ? h("p", { class: "soft" }, "Nothing yet. You agree to calls by verifying your phone.")
+        : h("ul", { class: "plain", "aria-label": "What you agreed to" }, ...items.map((item) => h("li", {}, h("b", {}, said(item.method)), h("br", {}), h("span", { class: "soft small" }, `${item.phone}, ${moment(item.at)}`)))),
+      more,
+      words ? h("details", {}, h("summary", {}, "The words"), h("p", { class: "small" }, words)) : null,
+      items.length ? h("p", { class: "soft small" }, "To take it back, choose “Never ring this number” above.") : null);
+  },
+};
+
 function data() {
   const take = h("button", { type: "button", class: "second" }, "Download all of it");
   take.addEventListener("click", () => busy(take, () => attempt(async () => {
@@ -111,6 +172,9 @@ function data() {
     h("div", { class: "actions" }, take, erase));
 }
 
-page(async (root, account) => {
-  fill(root, h("div", { class: "grid" }, profile(account), phone(account), pin(account), data()));
+page(async (root) => {
+  const account = await get("/api/me");  // not as it was at sign-in: the number may have been lost since
+  know(account);
+  fill(root, h("div", { class: "grid" }, profile(account), phone(account), pin(account), account.phone_verified ? quietHours(account) : null, agreed.place, data()));
+  await agreed.again();
 });

@@ -1,0 +1,48 @@
+"""My number and my wishes: quiet hours of my own, what I agreed to, and what became of a number I lost."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.browser.rig import Site, visiting
+from tests.browser.test_pages import grave_findings
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.timeout(180),
+    pytest.mark.asyncio(loop_scope="session"),
+]
+
+
+async def test_quiet_hours_and_consents_and_a_number_that_was_lost(browser: Browser, site: Site) -> None:
+    account = await site.account(phone=True)
+    number = account.user["phone"]
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go("/settings")
+        await expect(page.get_by_label("From")).to_be_hidden()
+        await page.get_by_label("No calls in these hours").select_option("My own")
+        await page.get_by_label("From").fill("23:30")
+        await page.get_by_label("Until").fill("06:15")
+        await page.get_by_role("button", name="Save quiet hours").click()
+        await expect(page.get_by_text("Your quiet hours are kept.")).to_be_visible()
+        said = page.get_by_role("list", name="What you agreed to").get_by_role("listitem")
+        await expect(said).to_have_count(2)
+        await expect(said.first).to_contain_text("Quiet hours 23:30-06:15")
+        await expect(said.last).to_contain_text(f"Calls to this number, by entering its code{number}")
+        await page.get_by_text("The words").click()
+        await expect(page.get_by_text("I ask for automated calls with an artificial voice")).to_be_visible()
+        assert (await site.ask("GET", "/api/me", None, account))["quiet_hours"] == "23:30-06:15"
+        assert await grave_findings(page) == []
+
+        other = await site.account()
+        await site.ask("POST", "/api/me/phone", {"phone": number}, other)
+        texts = await site.ask("GET", "/api/simulation/texts", None, other)
+        await site.ask("POST", "/api/me/phone/verify", {"code": texts["items"][0]["body"].split()[0]}, other)
+        page = await visit.go("/settings")
+        await expect(page.get_by_text("Somebody else has verified this number since.")).to_be_visible()
+        await expect(page.get_by_role("button", name="Save quiet hours")).to_have_count(0)
+    async with visiting(browser, site, other) as visit:
+        page = await visit.go("/settings")
+        await expect(page.get_by_text("This number belonged to another account before.")).to_be_visible()
