@@ -19,6 +19,7 @@ from server.app import OpenDesk, build, no_desk
 from server.parts import Account, Parts
 from server.passwords import Passwords
 from server.settings import Settings
+from tests.storage.world import ready
 
 SECRET = "0123456789abcdef0123456789abcdef-testing"
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -160,6 +161,7 @@ async def running(
     """The application between its start and its end."""
     clock, passwords = clock or ManualClock(), Passwords(cost=4)
     carrier = carrier or RecordingCarrier()
+    ready(given.database_url)
     app = build(
         given,
         clock=clock,

@@ -18,7 +18,7 @@ LONG_PLAN = Plan(seconds=600.0, users=4, check_s=1.0)
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return template(tmp_path_factory.mktemp("template"))
 

@@ -37,6 +37,7 @@ from server.serving import server_config
 from server.settings import Settings
 from storage import ledger
 from storage.audit import audit
+from tests.storage.world import ready
 from tests.twilio.emulator import Emulator
 
 SPEED = 8.0
@@ -249,6 +250,7 @@ async def serving(
                     emulator.app, port=api_port, log_config=None, lifespan="off", timeout_graceful_shutdown=1
                 ),
             )
+        ready(settings.database_url)
         app = build(
             settings,
             clock=clock,
