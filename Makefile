@@ -1,7 +1,8 @@
 # Everything a person types. `make help` lists it.
 #
 # The environment is .venv, built from hash-locked requirements; a stamp file inside it says what it holds, so that
-# a second run starts at once. PYTHON=/path/to/python chooses the interpreter; WORKERS=n how many tests run at a time.
+# a second run starts at once. PYTHON=/path/to/python chooses the interpreter; WORKERS=n how many tests run at a
+# time: twice as many as there are cores, for half of them wait most of the time (tests/dealing.py).
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
@@ -12,7 +13,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 DATA_DIR ?= data
-WORKERS ?= 2
+WORKERS ?= 4
 
 # A person's own settings that would leak into the environment.
 unexport PYTHONPATH PYTHONHOME

@@ -2,7 +2,7 @@
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.no_skips", "tests.postgres", "tests.databases"]
+pytest_plugins = ["tests.no_skips", "tests.postgres", "tests.databases", "tests.dealing"]
 
 # `make test` runs reduced counts; `make soak` asks for the full ones with --hypothesis-profile=soak.
 settings.register_profile("default", deadline=None, max_examples=60, derandomize=True)

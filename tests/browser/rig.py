@@ -31,6 +31,7 @@ from pipeline.audio.wav import read_wav
 from pipeline.core.money import parse_usd
 from storage import ledger, users
 from storage.db import Database
+from tests.storage.world import ready
 from tests.whole.rig import free_port
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
@@ -126,6 +127,7 @@ def serving(data_dir: Path, **environ: str) -> Iterator[Site]:
         "REGISTRATIONS_PER_IP": "1000",
         "DRAIN_SECONDS": "0",
     }
+    ready(f"sqlite:///{data_dir / 'callmeback.db'}")
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "server.cli", "serve"],

@@ -1,270 +1,31 @@
-"""The hosted chat model against its emulator: what is said, what it costs, and what each fault comes to."""
+"""The hosted chat model against its emulator: how long is waited, what is sent, and what leaving costs."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from contextlib import aclosing
 
 import pytest
 
-from pipeline.clock import Clock, run_virtual
+from pipeline.clock import Clock
 from pipeline.core.effects import Message
 from pipeline.core.errors import EngineError
-from pipeline.engines.base import EndCall, Piece, Tokens
+from pipeline.engines.base import Tokens
 from pipeline.engines.counting import prompt_tokens, text_tokens
 from pipeline.engines.openai_chat import END_CALL_BYTES, ChatServer, OpenAIThinker
-from tests.emulators.chat import FAULTS, KEY, MODEL, ChatEmulator, Plan, Served, prompt_count
-
-MESSAGES = (
-    Message("system", "You are Sarah, a warm listener."),
-    Message("user", "I have a job interview on Tuesday, and the word is kumquat."),
+from tests.emulators.chat import FAULTS, KEY, MODEL, ChatEmulator, Plan, prompt_count
+from tests.engines.asking import (
+    ESTIMATED_PROMPT,
+    MESSAGES,
+    NOTHING,
+    TEXT,
+    ask,
+    asked,
+    thinking,
+    until_left,
+    virtual,
 )
-TEXT = "That sounds like a big day for you."
-NOTHING = Tokens(0, 0, 0)
-ESTIMATED_PROMPT = prompt_tokens(MESSAGES) + -(-END_CALL_BYTES // 4)
-
-
-def virtual(main: Coroutine[object, object, None]) -> None:
-    run_virtual(main, grace=0.001)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one reply."""
-
-    pieces: tuple[Piece, ...]
-    failure: EngineError | None
-    tokens: Tokens
-    seconds: float
-
-    @property
-    def text(self) -> str:
-        return "".join(piece for piece in self.pieces if isinstance(piece, str))
-
-    @property
-    def ends_call(self) -> int:
-        return self.pieces.count(EndCall())
-
-
-@asynccontextmanager
-async def thinking(server: ChatEmulator, **settings: object) -> AsyncIterator[OpenAIThinker]:
-    chosen = replace(ChatServer(MODEL, server.url, KEY), **settings)  # type: ignore[arg-type]
-    async with aclosing(OpenAIThinker(chosen)) as thinker:
-        yield thinker
-
-
-async def ask(
-    thinker: OpenAIThinker,
-    messages: Sequence[Message] = MESSAGES,
-    *,
-    max_tokens: int = 60,
-    leave_after: int | None = None,
-) -> Outcome:
-    clock = Clock()
-    began = clock.seconds()
-    pieces: list[Piece] = []
-    failure = None
-    async with thinker.reply(messages, max_tokens=max_tokens, temperature=0.7) as reply:
-        try:
-            async with aclosing(reply.pieces()) as stream:
-                async for piece in stream:
-                    pieces.append(piece)
-                    if len(pieces) == leave_after:
-                        break
-        except EngineError as error:
-            failure = error
-    return Outcome(tuple(pieces), failure, reply.tokens, clock.seconds() - began)
-
-
-async def asked(plan: Plan, **settings: object) -> tuple[Outcome, Served | None]:
-    """One reply of a server with this plan, and what the server knows of it."""
-    async with ChatEmulator((TEXT,), plan=plan) as server, thinking(server, **settings) as thinker:
-        outcome = await ask(thinker)
-    return outcome, server.served[-1] if server.served else None
-
-
-async def until_left(served: Served) -> float:
-    """When the server noticed that the client was gone; at once, or it never will."""
-    for _ in range(100):
-        if served.left_at is not None:
-            return served.left_at
-        await asyncio.sleep(0.001)
-    raise AssertionError("the client never disconnected")
-
-
-# -- each fault's outcome --------------------------------------------------------------
-
-REFUSED = {
-    "wrong key": (False, "401 invalid_api_key"),
-    "no credit": (False, "402 payment_required"),
-    "forbidden": (False, "403 permission_denied"),
-    "model gone": (False, "404, model not found or retired"),
-    "timed out": (True, "408 request_timeout"),
-    "bad request": (False, "422 unprocessable"),
-    "too many": (True, "429 rate_limit_exceeded"),
-    "quota gone": (False, "429 insufficient_quota"),
-    "flex full": (True, "498 capacity_exceeded"),
-    "broken": (True, "500 internal_error"),
-    "overloaded": (True, "503 overloaded"),
-    "refused": (True, "ConnectError"),
-    "reset": (True, "the connection failed"),
-}
-BROKEN_OFF = {
-    "stalls": "wrote no more for 5 s",
-    "cut": "the connection failed",
-    "ends early": "cut off",
-    "error event": "broke off: model_crashed",
-    "garbage": "no JSON",
-}
-NEVER_BEGUN = {
-    "no headers": "wrote nothing in 4 s",
-    "no body": "wrote nothing in 4 s",
-    "too slow": "wrote nothing in 4 s",
-    "cut at once": "the connection failed",
-    "error at once": "broke off: model_crashed",
-}
-EMPTY = {"endless reasoning": False, "empty": True}
-ESTIMATED = ["no usage", "broken usage"]
-ACCENTS = "Déjà vu — schön, hm? 😀"
-WHOLE = {
-    "slow": TEXT,
-    "no done": TEXT,
-    "lingers": TEXT,
-    "usage without choices": TEXT,
-    "usage in the last chunk": TEXT,
-    "groq usage": TEXT,
-    "no role": TEXT,
-    "odd deltas": TEXT,
-    "a byte at a time": ACCENTS,
-    "split characters": ACCENTS,
-    "all at once": TEXT,
-    "crlf and comments": TEXT,
-    "reasoning": TEXT,
-    "groq reasoning": TEXT,
-    "think tags": "I hear you. Go on.",
-    "length": TEXT,
-    "end call": "Take care. Goodbye!",
-    "end call only": "",
-    "end call garbled": "Bye now.",
-    "unknown tool": "Let me look.",
-    "markdown": FAULTS["markdown"].text,
-}
-
-
-def test_every_fault_has_an_outcome() -> None:
-    assert {*REFUSED, *BROKEN_OFF, *NEVER_BEGUN, *EMPTY, *ESTIMATED, *WHOLE} == set(FAULTS)
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_refused_request_costs_nothing(name: str) -> None:
-    async def main() -> None:
-        outcome, served = await asked(FAULTS[name])
-        assert outcome.failure is not None
-        passes, says = REFUSED[name]
-        assert outcome.failure.retryable is passes
-        assert says in outcome.failure.detail
-        assert outcome.tokens == NOTHING
-        assert outcome.pieces == ()
-        assert served is None or served.billed == NOTHING
-
-    virtual(main())
-
-
-@pytest.mark.parametrize("name", BROKEN_OFF)
-def test_a_reply_that_breaks_off_is_a_passing_failure_and_its_cost_estimated(name: str) -> None:
-    async def main() -> None:
-        outcome, served = await asked(FAULTS[name])
-        assert served is not None
-        assert outcome.failure is not None
-        assert outcome.failure.retryable
-        assert BROKEN_OFF[name] in outcome.failure.detail
-        assert outcome.text == served.written == "That sounds like"
-        assert outcome.tokens == Tokens(ESTIMATED_PROMPT, 0, text_tokens(outcome.text), estimated=True)
-        assert served.billed == Tokens(ESTIMATED_PROMPT + 3, 0, 3)
-
-    virtual(main())
-
-
-@pytest.mark.parametrize("name", NEVER_BEGUN)
-def test_a_request_that_was_taken_on_costs_its_prompt(name: str) -> None:
-    async def main() -> None:
-        outcome, served = await asked(FAULTS[name])
-        assert served is not None
-        assert outcome.failure is not None
-        assert outcome.failure.retryable
-        assert NEVER_BEGUN[name] in outcome.failure.detail
-        assert outcome.tokens == Tokens(ESTIMATED_PROMPT, 0, 0, estimated=True)
-        assert served.billed.out == 0 < served.billed.uncached
-
-    virtual(main())
-
-
-@pytest.mark.parametrize("name", EMPTY)
-def test_a_reply_without_a_word_is_a_failure_that_costs(name: str) -> None:
-    async def main() -> None:
-        outcome, served = await asked(FAULTS[name])
-        assert served is not None
-        assert outcome.failure is not None
-        assert outcome.failure.detail == f"{MODEL} wrote nothing"
-        assert outcome.failure.retryable is EMPTY[name]
-        assert outcome.tokens == served.billed
-
-    virtual(main())
-
-
-@pytest.mark.parametrize("name", ESTIMATED)
-def test_without_the_vendors_count_a_whole_reply_is_estimated(name: str) -> None:
-    async def main() -> None:
-        outcome, _ = await asked(FAULTS[name])
-        assert outcome.failure is None
-        assert outcome.text == TEXT
-        assert outcome.tokens == Tokens(ESTIMATED_PROMPT, 0, text_tokens(TEXT), estimated=True)
-
-    virtual(main())
-
-
-@pytest.mark.parametrize("name", WHOLE)
-def test_what_is_odd_but_right_is_a_whole_reply_at_the_vendors_count(name: str) -> None:
-    async def main() -> None:
-        outcome, served = await asked(FAULTS[name])
-        assert served is not None
-        assert outcome.failure is None
-        assert outcome.text == WHOLE[name]
-        assert outcome.tokens == served.billed
-        assert served.told
-        assert outcome.ends_call == name.startswith("end call")
-
-    virtual(main())
-
-
-@pytest.mark.parametrize("name", FAULTS)
-def test_no_error_repeats_the_key_or_what_was_said(name: str) -> None:
-    async def main() -> None:
-        outcome, _ = await asked(FAULTS[name])
-        if outcome.failure is not None:
-            assert KEY not in outcome.failure.detail
-            assert "kumquat" not in outcome.failure.detail
-            assert "sounds" not in outcome.failure.detail
-
-    virtual(main())
-
-
-@pytest.mark.parametrize("name", ["timed out", "too many", "broken", "reset", "no body", "cut"])
-def test_nothing_is_asked_twice(name: str) -> None:
-    async def main() -> None:
-        async with ChatEmulator(plan=FAULTS[name]) as server, thinking(server) as thinker:
-            assert (await ask(thinker)).failure is not None
-            await asyncio.sleep(60)
-            assert len(server.served) == 1
-            # And the next one is none the worse.
-            server.plan = Plan()
-            assert (await ask(thinker)).text == TEXT
-
-    virtual(main())
-
 
 # -- how long is waited ----------------------------------------------------------------
 

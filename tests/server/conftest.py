@@ -12,6 +12,7 @@ import structlog
 from server.logs import OURS
 from tests.emulators.stripe import StripeEmulator
 from tests.server.rig import Rig, running, settings
+from tests.server.shop import WEBHOOK, configured
 
 
 @pytest.fixture
@@ -25,6 +26,13 @@ async def stripe() -> AsyncIterator[StripeEmulator]:
     """An emulated Stripe that listens; its events go nowhere until it is told where."""
     async with StripeEmulator() as emulator:
         yield emulator
+
+
+@pytest.fixture
+async def shop(tmp_path: Path, stripe: StripeEmulator) -> AsyncIterator[Rig]:
+    async with running(settings(**configured(tmp_path, stripe))) as rig:  # type: ignore[arg-type]
+        stripe.webhook, stripe.client = WEBHOOK, rig.http
+        yield rig
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from server.parts import Account, Parts
 from server.passwords import Passwords
 from server.settings import Settings
 from storage.db import Database
+from tests.storage.world import ready
 
 SECRET = "0123456789abcdef0123456789abcdef-testing"
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -162,6 +163,7 @@ async def running(
     """The application between its start and its end. A `database` that is brought is migrated already."""
     clock, passwords = clock or ManualClock(), Passwords(cost=4)
     carrier = carrier or RecordingCarrier()
+    ready(given.database_url)
     app = build(
         given,
         clock=clock,

@@ -45,6 +45,13 @@ def migrated(url: str) -> None:
         Path(file).write_bytes(_latest())
 
 
+def ready(url: str) -> None:
+    """Saves a server the migrations at its start: a SQLite file that does not exist yet is there then."""
+    file = make_url(url).database
+    if url.startswith("sqlite") and file and not Path(file).exists():
+        migrated(url)
+
+
 def _migrate(url: str) -> None:
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, migrate(url)).result()

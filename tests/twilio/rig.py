@@ -85,8 +85,8 @@ class Conversation:
                 self.say(tone(self._answer_ms))
 
     async def hears(self, total: int) -> None:
-        """Wait until so many bytes of the caller have come in all."""
-        while len(self.heard) < total:
+        """Wait until so many bytes of the caller have come in all, or the call is over."""
+        while len(self.heard) < total and not self.over.is_set():
             self.sound.clear()
             await self.sound.wait()
 
@@ -99,10 +99,12 @@ class Conversation:
     def dropped(self, reason: EndReason) -> None:
         self.ended.append(reason)
         self.over.set()
+        self.sound.set()
 
     def broken(self) -> None:
         self.breaks += 1
         self.over.set()
+        self.sound.set()
 
 
 @dataclass

@@ -32,6 +32,7 @@ from storage.audit import audit
 from storage.db import Database
 from storage.records import CallRow, CostLine, TurnRow
 from storage.turns import of_call
+from tests.storage.world import ready
 from tests.twilio.emulator import Emulator
 from tests.whole.nursery import Born, Nursery
 from tests.whole.rig import SECRET, free_port, listen
@@ -235,6 +236,7 @@ async def town(data_dir: Path, database_url: str = "", **more: str) -> AsyncIter
         **more,
     }
     url = database_url or f"sqlite+aiosqlite:///{data_dir / 'callmeback.db'}"
+    ready(url)
     async with AsyncExitStack() as stack:
         exchange = await stack.enter_async_context(
             Exchange(

@@ -175,10 +175,11 @@ async def two_nodes(
 
 
 async def _ready(http: aiohttp.ClientSession) -> None:
+    """It may say that it is not yet: on a busy machine it makes sure of its lease first."""
     while True:
         try:
             async with http.get("/readyz") as answer:
-                assert answer.status == 200
-                return
+                if answer.status == 200:
+                    return
         except aiohttp.ClientConnectionError:
             await asyncio.sleep(0.05)

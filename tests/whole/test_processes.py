@@ -93,7 +93,7 @@ def test_workers_share_a_port_and_one_that_dies_is_started_again(
                 async with http.get(f"{line['node_url']}/metrics") as answer:
                     assert answer.status == 200, "each worker's figures are scraped from its own port"
         await found.balancer.has(1)
-        people = [await found.world.person(talks(20)) for _ in range(6)]
+        people = [await found.world.person(talks(10)) for _ in range(6)]
         calls = [await person.call() for person in people]
         async with asyncio.TaskGroup() as tasks:
             following = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -17,6 +17,7 @@ from storage import calls, ledger
 from storage.db import Database
 from storage.records import CallRow
 from tests.storage import world
+from tests.twilio.rig import run_scaled
 
 Pair = tuple[Database, Database]
 
@@ -68,6 +69,19 @@ async def placed(database: Database, owner: str) -> CallRow:
         return await world.call(tx, await world.person(tx), owner=owner)
 
 
+def play(url: str, story: Callable[[Database], Awaitable[None]]) -> None:
+    """On a loop that is faster than the clock, for what waits until somebody asks again."""
+
+    async def main() -> None:
+        database = Database.open(url)
+        try:
+            await story(database)
+        finally:
+            await database.aclose()
+
+    run_scaled(main(), speed=8.0)
+
+
 async def read(news: News, call_id: str, count: int, after: int = 0) -> list[Item]:
     listening = news.listen(call_id, after, ahead=True)
     async with asyncio.timeout(20):
@@ -89,59 +103,63 @@ async def test_a_listener_elsewhere_hears_what_was_and_what_comes_under_the_same
     assert [item.data.get("index") for item in heard[:5]] == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.slow
-async def test_a_batch_that_was_lost_is_asked_for_again(two_nodes: Pair) -> None:
-    call = await placed(two_nodes[0], "a")
-    async with linked(two_nodes[0], "a", "b") as (a, b):
-        lost = iter([True, False, True, False, False, False, False, False])
-        b.lose = lambda word: word.kind == "news" and next(lost, False)
-        a.news.publish(call.id, "status", {"n": 1})
-        assert b.following is not None
-        with b.following.follow(call):
-            await asyncio.sleep(0)
-            a.news.publish(call.id, "status", {"n": 2})
-            listening = b.news.listen(call.id, 0, ahead=True)
-            async with asyncio.timeout(20):
-                reading = [await anext(listening), await anext(listening)]
-                a.news.publish(call.id, "status", {"n": 3})
-                a.news.publish(call.id, "status", {"n": 4})
-                reading += [await anext(listening), await anext(listening)]
-    assert [(item.id, item.data["n"]) for item in reading] == [(1, 1), (2, 2), (3, 3), (4, 4)]
+def test_a_batch_that_was_lost_is_asked_for_again(migrated_url: str) -> None:
+    async def story(database: Database) -> None:
+        call = await placed(database, "a")
+        async with linked(database, "a", "b") as (a, b):
+            lost = iter([True, False, True, False, False, False, False, False])
+            b.lose = lambda word: word.kind == "news" and next(lost, False)
+            a.news.publish(call.id, "status", {"n": 1})
+            assert b.following is not None
+            with b.following.follow(call):
+                await asyncio.sleep(0)
+                a.news.publish(call.id, "status", {"n": 2})
+                listening = b.news.listen(call.id, 0, ahead=True)
+                async with asyncio.timeout(20):
+                    reading = [await anext(listening), await anext(listening)]
+                    a.news.publish(call.id, "status", {"n": 3})
+                    a.news.publish(call.id, "status", {"n": 4})
+                    reading += [await anext(listening), await anext(listening)]
+        assert [(item.id, item.data["n"]) for item in reading] == [(1, 1), (2, 2), (3, 3), (4, 4)]
+
+    play(migrated_url, story)
 
 
-@pytest.mark.slow
-async def test_a_new_conductor_counts_anew_and_ids_go_on_rising(two_nodes: Pair) -> None:
-    database = two_nodes[0]
-    call = await placed(database, "a")
-    async with linked(database, "a", "b", "c") as (a, b, c):
-        a.news.publish(call.id, "status", {"of": "a"})
-        a.news.publish(call.id, "status", {"of": "a"})
-        assert b.following is not None
-        with b.following.follow(call):
-            heard = await read(b.news, call.id, 2)
-            async with database.write() as tx:
-                assert await calls.claim(tx, call.id, call.epoch, "c") is not None
-            c.news.publish(call.id, "status", {"of": "c"})
-            heard += await read(b.news, call.id, 1, after=2)
-    assert [(item.id, item.data["of"]) for item in heard] == [(1, "a"), (2, "a"), (3, "c")]
+def test_a_new_conductor_counts_anew_and_ids_go_on_rising(migrated_url: str) -> None:
+    async def story(database: Database) -> None:
+        call = await placed(database, "a")
+        async with linked(database, "a", "b", "c") as (a, b, c):
+            a.news.publish(call.id, "status", {"of": "a"})
+            a.news.publish(call.id, "status", {"of": "a"})
+            assert b.following is not None
+            with b.following.follow(call):
+                heard = await read(b.news, call.id, 2)
+                async with database.write() as tx:
+                    assert await calls.claim(tx, call.id, call.epoch, "c") is not None
+                c.news.publish(call.id, "status", {"of": "c"})
+                heard += await read(b.news, call.id, 1, after=2)
+        assert [(item.id, item.data["of"]) for item in heard] == [(1, "a"), (2, "a"), (3, "c")]
+
+    play(migrated_url, story)
 
 
-@pytest.mark.slow
-async def test_a_conductor_that_is_gone_does_not_leave_listeners_waiting(two_nodes: Pair) -> None:
-    database = two_nodes[0]
-    async with database.write() as tx:
-        call = await world.held_call(tx, await world.person(tx, credit=world.DOLLAR), 1_000)
-    async with linked(database, "a", "b") as (_, b):
-        assert b.following is not None
-        with b.following.follow(call):
-            b.news.mirror(call.id, Item(1, "status", {"status": "in-progress"}))
-            async with database.write() as tx:
-                await world.completed(tx, call.id)
-                await ledger.finalise(tx, call_id=call.id, epoch=call.epoch, now=world.NOON)
-            async with asyncio.timeout(30):
-                heard = [item async for item in b.news.listen(call.id)]
-    assert [item.kind for item in heard] == ["status", "cost", "ended"]
-    assert heard[-1].data["status"] == "completed"
+def test_a_conductor_that_is_gone_does_not_leave_listeners_waiting(migrated_url: str) -> None:
+    async def story(database: Database) -> None:
+        async with database.write() as tx:
+            call = await world.held_call(tx, await world.person(tx, credit=world.DOLLAR), 1_000)
+        async with linked(database, "a", "b") as (_, b):
+            assert b.following is not None
+            with b.following.follow(call):
+                b.news.mirror(call.id, Item(1, "status", {"status": "in-progress"}))
+                async with database.write() as tx:
+                    await world.completed(tx, call.id)
+                    await ledger.finalise(tx, call_id=call.id, epoch=call.epoch, now=world.NOON)
+                async with asyncio.timeout(30):
+                    heard = [item async for item in b.news.listen(call.id)]
+        assert [item.kind for item in heard] == ["status", "cost", "ended"]
+        assert heard[-1].data["status"] == "completed"
+
+    play(migrated_url, story)
 
 
 async def test_a_last_id_nobody_ever_reached_means_from_the_start(two_nodes: Pair) -> None:
