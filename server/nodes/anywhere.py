@@ -47,7 +47,7 @@ class Anywhere:
         following: Following, reception: Reception,
     ) -> None:  # fmt: skip
         self.passes = passes
-        self.reception = reception
+        self._reception = reception
         reception.answered = self.answered
         self._desk = desk
         self._bus = bus
@@ -87,6 +87,10 @@ class Anywhere:
     @property
     def samples(self) -> Samples:
         return self._desk.samples
+
+    @property
+    def reception(self) -> Reception:
+        return self._reception
 
     @contextmanager
     def follow(self, call: CallRow) -> Iterator[bool]:
