@@ -187,6 +187,8 @@ class NewCall:
     idem_hash: str | None = None
     scheduled_call_id: str | None = None
     """The id of the scheduled dial it is, not of the schedule: a schedule makes many calls."""
+    variables: str = "{}"
+    """JSON: what fills in the scenario, as it was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +233,7 @@ class CallRow:
     idem_hash: str | None
     scheduled_call_id: str | None = None
     memory: str | None = None
+    variables: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ number may be rung is asked of `permits.py`.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from pipeline.core.tariff import Price
 from pipeline.core.terms import EndReason, Limits
 from pipeline.ports import Engines
 from server import permits
-from server.calls import casting
+from server.calls import casting, open_points
 from server.money.facts import Facts
 from server.parts import PlaceCall
 from server.settings import Settings
@@ -134,6 +135,7 @@ class Admissions:
             scenario_id=order.scenario_id,
             phone_e164=None if permit is None else permit.e164,
             context=order.context,
+            variables=json.dumps(dict(order.variables)),
             max_minutes=minutes,
             idem_key=None if idem is None else idem[0],
             idem_hash=None if idem is None else idem[1],
@@ -193,12 +195,15 @@ class Admissions:
         user, hold = await users.by_id(tx, row.user_id), await ledger.hold_of(tx, row.id)
         if user is None or hold is None:
             raise LookupError(row.id)
-        order = PlaceCall(row.persona_id, row.scenario_id, row.context, row.max_minutes, row.channel)
+        order = PlaceCall(
+            row.persona_id, row.scenario_id, row.context, row.max_minutes, row.channel,
+            variables=open_points.kept(row.variables),
+        )  # fmt: skip
         facts = Facts(tx, self._settings, self._engines, user, self._clock.utc())
         try:
             part = await facts.part(order)
-        except Refused:  # the scenario was deleted since, or leaves open what this call had said
-            part = await facts.part(replace(order, scenario_id=None))
+        except Refused:  # the scenario was deleted since, or leaves other things open now
+            part = await facts.part(replace(order, scenario_id=None, variables={}))
         pinned = {priced.price.price_id: priced.price for priced in await pricing.by_ids(tx, row.price_ids)}
         book = tuple(pinned[ident] for ident in row.price_ids)
         bounds = casting.limits(self._settings, part.persona, row.max_minutes)

@@ -11,6 +11,7 @@ from pipeline.clock import Clock
 from pipeline.core.errors import Refused
 from pipeline.core.money import Nanos
 from pipeline.core.terms import EndReason
+from server.calls.open_points import kept
 from server.errors import InvalidFields
 from server.money.admission import Admissions, Admitted, Asked
 from server.parts import PlaceCall
@@ -346,4 +347,5 @@ async def test_a_scenario_counts_each_call_of_one_transaction(two_nodes: Pair, t
     assert isinstance(third, Admitted)
     assert "the pier" in str(first.started.layers)
     assert "the café" in str(third.started.layers)
+    assert kept(third.row.variables) == {"place": "the café"}
     assert await rows(database, "SELECT sum(uses) FROM call_scenario_templates") == [(2,)]
