@@ -96,7 +96,7 @@ async def killed(folder: Path, kills: int, count: int, seed: int, **more: str) -
             calls = await _talking(place, people, chance)
             await asyncio.sleep(chance.uniform(0.0, 5.0))
             await _killed_once(server, calls, outcome)
-            await _over(place, calls)
+            await _over(place, people, calls)
             async with place.database() as database, database.read() as tx:
                 outcome.problems += [str(breach) for breach in (await audit(tx)).breaches]
     return outcome
@@ -164,16 +164,20 @@ async def _silence(call: PhoneCall, streams: int, clock: Clock, began: float) ->
     return clock.seconds() - began
 
 
-async def _over(place: Town, calls: Sequence[PhoneCall]) -> None:
-    """The calls are hung up by their carrier's rest of the talk, and their books are closed."""
-    async with asyncio.timeout(2 * PATIENCE_S):
+async def _over(place: Town, people: Sequence[Person], calls: Sequence[PhoneCall]) -> None:
+    """Everybody hangs up, and the books are closed."""
+    owner = {person.phone: person for person in people}
+    for call in calls:
+        await owner[call.order.to].ask("POST", f"/api/calls/{_ident(call)}/hangup", {})
+    async with asyncio.timeout(2 * PATIENCE_S), place.database() as database:
         for call in calls:
             await call.over.wait()
-        async with place.database() as database:
-            for call in calls:
-                ident = call.order.status_url.rpartition("call=")[2]
-                while (await place.row(ident, database)).final_at is None:  # noqa: ASYNC110  # of another process nothing tells
-                    await asyncio.sleep(0.2)
+            while (await place.row(_ident(call), database)).final_at is None:  # noqa: ASYNC110  # of another process nothing tells
+                await asyncio.sleep(0.2)
+
+
+def _ident(call: PhoneCall) -> str:
+    return call.order.status_url.rpartition("call=")[2]
 
 
 def main() -> None:
