@@ -79,16 +79,23 @@ def _log_misspelt() -> None:
 
 
 async def _serve(settings: Settings, inherited: Inherited | None = None) -> None:
+    from server.listening import taken
+
+    # Before all that is slow to load: a server that takes another's place is waited for from here on.
+    listener = None if inherited is not None else taken(settings)
+
     from server.calls.live import open_desk
     from server.serving import serve as run_server
 
     if not sys.stderr.isatty() or inherited is not None:
-        await run_server(settings, open_desk, inherited=inherited)
+        await run_server(settings, open_desk, inherited=inherited, listener=listener)
         return
     from server.commands.terminal import Terminal
 
     with closing(Terminal()) as terminal:
-        await run_server(settings, partial(open_desk, on_progress=terminal.loading), terminal.ready)
+        await run_server(
+            settings, partial(open_desk, on_progress=terminal.loading), terminal.ready, listener=listener
+        )
 
 
 @app.command()

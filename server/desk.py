@@ -29,10 +29,11 @@ from server.calls.files import Files, open_files
 from server.calls.ongoing import Ongoing
 from server.calls.orders import dial_order
 from server.calls.outside import Outside
+from server.calls.placing import Placing
 from server.drain import Drain
 from server.lag import LoopLag
 from server.metrics import CALLS_LIVE
-from server.money.admission import Admissions, Admitted
+from server.money.admission import Admissions, Admitted, overloaded
 from server.money.flush import Account, Flush
 from server.news import News
 from server.parts import PlaceCall
@@ -41,7 +42,7 @@ from server.samples import Samples
 from server.settings import Settings
 from storage import calls, personas, stream_tokens
 from storage.db import Database, DatabaseDown
-from storage.records import OVER, STATUS_RANK, CallRow, CallStatus, IdemTaken, User
+from storage.records import OVER, STATUS_RANK, CallRow, CallStatus, User
 
 log = structlog.get_logger()
 
@@ -74,7 +75,10 @@ class Desk:
         self._carrier = carrier
         self._news = news
         self._engines = engines
-        self._admissions = Admissions(settings, engines, clock, node)
+        self._placing = Placing(
+            settings, clock, database, Admissions(settings, engines, clock, node),
+            room=self._room, begin=self.begin,
+        )  # fmt: skip
         self._flush = flush
         self._lag = lag
         self._tasks = tasks
@@ -108,28 +112,18 @@ class Desk:
 
     async def place(self, user: User, order: PlaceCall, idem: tuple[str, str] | None) -> CallRow:
         """Set the money aside and ring the user's verified phone. Raises `Refused`; then nothing has happened."""
-        if idem is not None and (earlier := await self._earlier(user, idem)) is not None:
-            return earlier
-        self.check_room()
-        with ExitStack() as opened:
-            try:
-                async with self._database.write() as tx:
-                    self.check_room()  # others came in while this one waited for its turn
-                    admitted = await self._admissions.admit(tx, user, order, idem)
-                    # A call whose journal cannot be opened is not placed: its money is not set aside either.
-                    files = open_files(self._settings, self._clock, admitted.row, opened)
-            except IdemTaken as taken:
-                return _same(taken.existing, idem)
-            opened.pop_all()
-        self.begin(admitted, files)
-        return admitted.row
+        return await self._placing.place(user, order, idem)
+
+    def _room(self) -> int:
+        """How many more calls this process takes now."""
+        if self._drain.begun or self._lag.overloaded:
+            return 0
+        return max(0, self._settings.max_live_calls - len(self._ongoing))
 
     def check_room(self) -> None:
-        full = len(self._ongoing) >= self._settings.max_live_calls
-        if self._drain.begun or full or self._lag.overloaded:
-            raise Refused(
-                "overloaded", "The server takes no more calls just now.", status=503, retry_after=30
-            )
+        """Raises `Refused` where it takes no more."""
+        if not self._room():
+            raise overloaded()
 
     async def hang_up(self, user_id: str, call_id: str) -> CallRow:
         """End a call of the user's. One that is over stays as it is."""
@@ -140,11 +134,6 @@ class Desk:
         if (ongoing := self._ongoing.get(call_id)) is not None:
             ongoing.live.ask_hang_up(EndReason.USER_HUNG_UP)
         return row
-
-    async def _earlier(self, user: User, idem: tuple[str, str]) -> CallRow | None:
-        async with self._database.read() as tx:
-            row = await calls.by_idem(tx, user.id, idem[0])
-        return None if row is None else _same(row, idem)
 
     # -- the life of a call --------------------------------------------------------------
 
@@ -390,11 +379,3 @@ class Desk:
         for call_id, task in self._conducting.items():
             log.error("call_abandoned", call=call_id)
             task.cancel()
-
-
-def _same(row: CallRow, idem: tuple[str, str] | None) -> CallRow:
-    if idem is not None and row.idem_hash != idem[1]:
-        raise Refused(
-            "idempotency_conflict", "This Idempotency-Key was used with another request.", status=409
-        )
-    return row

@@ -15,6 +15,23 @@ class CannotListen(CallMeBackError):
     """The address is taken, or none of this machine's."""
 
 
+def taken(settings: Settings) -> socket.socket:
+    """The server's address, for a process that has still to load and to open everything.
+
+    One that serves alone listens from here on: who comes meanwhile waits, as the carrier does that asks how to go on
+    with a call whose server died. Of several, another is to be tried instead, so it refuses until it is ready. Raises
+    `CannotListen`.
+    """
+    listener = bound(settings)
+    if settings.sqlite:
+        try:
+            listen(listener, settings)
+        except CannotListen:
+            listener.close()
+            raise
+    return listener
+
+
 def bound(settings: Settings) -> socket.socket:
     """A socket that has the address but refuses connections until `listen`. Raises `CannotListen`."""
     return bound_to(settings.host, settings.port)

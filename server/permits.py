@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pipeline.core import guard
 from pipeline.core.errors import Refused
-from pipeline.core.guard import NotAllowed, NumberFacts, Permit, Purpose, QuietHours, Rules, Why
+from pipeline.core.guard import Lately, NotAllowed, NumberFacts, Permit, Purpose, QuietHours, Rules, Why
 from pipeline.core.money import Nanos, parse_usd
 from pipeline.core.tariff import Price
 from server import numbers
@@ -94,10 +95,43 @@ def price_of(book: Iterable[Price]) -> Nanos | None:
     return None
 
 
-async def permit(
-    tx: Tx, settings: Settings, user_id: str, purpose: Purpose, rows: Collection[PriceRow], now: datetime
-) -> Permit:
-    """Leave to ring the user's phone now. Raises `Refused`, with the rule that forbids it as `reason`.
+@dataclass(slots=True)
+class Phone:
+    """A user's phone as it stands in one transaction, and what was dialled lately: for one order or several.
+
+    Each leave it gives counts against the next one, before any of them is written.
+    """
+
+    owner: guard.Owner
+    number: NumberFacts
+    lately: Lately
+
+    def permit(self, purpose: Purpose, settings: Settings, now: datetime, *, beside: int) -> Permit:
+        """Leave to ring it now. Raises `Refused`, with the rule that forbids it as `reason`.
+
+        `beside`: calls of the user that were let in since, of any channel.
+        """
+        lately = replace(self.lately, user_live=self.lately.user_live + beside)
+        try:
+            return guard.may_dial(self.owner, self.number, purpose, lately, rules(settings), now)
+        except NotAllowed as refused:
+            raise refusal(refused) from None
+
+    def rung(self, now: datetime) -> None:
+        """One of the calls it was given leave for is let in."""
+        had = self.lately
+        self.lately = replace(
+            had,
+            number_dialled_at=now,
+            number_hour=had.number_hour + 1,
+            number_day=had.number_day + 1,
+            user_hour=had.user_hour + 1,
+            number_live=had.number_live + 1,
+        )
+
+
+async def phone_of(tx: Tx, user_id: str, rows: Collection[PriceRow], now: datetime) -> Phone:
+    """Raises `Refused` for a user without a verified phone. Others who ask for this number wait meanwhile.
 
     `rows`: the current price list, of which the number has what holds for its destination.
     """
@@ -106,11 +140,7 @@ async def permit(
         raise refusal(NotAllowed(Why.UNVERIFIED))
     number = _facts(user.phone_e164, rows, now)
     owner = _owner(user, await opt_outs.has(tx, number.e164), now)
-    lately = await dials.lately(tx, user.id, number.e164, now)
-    try:
-        return guard.may_dial(owner, number, purpose, lately, rules(settings), now)
-    except NotAllowed as refused:
-        raise refusal(refused) from None
+    return Phone(owner, number, await dials.lately(tx, user.id, number.e164, now))
 
 
 def check_number(settings: Settings, number: NumberFacts) -> None:

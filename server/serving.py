@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 
 from server.app import OpenDesk, build, no_desk
 from server.edge import protocol
-from server.listening import bound, listen
+from server.listening import listen, taken
 from server.nodes.workers import Inherited, sockets, when_orphaned
 from server.parts import Parts, State
 from server.settings import Settings
@@ -47,23 +47,26 @@ async def serve(
     open_desk: OpenDesk = no_desk,
     on_ready: Callable[[Settings], None] = lambda _settings: None,
     inherited: Inherited | None = None,
+    listener: socket.socket | None = None,
 ) -> None:
-    """Serve until told to stop. Raises before it listens when anything cannot be opened, the port first of all.
+    """Serve until told to stop. Raises before it answers when anything cannot be opened, the port first of all.
+
+    `listener` is the address where it is taken already; it is closed here.
 
     The first signal drains: no new calls, the live ones go on for a while. The second makes them say goodbye now.
     """
     with ExitStack() as stack:
         if inherited is None:
-            listeners = [bound(settings)]
+            listeners = [listener or taken(settings)]
         else:
             settings, listeners = sockets(settings, inherited)
-        for listener in listeners:
-            stack.enter_context(closing(listener))
+        for each in listeners:
+            stack.enter_context(closing(each))
         app = build(settings, open_desk=open_desk)
         async with app.router.lifespan_context(app):
             stack.enter_context(settled_collector())
-            for listener in listeners:
-                listen(listener, settings)
+            for each in listeners:
+                listen(each, settings)
             on_ready(settings)
             await _serve(app, settings, listeners, None if inherited is None else inherited.parent)
 

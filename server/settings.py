@@ -297,7 +297,7 @@ class Settings(BaseModel):
         None,
         ge=0,
         le=10,
-        description="Silence before the carrier asks how to go on with a broken call; default 6 on SQLite, else 0.",
+        description="Silence before the carrier asks how to go on with a broken call; default 3 on SQLite, else 0.",
     )
     drain_seconds: int = Field(
         900,
@@ -472,8 +472,8 @@ class Settings(BaseModel):
 
     @property
     def resume_pause_s(self) -> int:
-        """One process needs that long to start again; of several another answers at once."""
-        default = 6 if self.sqlite else 0
+        """One process needs that long to be waited for again; of several another answers at once."""
+        default = 3 if self.sqlite else 0
         return default if self.resume_pause_seconds is None else self.resume_pause_seconds
 
     @property

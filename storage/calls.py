@@ -4,18 +4,21 @@ arrive late, twice and in any order (design: status lattice).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, func, or_, select, update
 
+from pipeline.core.money import Nanos
 from storage import strangers
 from storage.db import Tx, insert
 from storage.records import OVER, STATUS_RANK, CallRow, CallStatus, IdemTaken, NewCall, Page
 from storage.rows import columns, every, first, newest_page, record
 from storage.tables import calls
+
+_OF_ROW = {field.name for field in fields(CallRow)}
 
 
 async def create(tx: Tx, new: NewCall) -> CallRow:
@@ -31,8 +34,28 @@ async def create(tx: Tx, new: NewCall) -> CallRow:
     raise IdemTaken(earlier)
 
 
+def fresh(new: NewCall) -> CallRow:
+    """The row as it is once `create_all` has written it."""
+    given = {name: value for name, value in asdict(new).items() if name in _OF_ROW}
+    return CallRow(
+        **given, status="queued", end_reason=None, sid=None, answered_at=None, ended_at=None,
+        carrier_seconds=None, total_nano=Nanos(0), settled_nano=Nanos(0), last_seq=0, final_at=None,
+    )  # fmt: skip
+
+
+async def create_all(tx: Tx, new: Sequence[NewCall]) -> None:
+    """Queued calls of a user whose account is locked, so that no key of theirs can be taken meanwhile."""
+    await tx.execute(insert(tx, calls), [asdict(call) for call in new])
+
+
 async def by_idem(tx: Tx, user_id: str, key: str) -> CallRow | None:
     return await first(tx, CallRow, _calls(calls.c.user_id == user_id, calls.c.idem_key == key))
+
+
+async def by_keys(tx: Tx, user_id: str, keys: Collection[str]) -> dict[str, CallRow]:
+    """The user's calls that were placed under one of these keys."""
+    found = await every(tx, CallRow, _calls(calls.c.user_id == user_id, calls.c.idem_key.in_(keys)))
+    return {row.idem_key: row for row in found if row.idem_key is not None}
 
 
 async def get(tx: Tx, call_id: str) -> CallRow | None:

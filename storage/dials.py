@@ -8,14 +8,16 @@ is rung no more often for that.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, select, update
 
-from pipeline.core.guard import Lately, Purpose
+from pipeline.core.guard import Lately
 from storage import calls
 from storage.db import Tx, insert
 from storage.ids import new_id
+from storage.records import Dialled
 from storage.tables import dials, users
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -43,14 +45,19 @@ async def lately(tx: Tx, user_id: str, e164: str, now: datetime) -> Lately:
     )
 
 
-async def add(tx: Tx, user_id: str, e164: str, purpose: Purpose, call_id: str, now: datetime) -> None:
-    """This call is about to ring. Rows that no rate counts any more go."""
+async def add(tx: Tx, user_id: str, dialled: Sequence[Dialled], now: datetime) -> None:
+    """These calls are about to ring. Rows that no rate counts any more go."""
+    if not dialled:
+        return
     await tx.execute(delete(dials).where(dials.c.at <= now - 2 * DAY))
-    row = {
-        "id": new_id(), "user_id": user_id, "number_hash": _hash(e164), "purpose": purpose.name.lower(),
-        "call_id": call_id, "at": now,
-    }  # fmt: skip
-    await tx.execute(insert(tx, dials).values(row))
+    rows = [
+        {
+            "id": new_id(), "user_id": user_id, "number_hash": _hash(one.e164),
+            "purpose": one.purpose.name.lower(), "call_id": one.call_id, "at": now,
+        }
+        for one in dialled
+    ]  # fmt: skip
+    await tx.execute(insert(tx, dials), rows)
     await tx.execute(update(users).where(users.c.id == user_id).values(phone_used_at=now))
 
 

@@ -9,15 +9,12 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, text
+from sqlalchemy import URL, Connection, inspect, text
 
 import migrations
 from storage.db import Database, database_url, postgres_engine, translated
@@ -25,6 +22,7 @@ from storage.lockfile import private_dir
 
 # Any number will do, so long as nothing else on that database uses it.
 _ADVISORY_LOCK = 0x63616C6C6D65
+_NAMED = re.compile(r'^(revision|down_revision) = "?(\w+)"?$', re.MULTILINE)
 _PATIENCE = {"timezone": "UTC", "lock_timeout": "60000", "application_name": "callmeback migrate"}
 
 
@@ -58,26 +56,36 @@ async def _on_latest(url: str, *, apply: bool) -> int:
         await engine.dispose()
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(next(iter(migrations.__path__)))).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
-
-
 def _missing(connection: Connection) -> int:
-    here = MigrationContext.configure(connection).get_current_revision()
-    scripts = ScriptDirectory.from_config(_config())
-    return sum(1 for _ in scripts.iterate_revisions("head", here or "base"))
+    if _version(connection) == latest():
+        return 0
+    from storage import migrate_by_alembic
+
+    return migrate_by_alembic.missing(connection)
 
 
 def _upgrade(connection: Connection) -> int:
-    missing = _missing(connection)
-    if missing:
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-    return missing
+    if _version(connection) == latest():
+        return 0
+    from storage import migrate_by_alembic
+
+    return migrate_by_alembic.upgrade(connection)
+
+
+def _version(connection: Connection) -> str:
+    """The version the database has; "" for one of none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return ""
+    return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or "")
+
+
+def latest() -> str:
+    """The version no other builds on, as the files of the chain say. `ValueError` where it is not one chain."""
+    folder = Path(next(iter(migrations.__path__)), "versions")
+    found = [dict(_NAMED.findall(path.read_text(encoding="utf-8"))) for path in folder.glob("[0-9]*.py")]
+    newest: str
+    (newest,) = {one["revision"] for one in found} - {one["down_revision"] for one in found}
+    return newest
 
 
 @asynccontextmanager

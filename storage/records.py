@@ -10,6 +10,7 @@ from datetime import date, datetime
 from typing import Generic, Literal, TypeVar
 
 from pipeline.core.errors import CallMeBackError
+from pipeline.core.guard import Purpose
 from pipeline.core.money import Nanos
 from pipeline.core.tariff import Price, Unit
 from pipeline.core.terms import EndReason
@@ -189,6 +190,17 @@ class NewCall:
     scheduled_call_id: str | None = None
     """The id of the scheduled dial it is, not of the schedule: a schedule makes many calls."""
     direction: Direction = "outbound"
+    variables: str = "{}"
+    """JSON: what fills in the scenario, as it was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialled:
+    """A number that a call is about to ring, and what for."""
+
+    e164: str
+    purpose: Purpose
+    call_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +237,7 @@ class CallRow:
     scheduled_call_id: str | None = None
     memory: str | None = None
     direction: Direction = "outbound"
+    variables: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,13 @@ from storage.tables import call_turns, calls
 
 
 async def clear_calls(tx: Tx, before: datetime, now: datetime, limit: int) -> list[str]:
-    """Removes transcript, context and number of calls whose books were closed earlier; the ids of those calls."""
+    """Removes transcript, context, variables and number of calls whose books were closed earlier; which those are."""
     old = (calls.c.final_at < before, calls.c.cleared_at.is_(None))
     query = select(calls.c.id).where(*old).order_by(calls.c.final_at).limit(limit)
     ids = list((await tx.execute(query.with_for_update(skip_locked=True))).scalars())
     await tx.execute(delete_from(call_turns).where(call_turns.c.call_id.in_(ids)))
     cleared = change(calls).where(calls.c.id.in_(ids))
-    await tx.execute(cleared.values(context="", phone_e164=None, cleared_at=now))
+    await tx.execute(cleared.values(context="", variables="{}", phone_e164=None, cleared_at=now))
     return ids
 
 

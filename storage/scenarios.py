@@ -87,7 +87,7 @@ async def delete(tx: Tx, user_id: str, scenario_id: str) -> bool:
     return (await tx.execute(delete_from(templates).where(*mine))).rowcount == 1
 
 
-async def used(tx: Tx, scenario_id: str) -> None:
-    """A call was placed with it."""
+async def used(tx: Tx, scenario_id: str, times: int = 1) -> None:
+    """So many calls were placed with it."""
     once_more = change(templates).where(templates.c.id == scenario_id)
-    await tx.execute(once_more.values(uses=templates.c.uses + 1, last_used_at=UtcNow()))
+    await tx.execute(once_more.values(uses=templates.c.uses + times, last_used_at=UtcNow()))

@@ -13,7 +13,7 @@ from pipeline.core.money import Nanos, usd
 from storage import budgets, ledger
 from storage.accounts import lock_account
 from storage.db import Tx, insert
-from storage.holds import room
+from storage.free import room
 from storage.records import Budget, User
 from storage.tables import user_credits, users
 from storage.users import by_id

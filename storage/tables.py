@@ -271,6 +271,7 @@ calls = Table(
     Column("end_reason", Text),
     Column("phone_e164", Text),
     words("context"),
+    words("variables", default="{}"),
     count("max_minutes", 15),
     Column("twilio_call_sid", Text, key="sid", unique=True),
     words("owner"),

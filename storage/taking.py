@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import text, update
+from sqlalchemy.dialects import sqlite
 
 from pipeline.core.money import Nanos
 from storage.budgets import Limit
 from storage.columns import UtcNow
-from storage.db import Tx, insert
+from storage.db import Tx
 from storage.records import Overdrawn
 from storage.tables import budget_periods, credit_holds, hold_periods, user_credits
 
@@ -42,7 +43,7 @@ async def take(tx: Tx, user_id: str, taken: Sequence[Taken]) -> None:
     if tx.dialect.name == "postgresql":
         await _at_once(tx, user_id, taken)
     else:
-        await _one_by_one(tx, user_id, taken)
+        await _table_by_table(tx, user_id, taken)
 
 
 def _by_period(taken: Sequence[Taken]) -> list[tuple[str, int | None, int]]:
@@ -110,35 +111,55 @@ async def _at_once(tx: Tx, user_id: str, taken: Sequence[Taken]) -> None:
         raise Overdrawn("a hold exceeds a budget")
 
 
-async def _one_by_one(tx: Tx, user_id: str, taken: Sequence[Taken]) -> None:
+async def _table_by_table(tx: Tx, user_id: str, taken: Sequence[Taken]) -> None:
     total = sum(one.amount for one in taken)
     enough = user_credits.c.balance_nano - user_credits.c.held_nano >= total
     raised = update(user_credits).where(user_credits.c.user_id == user_id, enough)
     raised = raised.values(held_nano=user_credits.c.held_nano + total, updated_at=UtcNow())
     if (await tx.execute(raised)).rowcount != 1:
         raise Overdrawn("a hold exceeds the balance")
-    for key, limit, amount in _by_period(taken):
-        await _from_period(tx, user_id, key, limit, amount)
-    for one in taken:
-        hold = insert(tx, credit_holds).values(
-            call_id=one.call_id, user_id=user_id, epoch=one.epoch, amount_nano=one.amount
-        )
-        more = {"amount_nano": credit_holds.c.amount_nano + hold.excluded.amount_nano}
-        opened = credit_holds.c.status == "open"
-        await tx.execute(hold.on_conflict_do_update(index_elements=["call_id"], set_=more, where=opened))
-        for limit_of in one.limits:
-            part = insert(tx, hold_periods).values(
-                call_id=one.call_id, user_id=user_id, key=limit_of.key, held_nano=one.amount
-            )
-            more = {"held_nano": hold_periods.c.held_nano + part.excluded.held_nano}
-            await tx.execute(part.on_conflict_do_update(index_elements=["call_id", "key"], set_=more))
+    periods = [
+        {"user_id": user_id, "key": key, "limit_nano": limit, "held_nano": amount}
+        for key, limit, amount in _by_period(taken)
+    ]
+    # Of several rows the driver tells how many were changed in all.
+    if (await tx.execute(_FROM_PERIODS, periods)).rowcount != len(periods):
+        raise Overdrawn("a hold exceeds a budget")
+    await tx.execute(
+        _INTO_HOLDS,
+        [
+            {"call_id": one.call_id, "user_id": user_id, "epoch": one.epoch, "amount_nano": one.amount}
+            for one in taken
+        ],
+    )
+    await tx.execute(
+        _INTO_PARTS,
+        [
+            {"call_id": one.call_id, "user_id": user_id, "key": limit.key, "held_nano": one.amount}
+            for one in taken
+            for limit in one.limits
+        ],
+    )
 
 
-async def _from_period(tx: Tx, user_id: str, key: str, limit: int | None, amount: int) -> None:
-    row = insert(tx, budget_periods).values(user_id=user_id, key=key, limit_nano=limit, held_nano=amount)
-    new, had = row.excluded, budget_periods.c
+def _from_periods() -> sqlite.Insert:
+    row, had = sqlite.insert(budget_periods), budget_periods.c
+    new = row.excluded
     fits = new.limit_nano.is_(None) | (had.spent_nano + had.held_nano + new.held_nano <= new.limit_nano)
     changed = {"limit_nano": new.limit_nano, "held_nano": had.held_nano + new.held_nano}
-    row = row.on_conflict_do_update(index_elements=["user_id", "key"], set_=changed, where=fits)
-    if (await tx.execute(row)).rowcount != 1:
-        raise Overdrawn("a hold exceeds a budget")
+    return row.on_conflict_do_update(index_elements=["user_id", "key"], set_=changed, where=fits)
+
+
+def _into_holds() -> sqlite.Insert:
+    row, had = sqlite.insert(credit_holds), credit_holds.c
+    more = {"amount_nano": had.amount_nano + row.excluded.amount_nano}
+    return row.on_conflict_do_update(index_elements=["call_id"], set_=more, where=had.status == "open")
+
+
+def _into_parts() -> sqlite.Insert:
+    row = sqlite.insert(hold_periods)
+    more = {"held_nano": hold_periods.c.held_nano + row.excluded.held_nano}
+    return row.on_conflict_do_update(index_elements=["call_id", "key"], set_=more)
+
+
+_FROM_PERIODS, _INTO_HOLDS, _INTO_PARTS = _from_periods(), _into_holds(), _into_parts()

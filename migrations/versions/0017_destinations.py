@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Column, Date, MetaData, Table, UniqueConstrai
 from storage.columns import BIG_ID, Moment, check, count, moment, words
 
 revision = "0017"
-down_revision = "0015"
+down_revision = "0016"
 
 LINE = ("service", "model", "unit", "price_list", "effective_from")
 

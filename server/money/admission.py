@@ -1,44 +1,35 @@
 """May this call be placed, and with how much money: decided in one transaction, before anything rings.
 
-Writes the call's row, the hold that pays for it and the leave to ring together, or none of them. Whether a number
-may be rung is asked of `permits.py`.
+Writes the call's row, the hold that pays for it and the leave to ring together, or none of them. Orders of one user
+that wait for each other are decided in one transaction: each by itself and after the ones before it, so that they
+compete for the same money and the same number of calls, and all that are let in are written at once. Whether a
+number may be rung is asked of `permits.py`.
 """
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pipeline.clock import Clock
-from pipeline.core.errors import Refused
+from pipeline.core.errors import CallMeBackError, Refused
 from pipeline.core.events import CallStarted
 from pipeline.core.guard import NotAllowed, Permit, Why
 from pipeline.core.money import Nanos, usd
-from pipeline.core.scenario import settled
 from pipeline.core.tariff import Price
 from pipeline.core.terms import EndReason, Limits
 from pipeline.ports import Engines
-from server import numbers, permits
+from server import permits
 from server.calls import casting, open_points
-from server.money.destinations import for_number
+from server.money.facts import Facts, persona_of
 from server.parts import PlaceCall, Rung
-from server.remembering import today
 from server.settings import Settings
-from storage import (
-    calls,
-    dials,
-    ids,
-    ledger,
-    memories,
-    personas,
-    pricing,
-    scenarios,
-    schedules,
-    strangers,
-    users,
-)
-from storage.db import Tx
-from storage.records import CallRow, Direction, Grant, IdemTaken, NewCall, Persona, PriceRow, User
+from storage import calls, dials, ids, ledger, pricing, scenarios, schedules, strangers, users
+from storage.db import DatabaseDown, Tx
+from storage.records import CallRow, Dialled, Grant, IdemTaken, NewCall, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +50,29 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """An order and its `Idempotency-Key` with the hash of the request, if it has one."""
+
+    order: PlaceCall
+    idem: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Funded:
     started: CallStarted
     held: Nanos
     margin: Nanos
+
+
+class _Group:
+    """Orders of one user in one transaction, those let in so far."""
+
+    def __init__(self, facts: Facts, room: int, by_key: dict[str, CallRow]) -> None:
+        """`by_key`: the user's calls under the keys of these orders, to begin with those there are already."""
+        self.facts = facts
+        self.room = room
+        self.by_key = by_key
+        self.placed: list[tuple[NewCall, PlaceCall, Admitted]] = []
 
 
 class Admissions:
@@ -73,60 +83,108 @@ class Admissions:
         self._node = node
 
     async def admit(self, tx: Tx, user: User, order: PlaceCall, idem: tuple[str, str] | None) -> Admitted:
-        """Raises `Refused`, `IdemTaken` where the same request came through meanwhile, `ClaimLost` of a schedule."""
+        """One order. Raises what `admit_all` has in its place."""
+        (outcome,) = await self.admit_all(tx, user, [Asked(order, idem)])
+        if isinstance(outcome, CallMeBackError):
+            raise outcome
+        return outcome
+
+    async def admit_all(
+        self, tx: Tx, user: User, asked: Sequence[Asked], room: int | None = None
+    ) -> list[Admitted | CallMeBackError]:
+        """What becomes of each: `Refused`, `IdemTaken` where the same request came through meanwhile, or let in.
+
+        `room`: so many may be let in, None for all. Raises `ClaimLost` of a schedule; then nothing is to be committed.
+        """
         # First of all: orders of one user queue here, so that each sees the call and the key of the one before.
         await ledger.lock_account(tx, user.id)
-        if idem is not None and (earlier := await calls.by_idem(tx, user.id, idem[0])) is not None:
+        facts = Facts(tx, self._settings, self._engines, user, self._clock.utc())
+        keys = [one.idem[0] for one in asked if one.idem is not None]
+        known = await calls.by_keys(tx, user.id, keys) if keys else {}
+        group = _Group(facts, len(asked) if room is None else room, known)
+        outcomes = [await self._outcome(one, group, user) for one in asked]
+        await self._write(tx, user, group)
+        return outcomes
+
+    async def _outcome(self, asked: Asked, group: _Group, user: User) -> Admitted | CallMeBackError:
+        try:
+            return await self._decide(asked, group, user)
+        except DatabaseDown:
+            raise
+        except CallMeBackError as refused:
+            return refused
+
+    async def _decide(self, asked: Asked, group: _Group, user: User) -> Admitted:
+        """Lets one in, in memory: nothing is written, so there is nothing to undo for one that is refused."""
+        order, idem, facts = asked.order, asked.idem, group.facts
+        if idem is not None and (earlier := group.by_key.get(idem[0])) is not None:
             raise IdemTaken(earlier)
-        now = self._clock.utc()
-        rows = await pricing.current(tx, now, self._settings.price_list)
-        permit = await self._permit(tx, user, order, rows, now)
-        if permit is not None:
-            rows = for_number(rows, permit.e164, numbers.region(permit.e164))
-        book = self._book(rows, order)
-        part = await self._part(tx, user, order)
+        if len(group.placed) >= group.room:
+            raise overloaded()
+        permit = await self._permit(order, group, user)
+        book, part, rung = await facts.book(order), await facts.part(order), order.rung
         minutes = self._minutes(part, order)
-        bounds = self._bounds(part, order, now)
-        rung = order.rung
         number = rung.e164 if rung is not None else None if permit is None else permit.e164
         new = NewCall(
             id=ids.new_id() if rung is None else rung.call_id,
             user_id=user.id,
             persona_id=part.persona.id,
             channel=order.channel,
-            created_at=now if rung is None else rung.at,
+            created_at=facts.now if rung is None else rung.at,
             price_ids=tuple(price.price_id for price in book),
             owner=self._node,
             scenario_id=order.scenario_id,
             phone_e164=number,
             context=order.context,
+            variables=json.dumps(dict(order.variables)),
             max_minutes=minutes,
             idem_key=None if idem is None else idem[0],
             idem_hash=None if idem is None else idem[1],
             scheduled_call_id=None if order.scheduled is None else order.scheduled.dial_id,
             direction="outbound" if rung is None else "inbound",
         )
-        row = await calls.create(tx, new)
-        if permit is not None:
-            await dials.add(tx, user.id, permit.e164, permit.purpose, row.id, now)
-        if order.scheduled is not None:
-            # In this transaction: either there is a call and its dial is on record, or neither.
-            await schedules.dialed(tx, order.scheduled, row.id)
-        funded = await self._fund(tx, row, part, book, bounds, _connected_ms(order, now))
-        if order.scenario_id is not None:
-            await scenarios.used(tx, order.scenario_id)
-        return Admitted(
+        row = calls.fresh(new)
+        funded = await self._fund(row, part, book, order, facts)
+        admitted = Admitted(
             row, funded.started, part.voice, part.persona.model, funded.held, funded.margin, permit
         )
+        await self._let_in(group, new, order, admitted)
+        return admitted
 
-    async def _permit(
-        self, tx: Tx, user: User, order: PlaceCall, rows: list[PriceRow], now: datetime
-    ) -> Permit | None:
+    async def _let_in(self, group: _Group, new: NewCall, order: PlaceCall, admitted: Admitted) -> None:
+        """The next order finds one call more, of this number too."""
+        group.placed.append((new, order, admitted))
+        if new.idem_key is not None:
+            group.by_key[new.idem_key] = admitted.row
+        if admitted.permit is not None:
+            (await group.facts.phone()).rung(group.facts.now)
+
+    async def _write(self, tx: Tx, user: User, group: _Group) -> None:
+        if not group.placed:
+            return
+        await calls.create_all(tx, [new for new, _, _ in group.placed])
+        rung = [
+            Dialled(admitted.permit.e164, admitted.permit.purpose, new.id)
+            for new, _, admitted in group.placed
+            if admitted.permit is not None
+        ]
+        await dials.add(tx, user.id, rung, group.facts.now)
+        for new, order, _ in group.placed:
+            if order.scheduled is not None:
+                # In this transaction: either there is a call and its dial is on record, or neither.
+                await schedules.dialed(tx, order.scheduled, new.id)
+        await (await group.facts.purse()).write(tx)
+        uses = Counter(new.scenario_id for new, _, _ in group.placed if new.scenario_id is not None)
+        for scenario_id in sorted(uses):
+            await scenarios.used(tx, scenario_id, uses[scenario_id])
+
+    async def _permit(self, order: PlaceCall, group: _Group, user: User) -> Permit | None:
         """The leave to ring; a call in the browser, or one that came in, rings nothing and only counts among the user's
         calls."""
         if order.channel == "phone" and order.rung is None:
-            return await permits.permit(tx, self._settings, user.id, order.purpose, rows, now)
-        if await calls.count_live(tx, user.id) >= self._at_once(user):
+            phone = await group.facts.phone()
+            return phone.permit(order.purpose, self._settings, group.facts.now, beside=len(group.placed))
+        if await group.facts.live() + len(group.placed) >= self._at_once(user):
             raise permits.refusal(NotAllowed(Why.USER_BUSY))
         return None
 
@@ -135,10 +193,6 @@ class Admissions:
         return (
             settings.inbound_trials_at_once if user.id == strangers.ACCOUNT else settings.max_calls_per_user
         )
-
-    def _book(self, rows: list[PriceRow], order: PlaceCall) -> tuple[Price, ...]:
-        direction: Direction = "outbound" if order.rung is None else "inbound"
-        return casting.pinned(rows, self._engines, order.channel, direction)
 
     def _bounds(self, part: casting.Part, order: PlaceCall, now: datetime) -> Limits:
         bounds = casting.limits(self._settings, part.persona, self._minutes(part, order))
@@ -149,7 +203,8 @@ class Admissions:
         """What a stranger's call needs set aside before it begins, and what of it is one minute of the line."""
         now = self._clock.utc()
         rows = await pricing.current(tx, now, self._settings.price_list)
-        book, part = self._book(rows, order), casting.stranger(await self._persona(tx, order))
+        book = casting.pinned(rows, self._engines, order.channel, "inbound")
+        part = casting.stranger(await persona_of(tx, order.persona_id))
         greeting = casting.phrases(part, self._settings).greeting
         bounds = self._bounds(part, order, now)
         needed = casting.admission(book, bounds, casting.layers(part), greeting)
@@ -163,13 +218,17 @@ class Admissions:
         user, hold = await users.by_id(tx, row.user_id), await ledger.hold_of(tx, row.id)
         if user is None or hold is None:
             raise LookupError(row.id)
-        order = PlaceCall(row.persona_id, row.scenario_id, row.context, row.max_minutes, row.channel)
+        order = PlaceCall(
+            row.persona_id, row.scenario_id, row.context, row.max_minutes, row.channel,
+            variables=open_points.kept(row.variables),
+        )  # fmt: skip
         if row.direction == "inbound":
             order = replace(order, rung=Rung(row.id, row.sid or "", row.created_at, row.phone_e164))
+        facts = Facts(tx, self._settings, self._engines, user, self._clock.utc())
         try:
-            part = await self._part(tx, user, order)
-        except Refused:  # the scenario was deleted since, or leaves open what this call had said
-            part = await self._part(tx, user, replace(order, scenario_id=None))
+            part = await facts.part(order)
+        except Refused:  # the scenario was deleted since, or leaves other things open now
+            part = await facts.part(replace(order, scenario_id=None, variables={}))
         pinned = {priced.price.price_id: priced.price for priced in await pricing.by_ids(tx, row.price_ids)}
         book = tuple(pinned[ident] for ident in row.price_ids)
         bounds = casting.limits(self._settings, part.persona, row.max_minutes)
@@ -199,35 +258,6 @@ class Admissions:
         )  # fmt: skip
         return replace(admitted, started=replace(admitted.started, allowance=money), held=grant.held)
 
-    async def _part(self, tx: Tx, user: User, order: PlaceCall) -> casting.Part:
-        persona = await self._persona(tx, order)
-        if user.id == strangers.ACCOUNT:
-            return casting.stranger(persona)
-        scenario = None
-        if order.scenario_id is not None:
-            scenario = await scenarios.get(tx, user.id, order.scenario_id)
-            if scenario is None:
-                raise Refused("not_found", "There is no such scenario.", status=404)
-        known = open_points.checked(scenario, order.variables)
-        relation = await personas.relationship(tx, user.id, persona.id)
-        return casting.Part(
-            persona,
-            user.name,
-            relation,
-            scenario,
-            order.context,
-            settled(known, order.variables),
-            memories=tuple(await memories.of(tx, user.id, persona.id, lock=False)),
-            today=today(user, self._clock.utc()),
-            rang_us=order.rung is not None,
-        )
-
-    async def _persona(self, tx: Tx, order: PlaceCall) -> Persona:
-        persona = await personas.by_id(tx, order.persona_id)
-        if persona is None:
-            raise Refused("not_found", "There is no such persona.", status=404)
-        return persona
-
     def _minutes(self, part: casting.Part, order: PlaceCall) -> int:
         """The shortest of what was asked for, the scenario, the persona and the server allow."""
         asked = (
@@ -239,39 +269,38 @@ class Admissions:
         return min(minutes for minutes in asked if minutes is not None)
 
     async def _fund(
-        self, tx: Tx, row: CallRow, part: casting.Part, book: tuple[Price, ...], bounds: Limits,
-        connected_ms: int,
-    ) -> Funded:  # fmt: skip
+        self, row: CallRow, part: casting.Part, book: tuple[Price, ...], order: PlaceCall, facts: Facts
+    ) -> Funded:
         system, greeting = casting.layers(part), casting.phrases(part, self._settings).greeting
+        bounds, connected_ms = self._bounds(part, order, facts.now), _connected_ms(order, facts.now)
         admitted = casting.admission(book, bounds, system, greeting, connected_ms)
-        granted = await ledger.hold(
-            tx, user_id=row.user_id, call_id=row.id, epoch=row.epoch, at_least=admitted.at_least,
-            wanted=admitted.at_least, now=row.created_at,
-        )  # fmt: skip
-        if granted == 0:
-            raise await self._too_little(tx, row, admitted.at_least)
-        grant = await ledger.standing(
-            tx, user_id=row.user_id, call_id=row.id, epoch=row.epoch, now=row.created_at
-        )
+        purse = await facts.purse()
+        grant = purse.first(row.id, row.epoch, at_least=admitted.at_least, wanted=admitted.at_least)
+        if grant is None:
+            raise _too_little(purse, row, admitted.at_least)
         money = casting.allowance(grant, admitted)
         started = casting.started(
             row.id, part, self._settings, self._engines, book, money, bounds, row.created_at
         )
         return Funded(started, grant.held, admitted.margin)
 
-    async def _too_little(self, tx: Tx, row: CallRow, needed: Nanos) -> Refused:
-        """Which of the limits was too low."""
-        left = await ledger.budgets_left(tx, row.user_id, row.id, row.created_at)
-        kind = min(left, key=lambda kind: left[kind], default=None)
-        if kind is not None and left[kind] < needed:
-            return _refusal("budget_exhausted", BUDGETS[kind], needed, left[kind])
-        free = (await ledger.balance(tx, row.user_id)).available
-        return _refusal("insufficient_credit", "your available credit", needed, free)
-
 
 def _connected_ms(order: PlaceCall, now: datetime) -> int:
     """How long the line of a call that came in is up already."""
     return 0 if order.rung is None else max(0, round((now - order.rung.at).total_seconds() * 1000))
+
+
+def overloaded() -> Refused:
+    return Refused("overloaded", "The server takes no more calls just now.", status=503, retry_after=30)
+
+
+def _too_little(purse: ledger.Drawing, row: CallRow, needed: Nanos) -> Refused:
+    """Which of the limits was too low."""
+    left = purse.budgets_left(row.id)
+    kind = min(left, key=lambda kind: left[kind], default=None)
+    if kind is not None and left[kind] < needed:
+        return _refusal("budget_exhausted", BUDGETS[kind], needed, left[kind])
+    return _refusal("insufficient_credit", "your available credit", needed, purse.available)
 
 
 BUDGETS = {

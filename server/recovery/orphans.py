@@ -2,8 +2,8 @@
 
 Such a call belonged to a process that is gone or frozen, as its lease tells, or was placed by a COMMIT whose answer
 got lost. A call whose callee is still there is usually not found here: the carrier asks what to do with it long
-before the lease runs out (`resuming.py`). One call's trouble stays its own: a call that cannot be settled stays open
-and the next one is looked at.
+before the lease runs out (`resuming.py`). One call's trouble stays its own: a call that cannot be settled stays open,
+the next one is looked at, and it is tried again after a while.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
@@ -31,6 +32,16 @@ EVERY_S = 2.0
 OWN_S = 30.0
 """A call of this very node that it is not on is settled when it has been so for this long: one that was just placed or
 has just ended looks the same."""
+LEFT_S, LEFT_MOST_S = 30.0, 900.0
+"""How long one that could not be settled is left alone before the next try: at first, and at most. It doubles."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """A call that could not be settled: not looked at before `due`, and `pause_s` after that if it fails again."""
+
+    due: float
+    pause_s: float
 
 
 class Orphans:
@@ -47,7 +58,7 @@ class Orphans:
         self._node = takeovers.node
         self._seen: dict[str, float] = {}
         self._begun: set[str] = set()
-        self._left: set[str] = set()
+        self._left: dict[str, _Left] = {}
 
     async def settle_all(self, *, carrier_lost: bool = False) -> int:
         """At start, when this node has no calls yet: settle what dead nodes left; how many that was.
@@ -70,10 +81,12 @@ class Orphans:
 
     async def look(self, conducts: Callable[[str], bool]) -> int:
         """Settle what dead nodes left, and what this node has had and not been on for a while."""
-        async with self._database.read() as tx:
-            rows = [row for row in await calls.live(tx) if row.id not in self._left]
-            dead = await self._dead(tx, rows)
         now = self._clock.seconds()
+        async with self._database.read() as tx:
+            live = await calls.live(tx)
+            self._left = {row.id: self._left[row.id] for row in live if row.id in self._left}
+            rows = [row for row in live if row.id not in self._left or now >= self._left[row.id].due]
+            dead = await self._dead(tx, rows)
         own = [row.id for row in rows if row.owner == self._node and not conducts(row.id)]
         self._seen = {call_id: self._seen.get(call_id, now) for call_id in own}
         mine = {call_id for call_id, since in self._seen.items() if now - since >= OWN_S} | self._begun
@@ -104,10 +117,15 @@ class Orphans:
                 log.warning("orphan_waits", call=row.id, retryable=error.retryable)
             except CarrierError:  # its leg may go on; so does the next look
                 log.warning("orphan_waits_for_carrier", call=row.id)
-            except Exception as error:  # edge: of one call; it stays open, for the next start to try again
-                self._left.add(row.id)
-                self._begun.discard(row.id)
+            except Exception as error:  # edge: of one call; it stays open, and is tried again after a while
+                self._leave(row)
                 SURPRISES.labels("recovery").inc()
                 detail = str(error) if isinstance(error, JournalError) else None
                 log.error("orphan_left_open", call=row.id, detail=detail, **whereabouts(error))
         return settled
+
+    def _leave(self, row: CallRow) -> None:
+        """What is wrong with it may pass, as with a file that cannot be read just now, or be mended by somebody."""
+        before = self._left.get(row.id)
+        pause_s = LEFT_S if before is None else before.pause_s
+        self._left[row.id] = _Left(self._clock.seconds() + pause_s, min(2 * pause_s, LEFT_MOST_S))

@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, Response
 from pipeline.core.money import usd
 from pipeline.journal_file import parts
 from server.calls.endings import duration
-from server.calls.open_points import Variables
+from server.calls.open_points import Variables, kept
 from server.errors import not_found
 from server.parts import PlaceCall
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Query, Text, Usd, View, When
@@ -46,6 +46,7 @@ class CallView(View):
     direction: Annotated[Direction, Field(description="Who rang: we did, or I.")]
     phone_last2: str | None
     context: str
+    variables: dict[str, str]
     max_minutes: int
     created_at: When
     answered_at: When | None
@@ -157,6 +158,7 @@ def view(call: CallRow) -> CallView:
         direction=call.direction,
         phone_last2=call.phone_e164[-2:] if call.phone_e164 else None,
         context=call.context,
+        variables=kept(call.variables),
         max_minutes=call.max_minutes,
         created_at=call.created_at,
         answered_at=call.answered_at,

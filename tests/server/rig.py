@@ -163,7 +163,8 @@ async def running(
     """The application between its start and its end. A `database` that is brought is migrated already."""
     clock, passwords = clock or ManualClock(), Passwords(cost=4)
     carrier = carrier or RecordingCarrier()
-    ready(given.database_url)
+    if database is None:
+        ready(given.database_url)
     app = build(
         given,
         clock=clock,

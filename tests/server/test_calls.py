@@ -78,7 +78,8 @@ async def test_a_call_its_costs_and_its_words(rig: Rig, ann: Person) -> None:
     shown = (await ann.get(f"/api/calls/{call.id}")).json()
     assert shown == {
         "id": call.id, "status": "completed", "end_reason": "caller_hung_up", "persona_id": "brad",
-        "scenario_id": None, "channel": "phone", "phone_last2": "42", "context": "about the run", "max_minutes": 15,
+        "scenario_id": None, "channel": "phone", "phone_last2": "42", "context": "about the run",
+        "variables": {}, "max_minutes": 15,
         "created_at": "2026-11-23T12:00:00Z", "answered_at": "2026-11-23T12:00:05Z",
         "ended_at": "2026-11-23T12:00:25Z", "duration_seconds": 20, "total_usd": "0.023", "scheduled_call_id": None,
             "memory": None, "direction": "outbound", "latency": None,

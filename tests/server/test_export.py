@@ -31,7 +31,7 @@ async def lived(rig: Rig, person: Person, canary: str) -> str:
     async with rig.parts.database.write() as tx:
         new = NewCall(
             id=ids.new_id(), user_id=person.id, persona_id="sarah", channel="phone", created_at=now, price_ids=(),
-            owner="node", context=f"context {canary}", phone_e164=PHONE,
+            owner="node", context=f"context {canary}", phone_e164=PHONE, variables=json.dumps({"place": canary}),
         )  # fmt: skip
         call = await calls.create(tx, new)
         for index in range(3):
@@ -69,6 +69,7 @@ async def test_everything_of_mine_and_nothing_of_others(served: Rig) -> None:
     kept = json.loads(answer.content)
     assert (kept["profile"]["email"], kept["profile"]["phone_e164"]) == ("ann@example.com", PHONE)
     assert [row["id"] for row in kept["calls"]] == [call_id]
+    assert kept["calls"][0]["variables"] == '{"place": "mine"}'
     assert [row["text"] for row in kept["transcripts"]] == [f"said mine {index}" for index in range(3)]
     assert kept["memories"][0]["text"] == "memory mine"
     assert kept["scheduled_calls"][0]["context"] == "later mine"

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy import update
 
 from pipeline.core.effects import TurnTaken
 from pipeline.core.money import Millis
 from server.jobs import AT_ONCE, ATTEMPTS, Handler, Jobs, pause
 from server.privacy.retention import KIND, Retention
-from storage import calls, jobs, ledger, notes
+from storage import calls, jobs, ledger, notes, tables
 from storage.db import Database
 from tests.server.rig import NOON, ManualClock
 from tests.server.scheduling import World
@@ -182,6 +183,8 @@ async def test_retention_takes_the_words_and_leaves_the_costs(database: Database
         new = await call(tx, user, at=NOON - timedelta(days=2))
         for made, days in ((old, 31), (new, 2)):
             ended = NOON - timedelta(days=days)
+            filled = update(tables.calls).where(tables.calls.c.id == made.id)
+            await tx.execute(filled.values(variables='{"place": "the pier"}'))
             words = "my platypus" if made is old else "my secret"
             said = TurnTaken(0, "caller", words, Millis(0), Millis(900), interrupted=False)
             await notes.write(tx, made.id, [said], ended)
@@ -198,6 +201,9 @@ async def test_retention_takes_the_words_and_leaves_the_costs(database: Database
     assert await retention.unlink_cleared() == 2
     assert {file.name for file in folder.iterdir()} == {f"{new.id}.journal", f"{new.id}.wav", "notes.txt"}
     assert await rows(database, "SELECT call_id FROM call_turns") == [(new.id,)]
+    assert await rows(database, "SELECT variables FROM calls ORDER BY created_at") == [
+        ("{}",), ('{"place": "the pier"}',),
+    ]  # fmt: skip
     kept = await rows(
         database,
         "SELECT id, COALESCE(phone_e164, 'none') || ' ' || carrier_seconds FROM calls ORDER BY created_at",

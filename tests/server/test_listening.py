@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from server.listening import CannotListen, bound, listen
+from server.listening import CannotListen, bound, listen, taken
 from tests.server.rig import settings
 
 
@@ -29,6 +29,19 @@ def test_what_is_bound_is_refused_until_it_listens(tmp_path: Path) -> None:
         listen(listener, given)
         with socket.socket() as client:
             assert client.connect_ex(address) == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "answer"),
+    [({}, 0), ({"database_url": "postgresql+asyncpg://nobody@127.0.0.1/none"}, errno.ECONNREFUSED)],
+)
+def test_who_comes_while_one_that_serves_alone_starts_waits(
+    tmp_path: Path, more: dict[str, str], answer: int
+) -> None:
+    """Where several serve, one that is not ready refuses, so that another is tried."""
+    given = settings(tmp_path, port=free_port(), **more)
+    with closing(taken(given)), socket.socket() as client:
+        assert client.connect_ex(("127.0.0.1", given.port)) == answer
 
 
 def test_a_port_in_use_is_said_with_the_setting_to_change(tmp_path: Path) -> None:

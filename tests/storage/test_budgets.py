@@ -165,9 +165,10 @@ async def test_a_hold_from_before_there_were_periods_is_settled_all_the_same(dat
 async def test_what_is_left_of_each_budget_is_told_by_its_kind(database: Database) -> None:
     async with database.write() as tx:
         user = await person(tx, credit=100)
-        assert await ledger.budgets_left(tx, user.id, "c", NOON) == {}
+        assert (await ledger.draw(tx, user.id, now=NOON)).budgets_left("c") == {}
         await ledger.put_budget(tx, user.id, Budget(Nanos(50), Nanos(60), None))
         placed = await held_call(tx, user, 20)
-        assert await ledger.budgets_left(tx, user.id, placed.id, NOON) == {"call": 30, "day": 40}
+        drawing = await ledger.draw(tx, user.id, call_ids=[placed.id], now=NOON)
+        assert drawing.budgets_left(placed.id) == {"call": 30, "day": 40}
         _, month = await ledger.periods_of(tx, user.id, NOON)
     assert month == BudgetPeriod("month:2026-11", None, Nanos(0), Nanos(20))

@@ -1,6 +1,7 @@
 """One chain for both databases: what it makes, that it is safe to run by many, what it brings along."""
 
 import asyncio
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
 import storage
+from storage import migrate_by_alembic
 from storage.db import Database
-from storage.migrate import migrate, pending
+from storage.migrate import latest, migrate, pending
 from storage.tables import metadata
 from tests.storage.world import rows
 
@@ -30,6 +32,13 @@ async def test_a_new_database_gets_every_version_once(empty_url: str) -> None:
     assert await migrate(empty_url) == missing
     assert await pending(empty_url) == 0
     assert await migrate(empty_url) == 0
+
+
+def test_the_newest_version_is_found_without_alembic() -> None:
+    """Which takes a good part of a server's start to load, and has nothing to do at most of them."""
+    assert latest() == migrate_by_alembic.scripts().get_current_head()
+    program = "import sys, server.calls.live, server.serving; sys.exit('alembic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
 
 
 async def test_the_chain_makes_the_tables_the_code_uses(database: Database) -> None:

@@ -11,8 +11,9 @@ from pipeline.clock import Clock
 from pipeline.core.errors import Refused
 from pipeline.core.money import Nanos
 from pipeline.core.terms import EndReason
+from server.calls.open_points import kept
 from server.errors import InvalidFields
-from server.money.admission import Admissions, Admitted
+from server.money.admission import Admissions, Admitted, Asked
 from server.parts import PlaceCall
 from storage import calls, ledger, personas, scenarios, users
 from storage.db import Database
@@ -230,3 +231,121 @@ async def test_what_a_scenario_leaves_open_is_asked_for_by_name(two_nodes: Pair,
         unused = await scenarios.get(tx, user.id, made.id)
     assert unused is not None
     assert unused.uses == 0
+
+
+async def together(
+    database: Database, admitting: Admissions, user: User, asked: list[Asked], room: int | None = None
+) -> list[Admitted | str]:
+    """What became of orders of one transaction."""
+    async with database.write() as tx:
+        await users.mark_verified(tx, user.id, PHONE, NOON)
+        outcomes = await admitting.admit_all(tx, user, asked, room)
+    return [outcome if isinstance(outcome, Admitted) else _said(outcome) for outcome in outcomes]
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, IdemTaken):
+        return f"same as {error.existing.id}"
+    assert isinstance(error, Refused)
+    return error.code
+
+
+BROWSER = PlaceCall("brad", None, "", None, "browser")
+
+
+async def test_orders_of_one_transaction_count_for_each_other(two_nodes: Pair, tmp_path: Path) -> None:
+    """One phone is rung by one of them, and a browser's call counts among the user's two."""
+    user, database = await rich(two_nodes[0]), two_nodes[0]
+    first, again, page, third = await together(
+        database, admissions(tmp_path), user, [Asked(ORDER), Asked(ORDER), Asked(BROWSER), Asked(BROWSER)]
+    )
+    assert isinstance(first, Admitted)
+    assert isinstance(page, Admitted)
+    assert (again, third) == ("call_in_progress", "call_in_progress")
+    assert (await audited(database)).breaches == []
+    async with database.read() as tx:
+        assert await calls.get(tx, first.row.id) == first.row
+        assert await calls.get(tx, page.row.id) == page.row
+    assert await rows(database, "SELECT count(*) FROM dials") == [(1,)]
+
+
+async def test_a_browsers_call_before_it_counts_against_a_phones(two_nodes: Pair, tmp_path: Path) -> None:
+    user = await rich(two_nodes[0])
+    outcomes = await together(
+        two_nodes[0], admissions(tmp_path), user, [Asked(BROWSER), Asked(BROWSER), Asked(ORDER)]
+    )
+    assert [isinstance(outcome, Admitted) for outcome in outcomes] == [True, True, False]
+
+
+async def test_rates_count_what_the_same_transaction_rings(two_nodes: Pair, tmp_path: Path) -> None:
+    user = await rich(two_nodes[0])
+    many = admissions(
+        tmp_path, max_calls_per_user=99, max_calls_per_number=9, dials_per_number_hourly=2, dial_gap_seconds=0
+    )
+    outcomes = await together(two_nodes[0], many, user, 4 * [Asked(ORDER)])
+    assert [isinstance(outcome, Admitted) for outcome in outcomes] == [True, True, False, False]
+    assert outcomes[2:] == ["rate_limited", "rate_limited"]
+
+
+async def test_one_key_in_one_transaction_is_one_call(two_nodes: Pair, tmp_path: Path) -> None:
+    user = await rich(two_nodes[0])
+    asked = [Asked(BROWSER, ("k", "hash")), Asked(BROWSER, ("k", "hash")), Asked(BROWSER, ("other", "hash"))]
+    first, same, other = await together(two_nodes[0], admissions(tmp_path), user, asked)
+    assert isinstance(first, Admitted)
+    assert isinstance(other, Admitted)
+    assert same == f"same as {first.row.id}"
+    assert await together(two_nodes[1], admissions(tmp_path), user, asked[:1]) == [same]
+
+
+async def test_of_one_transactions_orders_those_are_let_in_that_can_be_paid(
+    two_nodes: Pair, tmp_path: Path
+) -> None:
+    """Each is told how it stands with the calls before it; together they hold what one after the other would."""
+    user, database = await rich(two_nodes[0]), two_nodes[0]
+    many = admissions(tmp_path, max_calls_per_user=99)
+    (one,) = await together(database, many, user, [Asked(BROWSER)])
+    assert isinstance(one, Admitted)
+    needed, day = one.held, Nanos(4 * one.held - 1)
+    async with database.write() as tx:
+        await ledger.put_budget(tx, user.id, Budget(daily_nano=day))
+    outcomes = await together(database, many, user, 5 * [Asked(BROWSER)])
+    assert [outcome.held if isinstance(outcome, Admitted) else outcome for outcome in outcomes] == [
+        needed, needed, "budget_exhausted", "budget_exhausted", "budget_exhausted",
+    ]  # fmt: skip
+    second, third = outcomes[:2]
+    assert isinstance(second, Admitted)
+    assert isinstance(third, Admitted)
+    left = day - 2 * needed
+    assert second.started.allowance.reach == needed + left // 2 - second.margin
+    assert third.started.allowance.reach == needed + (left - needed) // 3 - third.margin
+    assert third.started.allowance.binds is EndReason.BUDGET
+    assert await rows(database, "SELECT sum(held_nano), min(balance_nano) FROM user_credits") == [
+        (3 * needed, 20 * DOLLAR)
+    ]
+    assert (await audited(database)).breaches == []
+
+
+async def test_a_process_lets_in_as_many_as_it_has_room_for(two_nodes: Pair, tmp_path: Path) -> None:
+    user = await rich(two_nodes[0])
+    many = admissions(tmp_path, max_calls_per_user=99)
+    outcomes = await together(two_nodes[0], many, user, 3 * [Asked(BROWSER)], room=2)
+    assert [isinstance(outcome, Admitted) for outcome in outcomes] == [True, True, False]
+    assert outcomes[2] == "overloaded"
+
+
+async def test_a_scenario_counts_each_call_of_one_transaction(two_nodes: Pair, tmp_path: Path) -> None:
+    user, database = await rich(two_nodes[0]), two_nodes[0]
+    async with database.write() as tx:
+        made = await scenarios.add(tx, user.id, title="t", prompt="{place}", now=NOON)
+    asked = [
+        Asked(PlaceCall("brad", made.id, "", None, "browser", variables=said))
+        for said in ({"place": "the pier"}, {}, {"place": "the café"})
+    ]
+    first, refused, third = await together(database, admissions(tmp_path, max_calls_per_user=9), user, asked)
+    assert refused == "invalid_request"
+    assert isinstance(first, Admitted)
+    assert isinstance(third, Admitted)
+    assert "the pier" in str(first.started.layers)
+    assert "the café" in str(third.started.layers)
+    assert kept(third.row.variables) == {"place": "the café"}
+    assert await rows(database, "SELECT sum(uses) FROM call_scenario_templates") == [(2,)]

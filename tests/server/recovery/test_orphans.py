@@ -25,7 +25,7 @@ from server.calls.live import open_desk
 from server.calls.orders import LIMIT_SLACK_S
 from server.metrics import SURPRISES
 from server.money.admission import Admissions
-from server.recovery.orphans import EVERY_S, OWN_S, Orphans
+from server.recovery.orphans import EVERY_S, LEFT_MOST_S, LEFT_S, OWN_S, Orphans
 from server.recovery.takeover import LATE_S, RINGS_S, Takeovers
 from storage import calls, ledger
 from storage.db import Database
@@ -213,7 +213,8 @@ async def test_charges_that_do_not_join_the_ledger_are_told_and_nothing_is_close
     open_still = await world.now(row)
     assert (open_still.final_at, open_still.total_nano, open_still.status) == (None, 0, "queued")
     assert await world.held() == HELD
-    assert await world.orphans.settle_all() == 0, "and not tried again before the next start"
+    assert await world.orphans.look(conducts_nothing) == 0
+    assert surprises() == before + 1, "and not tried again at once"
 
 
 @pytest.mark.parametrize(
@@ -240,6 +241,31 @@ async def test_a_bad_orphan_stops_no_other_and_repeats_no_speech(
     assert (await world.now(bad)).final_at is None
     assert (await world.now(good)).final_at is not None
     assert await world.held() == HELD
+
+
+async def test_one_that_was_left_open_is_tried_again_after_a_while(world: World) -> None:
+    row = await world.call()
+    world.journal(row).mkdir()
+    before = surprises()
+    assert await world.orphans.settle_all() == 0
+    pause_s, tries = LEFT_S, 1
+    for _ in range(7):
+        world.clock.move(pause_s - 1)
+        assert await world.orphans.look(conducts_nothing) == 0
+        assert surprises() == before + tries, "not yet"
+        world.clock.move(1)
+        assert await world.orphans.look(conducts_nothing) == 0
+        tries += 1
+        assert surprises() == before + tries
+        pause_s = min(2 * pause_s, LEFT_MOST_S)
+    world.journal(row).rmdir()
+    assert await world.orphans.look(conducts_nothing) == 0
+    world.clock.move(LEFT_MOST_S)
+    assert await world.orphans.look(conducts_nothing) == 1
+    settled = await world.now(row)
+    assert settled.final_at is not None
+    assert settled.epoch == 2, "it was claimed once"
+    assert await world.held() == 0
 
 
 @pytest.mark.parametrize("content", [None, b"", b"0123"])

@@ -15,7 +15,7 @@ from pipeline.journal_file import part_name
 from server.money.admission import Admitted
 from server.recovery.resuming import Resuming
 from server.recovery.takeover import Takeovers
-from storage import ledger, turns
+from storage import ledger, scenarios, turns
 from storage.db import Database
 from storage.nodes import hold_node
 from storage.records import CallRow
@@ -152,6 +152,44 @@ async def test_without_a_journal_it_goes_on_with_what_was_written(world: World) 
     assert admitted.started.at <= 40_000 + 60_000, "a clock that was moved costs a minute at most"
     assert admitted.started.resumed.announced is None
     assert [reason for reason, _ in await losses(world)] == ["unconfirmed:2"]
+
+
+PROMPT, OPENING = "You meet at {place} to talk about {topic|nothing}.", "So, {place}, {name}?"
+
+
+async def with_scenario(world: World, variables: str) -> tuple[CallRow, str]:
+    """A call that was broken off, whose scenario leaves things open and whose journal is elsewhere."""
+    row, steps = await in_progress(world), cut(await world.told(), 40_000)
+    await world.flushed(row, steps)
+    async with world.database.write() as tx:
+        made = await scenarios.add(tx, world.user.id, title="t", prompt=PROMPT, opening=OPENING, now=NOON)
+        told = {"scenario_id": made.id, "variables": variables}
+        await tx.execute(update(calls_table).where(calls_table.c.id == row.id).values(told))
+    return row, made.id
+
+
+async def scenario_told(world: World, row: CallRow) -> tuple[str, str]:
+    """What the model is told of the scenario as the call goes on here, and the greeting."""
+    admitted = await resuming(world).take(row.id, SID)
+    assert admitted is not None
+    texts = [layer.text for layer in admitted.started.layers if layer.name == "scenario"]
+    return "".join(texts), admitted.started.phrases.greeting
+
+
+async def test_without_a_journal_its_scenario_is_filled_in_as_it_was(world: World) -> None:
+    row, _ = await with_scenario(world, '{"place": "the pier"}')
+    told, greeting = await scenario_told(world, row)
+    assert told == 'You meet at "the pier" to talk about "nothing".'
+    assert greeting == "So, the pier, Kim?"
+
+
+async def test_a_scenario_that_asks_for_other_things_by_now_is_left_out(world: World) -> None:
+    row, ident = await with_scenario(world, '{"place": "the pier"}')
+    async with world.database.write() as tx:
+        await scenarios.update(tx, world.user.id, ident, prompt="You meet {somebody}.", opening="Hello.")
+    told, greeting = await scenario_told(world, row)
+    assert told == ""
+    assert "pier" not in greeting
 
 
 @pytest.mark.parametrize(
