@@ -467,6 +467,12 @@ MUST_PASS: list[tuple[Rule, str, str]] = [
         "try:\n    f()\nexcept Exception:\n    # edge: of a task\n    pass",
     ),
     (broad_except_at_edges, "server/app.py", "try:\n    f()\nexcept (OSError, ValueError):\n    pass"),
+    (broad_except_counts, "server/a.py", "try:\n    f()\nexcept Exception:\n    SURPRISES.labels('f').inc()"),
+    (
+        broad_except_counts,
+        "server/a.py",
+        "try:\n    f()\nexcept Exception as e:  # edge: raised again\n    g = e",
+    ),
     (size, "server/app.py", "x = 1\n" * 400),
     (
         size,
