@@ -46,10 +46,10 @@ class Flaky(Database):
     silent = False
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[Tx]:
+    async def write(self, *, urgent: bool = False) -> AsyncIterator[Tx]:
         if self.away:
             raise DatabaseDown("away", retryable=True)
-        async with super().write() as tx:
+        async with super().write(urgent=urgent) as tx:
             yield tx
         if self.silent:
             raise DatabaseDown("no answer to COMMIT", retryable=True)

@@ -47,7 +47,9 @@ class Broken(Database):
     def _connected(self) -> Tx:
         raise RuntimeError(f"could not connect to postgresql://callmeback:{CANARY}@db/x")
 
-    write = read
+    @asynccontextmanager
+    async def write(self, *, urgent: bool = False) -> AsyncIterator[Tx]:
+        yield self._connected()
 
 
 class Telling(RecordingCarrier):

@@ -140,13 +140,13 @@ class SimulatedDatabase(Database):
             yield tx
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[Tx]:
+    async def write(self, *, urgent: bool = False) -> AsyncIterator[Tx]:
         fault = await self._meet(writes=True)
         me = object()
         await self._turn.take(me)
         self._writing.add(me)
         try:
-            async with super().write() as tx:
+            async with super().write(urgent=urgent) as tx:
                 yield tx
                 if fault is Fault.KILLED_BEFORE:
                     await self._die()
