@@ -25,6 +25,7 @@ class Truth:
     overspent: int
     """Nanodollars that calls cost beyond their holds."""
     unconfirmed: int
+    """Nanodollars of what dying processes had asked engines for: the operator's."""
     charged: int
     problems: tuple[str, ...]
 
@@ -64,7 +65,7 @@ async def compare(tx: Tx, network: Network) -> Truth:
     if overspent:
         problems.append(f"calls cost {overspent} nanodollars beyond their holds")
     unconfirmed = await tx.execute(
-        text("SELECT COALESCE(SUM(nano), 0) FROM call_cost_events WHERE status = 'unconfirmed'")
+        text("SELECT COALESCE(SUM(amount_nano), 0) FROM operator_losses WHERE reason LIKE 'unconfirmed:%'")
     )
     return Truth(
         legs=len(network.calls),
