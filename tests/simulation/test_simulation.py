@@ -36,7 +36,7 @@ def test_a_long_world_keeps_its_promises(seed: int, migrated: Path) -> None:
 
 
 def test_nodes_carry_each_others_calls_and_take_over_those_of_the_dead(migrated: Path) -> None:
-    outcome = simulate(5, Plan(only="kill"), migrated)
+    outcome = simulate(5, Plan(seconds=40.0, only="kill"), migrated)
     assert outcome.truth is not None
     assert outcome.faults["kill"] > 0
     assert outcome.relayed > 0, "no media socket came in on another node"

@@ -49,7 +49,7 @@ LAST_LINES = 40
 """Of the story told with a failure."""
 BELIEVED_S = 2.0
 """How long the balancer goes on sending requests to a node that does not answer."""
-TALKED_S = 10.0
+TALKED_S = 4.0
 """How long people go on talking then."""
 SETTLED_S = 420.0
 """How long the world may take to settle everything once nothing disturbs it any more."""
@@ -69,7 +69,7 @@ class Plan:
     statements that spoil the ledger half-way, to see it noticed.
     """
 
-    seconds: float = 36.0
+    seconds: float = 25.0
     users: int = 3
     nodes: int = 2
     check_s: float = 5.0
@@ -294,7 +294,7 @@ class World:
             await self._start(tasks, 0)
         until, patient = self._loop.time() + SETTLED_S, self._loop.time() + TALKED_S
         while self._loop.time() < until:
-            await asyncio.sleep(5.0)
+            await asyncio.sleep(2.0)
             if self._loop.time() >= patient:
                 self.network.everybody_hangs_up()
             if not self.network.busy and not await self._open_calls():

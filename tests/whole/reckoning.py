@@ -121,7 +121,8 @@ async def compare(tx: Tx, outcome: Outcome, noted: Legs) -> None:
     for row in (await tx.execute(text(query))).all():
         seconds = legs.pop(row.id, [])
         missing = sum(STEP_S * math.ceil(each / STEP_S) for each in seconds) - row.billed
-        explained = min(max(0, missing), STEP_S * (row.epoch - 1))
+        # Nobody took it: it was answered while its server was dead, or just dying.
+        explained = min(max(0, missing), STEP_S * (row.epoch - 1)) if row.billed == 0 else 0
         outcome.calls += 1
         outcome.answered += any(seconds)
         outcome.taken_over += row.epoch > 1

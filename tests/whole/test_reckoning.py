@@ -24,16 +24,17 @@ from tests.storage.world import (
 from tests.whole.reckoning import Legs, Outcome, compare, read, table
 
 
-async def reckoned(folder: Path, *, carrier_s: int, epoch: int = 1) -> Outcome:
-    """Of one call that was billed two minutes, of which the carrier counts so many seconds."""
+async def reckoned(folder: Path, *, carrier_s: int, billed_s: int, epoch: int) -> Outcome:
+    """Of one call that was billed so much, and of which the carrier counts so many seconds."""
     url = f"sqlite:///{folder / 'test.db'}"
     migrated(url)
     database, outcome = Database.open(url), Outcome(7)
     async with database.write() as tx:
         user, prices = await person(tx, credit=DOLLAR), await book(tx)
         placed = await held_call(tx, user, 73_000_000)
-        await ledger.flush(tx, [charges(placed.id, [tile(prices, 1, LINES["carrier"], 0, 120)])])
-        await completed(tx, placed.id, seconds=61)
+        if billed_s:
+            await ledger.flush(tx, [charges(placed.id, [tile(prices, 1, LINES["carrier"], 0, billed_s)])])
+        await completed(tx, placed.id, seconds=carrier_s)
         await ledger.finalise(tx, call_id=placed.id, epoch=1, now=NOON)
         await tx.execute(
             text("UPDATE calls SET epoch = :epoch, end_reason = 'agent_ended'"), {"epoch": epoch}
@@ -45,14 +46,22 @@ async def reckoned(folder: Path, *, carrier_s: int, epoch: int = 1) -> Outcome:
 
 
 @pytest.mark.parametrize(
-    ("carrier_s", "epoch", "lost", "doubled", "unbilled"),
-    [(61, 1, 0, 0, 0), (60, 1, 0, 60, 0), (121, 1, 60, 0, 0), (121, 2, 0, 0, 60), (181, 2, 60, 0, 60)],
+    ("carrier_s", "billed_s", "epoch", "lost", "doubled", "unbilled"),
+    [
+        (61, 120, 1, 0, 0, 0),
+        (60, 120, 1, 0, 60, 0),
+        (121, 120, 1, 60, 0, 0),
+        (121, 120, 2, 60, 0, 0),
+        (60, 0, 1, 60, 0, 0),
+        (60, 0, 2, 0, 0, 60),
+        (61, 0, 2, 60, 0, 60),
+    ],
 )
 async def test_a_minute_that_no_rule_explains_is_lost(
-    tmp_path: Path, carrier_s: int, epoch: int, lost: int, doubled: int, unbilled: int
+    tmp_path: Path, carrier_s: int, billed_s: int, epoch: int, lost: int, doubled: int, unbilled: int
 ) -> None:
-    """Of a call that was taken over one started minute may be nobody's: it was answered while its server was dead."""
-    found = await reckoned(tmp_path, carrier_s=carrier_s, epoch=epoch)
+    """A call that was answered while its server was dead, and that nobody took, was hung up: one started minute."""
+    found = await reckoned(tmp_path, carrier_s=carrier_s, billed_s=billed_s, epoch=epoch)
     assert (found.lost_s, found.doubled_s, found.unbilled_s) == (lost, doubled, unbilled)
     assert bool(found.problems) == bool(lost or doubled)
     assert (found.taken_over, found.resumed) == (epoch - 1, epoch - 1)
