@@ -17,6 +17,7 @@ from pipeline.core.guard import Lately, NotAllowed, NumberFacts, Permit, Purpose
 from pipeline.core.money import Nanos, parse_usd
 from pipeline.core.tariff import Price
 from server import numbers
+from server.calls.casting import CARRIER_MODEL
 from server.money.destinations import for_number
 from server.settings import Settings
 from storage import dials, opt_outs, users
@@ -88,9 +89,9 @@ def _minute(time: str) -> int:
 
 
 def price_of(book: Iterable[Price]) -> Nanos | None:
-    """What the carrier asks a minute under this price book; None where it has no such line."""
+    """What the carrier asks for a minute of a call out under this price book; None where it has no such line."""
     for price in book:
-        if price.service == "carrier" and price.unit == "second":
+        if (price.service, price.model, price.unit) == ("carrier", CARRIER_MODEL, "second"):
             return Nanos(-(-price.price_nano * MINUTE_S // price.block_units))
     return None
 

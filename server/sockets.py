@@ -74,7 +74,7 @@ async def each(websocket: WebSocket, take: Callable[[Message], T | None]) -> T:
             return
         try:
             found = take(message)
-        except Exception as error:  # edge: of one message; whoever waits hears of it
+        except Exception as error:  # edge: of one message; raised again where it is waited for
             over.set_exception(error)
         else:
             if found is not None:

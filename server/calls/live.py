@@ -133,14 +133,8 @@ async def open_desk(
         node = secrets.token_hex(8)
         lock = await stack.enter_async_context(hold_node(parts.database, node))
         admissions = Admissions(parts.settings, engines, parts.clock, node)
-        takeovers = Takeovers(
-            parts.database,
-            parts.carrier,
-            parts.clock,
-            parts.settings.calls_dir,
-            admissions,
-            node,
-        )
+        calls_dir = parts.settings.calls_dir
+        takeovers = Takeovers(parts.database, parts.carrier, parts.clock, calls_dir, admissions, node)
         # Nobody else answers for this process: the carrier may be waiting for its answer just now.
         silent_s = ASKS_S if parts.settings.sqlite else LEASE_S
         lease_s = silent_s + parts.settings.resume_pause_s

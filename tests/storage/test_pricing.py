@@ -99,7 +99,9 @@ async def test_a_new_price_is_a_new_row_and_old_calls_keep_theirs(database: Data
 async def test_the_carriers_prices_by_destination(database: Database) -> None:
     async def carried(tx: Tx) -> dict[str, int]:
         rows = await pricing.current(tx, later(60))
-        return {row.destination: row.price.price_nano for row in rows if row.price.service == "carrier"}
+        return {
+            row.destination: row.price.price_nano for row in rows if row.price.line == "carrier:twilio:second"
+        }
 
     britain = Rate("GB", Nanos(20_000_000), "contract", NOON.date(), "mobile")
     london = Rate("+4420", Nanos(10_000_000), "contract", NOON.date())

@@ -161,4 +161,7 @@ async def test_a_number_abroad_is_rung_once_it_has_a_price_and_at_that_price(tmp
             found = (await tx.execute(text(query % pinned.strip("[]")))).all()
         assert found == [("+4474", 30_000_000)]
         listed = (await ann.get("/api/prices")).json()["items"]
-        assert {row["destination"] for row in listed if row["service"] == "carrier"} == {"US", "GB", "+4474"}
+        abroad = {
+            row["destination"] for row in listed if row["model"] == "twilio" and row["unit"] == "second"
+        }
+        assert abroad == {"US", "GB", "+4474"}
