@@ -7,24 +7,21 @@ user's row as it stands there, so that neither an edited row nor a number that w
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pipeline.core import guard
 from pipeline.core.errors import Refused
 from pipeline.core.guard import Lately, NotAllowed, NumberFacts, Permit, Purpose, QuietHours, Rules, Why
-from pipeline.core.money import Nanos, parse_usd
-from pipeline.core.tariff import Price
+from pipeline.core.money import parse_usd
 from server import numbers
-from server.calls.casting import CARRIER_MODEL
-from server.money.destinations import for_number
+from server.money.destinations import for_number, price_of
 from server.settings import Settings
 from storage import dials, opt_outs, users
 from storage.db import Tx
 from storage.records import PriceRow, User
 
-MINUTE_S = 60
 UNREADABLE_WAITS = timedelta(days=1)
 """Where a person lives that no zone fits, any hour may be night."""
 
@@ -86,14 +83,6 @@ def _minute(time: str) -> int:
     if not (0 <= hour < 24 and 0 <= minute < 60):
         raise ValueError("no time of day")
     return hour * 60 + minute
-
-
-def price_of(book: Iterable[Price]) -> Nanos | None:
-    """What the carrier asks for a minute of a call out under this price book; None where it has no such line."""
-    for price in book:
-        if (price.service, price.model, price.unit) == ("carrier", CARRIER_MODEL, "second"):
-            return Nanos(-(-price.price_nano * MINUTE_S // price.block_units))
-    return None
 
 
 @dataclass(slots=True)

@@ -49,8 +49,7 @@ def list_prices() -> None:
     """The carrier's prices in force, and which countries that may be rung have none."""
     from pipeline.clock import Clock
     from pipeline.core.money import usd
-    from server.money.destinations import without_price
-    from server.permits import price_of
+    from server.money.destinations import price_of, without_price
     from storage import pricing
     from storage.records import PriceRow
 
@@ -60,7 +59,7 @@ def list_prices() -> None:
 
     rows = run(work())
     for row in sorted(rows, key=lambda row: row.destination):
-        if row.price.service == "carrier" and (nano := price_of([row.price])) is not None:
+        if (nano := price_of([row.price])) is not None:
             seen = "" if row.seen_on is None else f", seen {row.seen_on}"
             typer.echo(f"{row.destination or 'anywhere':10} {usd(nano)} USD a minute  {row.source}{seen}")
     for country in without_price(rows, configured().operator_country):

@@ -16,12 +16,15 @@ from typing import TypeVar
 
 import phonenumbers
 
-from pipeline.core.money import parse_usd
+from pipeline.core.money import Nanos, parse_usd
+from pipeline.core.tariff import Price
+from server.calls.casting import CARRIER_MODEL
 from storage.pricing import Rate
 from storage.records import PriceRow
 
 T = TypeVar("T")
 
+MINUTE_S = 60
 NEEDED = ("destination", "usd_per_minute")
 OPTIONAL = ("source", "seen_on", "note")
 _PREFIX = re.compile(r"\+[1-9]\d{0,14}")
@@ -57,9 +60,17 @@ def _closeness(row: PriceRow, e164: str, region: str) -> int:
     return 1 if where == region else -1
 
 
+def price_of(book: Iterable[Price]) -> Nanos | None:
+    """What the carrier asks for a minute of a call out under this price book; None where it has no such line."""
+    for price in book:
+        if (price.service, price.model, price.unit) == ("carrier", CARRIER_MODEL, "second"):
+            return Nanos(-(-price.price_nano * MINUTE_S // price.block_units))
+    return None
+
+
 def without_price(rows: Collection[PriceRow], regions: Iterable[str]) -> list[str]:
     """Those of these countries of which no number can have a price, and so none is rung."""
-    priced = {row.destination for row in rows if row.price.service == "carrier"}
+    priced = {row.destination for row in rows if price_of([row.price]) is not None}
 
     def has_one(region: str) -> bool:
         code = f"+{phonenumbers.country_code_for_region(region)}"

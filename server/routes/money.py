@@ -12,7 +12,7 @@ from pipeline.core.money import Nanos, parse_usd, usd
 from server import numbers, permits
 from server.errors import not_found
 from server.money import prices
-from server.money.destinations import for_number
+from server.money.destinations import for_number, price_of
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Query, Usd, View, When
 from server.settings import Settings
 from storage import ledger, personas, pricing
@@ -266,7 +266,7 @@ def _where_it_rings(rows: list[PriceRow], user: User, settings: Settings) -> lis
         except ValueError:  # a row written by hand
             raise permits.refusal(NotAllowed(Why.NO_NUMBER)) from None
     found = for_number(rows, e164, region)
-    if permits.price_of(row.price for row in found) is None:
+    if price_of(row.price for row in found) is None:
         raise permits.refusal(NotAllowed(Why.UNPRICED))
     return found
 

@@ -98,6 +98,8 @@ async def test_a22_fields_that_are_not_the_clients_are_refused_everywhere(rig: R
         },
         ("PATCH", "/api/admin/personas/{id}"): {"name": "t"},
         ("POST", "/api/admin/users/{id}/credit"): {"usd": "1", "key": "k"},
+        ("PUT", "/api/me/inbound-pin"): {"pin": "482913"},
+        ("POST", "/api/admin/inbound-blocks"): {"phone": PHONE},
         ("POST", "/api/admin/opt-outs"): {"phone": PHONE},
         ("POST", "/api/admin/opt-outs/lookup"): {"phone": PHONE},
         ("POST", "/api/scenarios"): {"title": "t", "prompt": "p"},

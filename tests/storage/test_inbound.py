@@ -46,8 +46,8 @@ async def test_guesses_count_for_the_number_and_for_the_account(database: Databa
         assert await inbound.guesses(tx, None, ann.id, later(-1)) == 0
 
 
-async def test_guesses_at_once_are_all_counted(two: tuple[Database, Database]) -> None:
-    async with two[0].write() as tx:
+async def test_guesses_at_once_are_all_counted(two_nodes: tuple[Database, Database]) -> None:
+    async with two_nodes[0].write() as tx:
         await inbound.begin(tx, "CA1", HERS, None, NOON)
 
     async def guess(database: Database) -> bool:
@@ -55,7 +55,8 @@ async def test_guesses_at_once_are_all_counted(two: tuple[Database, Database]) -
             return await inbound.guess(tx, "CA1", 3)
 
     assert (
-        sorted(await asyncio.gather(*(guess(two[turn % 2]) for turn in range(8)))) == [False] * 5 + [True] * 3
+        sorted(await asyncio.gather(*(guess(two_nodes[turn % 2]) for turn in range(8))))
+        == [False] * 5 + [True] * 3
     )
 
 

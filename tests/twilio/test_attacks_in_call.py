@@ -161,9 +161,10 @@ def test_an_error_inside_a_call_ends_that_call_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "surprises"), [(OSError("no"), 1), (DatabaseDown("nobody answers", retryable=True), 0)]
+    ("error", "code", "surprises"),
+    [(OSError("no"), 1011, 1), (DatabaseDown("nobody answers", retryable=True), 1013, 0)],
 )
-def test_a_desk_that_fails_lets_nobody_in(error: Exception, surprises: int) -> None:
+def test_a_desk_that_fails_lets_nobody_in(error: Exception, code: int, surprises: int) -> None:
     """A database that is away is no mistake of ours."""
 
     class Failing(FakeDesk):
@@ -178,7 +179,7 @@ def test_a_desk_that_fails_lets_nobody_in(error: Exception, surprises: int) -> N
         async with site(desk=desk) as place:
             connection = await socket(place)
             await connection.send(start(desk.token(CALL_A)))
-            assert await close_code(connection) == 1011
+            assert await close_code(connection) == code
             assert desk.lives == []
         assert counted() - before == surprises
 

@@ -39,7 +39,8 @@ def test_a_page_that_stays_away_has_hung_up(tmp_path: Path) -> None:
         begun = world.clock.seconds()
         call = await ended(person, call_id)
         assert (call["status"], call["end_reason"]) == ("completed", "caller_hung_up")
-        assert 10 <= world.clock.seconds() - begun < 14
+        awaited = world.parts.settings.resume_pause_s + 5
+        assert awaited <= world.clock.seconds() - begun < awaited + 4
 
     play(tmp_path, story)
 
