@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SEEDS, LONG = range(1, 21), range(1, 501)
 NODES = (2, 2, 3, 1)
 """How many a world has, by its seed."""
+DEAF = (17, 19, 170)
+"""17 and 19 once closed the books at 0 s over legs that were picked up later."""
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +44,12 @@ def test_nodes_carry_each_others_calls_and_take_over_those_of_the_dead(migrated:
     assert outcome.relayed > 0, "no media socket came in on another node"
     assert outcome.truth.taken_over > 0
     assert any("call_resumed" in line for line in outcome.story)
+
+
+@pytest.mark.parametrize("seed", DEAF)
+def test_a_world_whose_carrier_answers_few_hang_ups_bills_every_leg(seed: int, migrated: Path) -> None:
+    """Somebody picks up while their call is being given up, or long after, and another node than its own is asked."""
+    simulate(seed, Plan(seconds=36.0, nodes=3, unanswered=0.7), migrated)
 
 
 def test_without_faults_every_second_is_billed_and_nobody_is_refused_for_ours(migrated: Path) -> None:
