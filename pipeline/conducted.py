@@ -51,6 +51,7 @@ OUTSIDE = (
     ev.LineDropped,
     ev.LineBroken,
     ev.CarrierDone,
+    ev.CarrierSilent,
     ev.Tick,
 )
 
@@ -158,6 +159,8 @@ class Score(asyncio.Queue[Event]):
                 call.broken()
             case ev.CarrierDone():
                 call.carrier_done(event.status, event.seconds)
+            case ev.CarrierSilent():
+                call.carrier_silent()
             case _:
                 self.put_nowait(event)
 

@@ -51,7 +51,7 @@ class Surroundings(Protocol):
         """Each step, after it was journalled: charges to write, turns to keep, news for listeners."""
 
     async def hang_up(self) -> None:
-        """Have the carrier end the call. Raises `CarrierError`."""
+        """Have the carrier end the call, asked until it says that it did. Raises `CarrierError`."""
 
 
 class JournalSink(Protocol):

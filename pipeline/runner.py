@@ -187,6 +187,9 @@ class LiveCall:
     def carrier_done(self, status: str, seconds: int) -> None:
         self._post(partial(ev.CarrierDone, status=status, seconds=seconds))
 
+    def carrier_silent(self) -> None:
+        self._post(ev.CarrierSilent)
+
     def dropped(self, reason: EndReason) -> None:
         self._post(partial(ev.LineDropped, reason=reason))
 

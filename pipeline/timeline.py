@@ -75,6 +75,8 @@ def _event(event: Event) -> tuple[str, str] | None:
             return "carrier", "sound disconnected"
         case ev.HangUpAsked():
             return "carrier", f"hang-up asked for: {event.reason}"
+        case ev.CarrierSilent():
+            return "carrier", "has not said that the call is over"
         case ev.CarrierDone():
             return "carrier", f"{event.status}, {event.seconds} s"
         case _:

@@ -27,7 +27,7 @@ from server.browser import BrowserCalls, BrowserLegs, sid_of
 from server.calls.answers import hash_of, new_token, since_answer, take_answer
 from server.calls.files import Files, open_files
 from server.calls.ongoing import Ongoing
-from server.calls.orders import dial_order
+from server.calls.orders import dial_order, longest_s
 from server.calls.outside import Outside
 from server.calls.placing import Placing
 from server.drain import Drain
@@ -156,6 +156,8 @@ class Desk:
             self._news,
             self._legs if row.channel == "browser" else self._carrier,
             report=lambda status, seconds: live.carrier_done(status, seconds),  # noqa: PLW0108  # made just below
+            silent=lambda: live.carrier_silent(),  # noqa: PLW0108
+            longest_s=longest_s(row),
         )
         live = LiveCall(
             admitted.started,

@@ -131,6 +131,12 @@ async def claim(tx: Tx, call_id: str, epoch: int, owner: str) -> CallRow | None:
     return None if row is None else record(CallRow, row)
 
 
+async def give_up(tx: Tx, ids: Collection[str], at: datetime) -> None:
+    """The carrier is asked to end these calls: from now on no node connects anybody to them."""
+    this = update(calls).where(calls.c.id.in_(sorted(ids)), calls.c.given_up_at.is_(None))
+    await tx.execute(this.values(given_up_at=at))
+
+
 async def epochs(tx: Tx, ids: Iterable[str]) -> dict[str, int]:
     """Of those calls whose ledger is open: who may write to it."""
     query = select(calls.c.id, calls.c.epoch).where(calls.c.id.in_(list(ids)), calls.c.final_at.is_(None))

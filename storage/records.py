@@ -207,6 +207,8 @@ class Dialled:
 class CallRow:
     """`last_seq` is the last charge written; `final_at` is set once the ledger is closed.
 
+    `given_up_at`: the carrier was asked to end the call, and did not at once; nobody is connected to it any more.
+
     `memory` says what became of remembering it: "kept", or why it was not ("money", "failed", "late").
     """
 
@@ -238,6 +240,7 @@ class CallRow:
     memory: str | None = None
     direction: Direction = "outbound"
     variables: str = "{}"
+    given_up_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -290,6 +290,8 @@ calls = Table(
     moment("cleared_at"),
     Column("memory", Text),
     words("direction", default="outbound"),
+    # Since when the carrier is asked to end it; NULL also where it did so at once.
+    moment("given_up_at"),
     UniqueConstraint("user_id", "idem_key", name="uq_calls_user_idem_key"),
     check("channel IN ('phone', 'browser')", "calls_channel"),
     check("total_nano >= 0 AND settled_nano >= 0 AND last_seq >= 0", "calls_money"),

@@ -13,6 +13,8 @@ from pipeline.core.guard import Permit
 
 OVER = frozenset({"completed", "busy", "no-answer", "failed", "canceled"})
 """The statuses of a call that nothing follows."""
+NO_SUCH_CALL = 20404
+"""The code of the `CarrierError` about a call that the carrier does not know."""
 
 
 @dataclass(frozen=True, slots=True)

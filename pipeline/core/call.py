@@ -66,6 +66,7 @@ class Call:
         self._done: ev.CarrierDone | None = None
         self._away = EndReason.CALLER_HUNG_UP  # what a socket that does not come back means
         self._since = started.at
+        self._silent = started.at  # when the carrier did not say again that the call is over
         self._now = started.at
         self._out: list[fx.Effect] = []
         if isinstance(started, ev.CallResumed):
@@ -117,7 +118,12 @@ class Call:
         """When the shell must send a `Tick`, if nothing else happens first."""
         if self.phase is Phase.REMEMBERING:
             return self._remembering.deadline
-        return self._dues.next(self.phase, self._since)
+        return self._dues.next(self.phase, self._waits_since)
+
+    @property
+    def _waits_since(self) -> Millis:
+        """No bill is closed over a leg that may go on: as long as the carrier is asked, its word is waited for."""
+        return max(self._since, self._silent) if self.phase is Phase.HUNG_UP else self._since
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
@@ -185,6 +191,8 @@ class Call:
                 self._break_off()
             case ev.CarrierDone():
                 self._carrier_done(event)
+            case ev.CarrierSilent():
+                self._silent = self._now
             case _:
                 raise TypeError(f"no such event: {event!r}")
 
@@ -606,7 +614,7 @@ class Call:
 
     def _mind_the_carrier(self) -> None:
         """Nobody answered, no media came or came back, or the carrier's last word does not come."""
-        late = self._now >= self._dues.patience(self.phase, self._since)
+        late = self._now >= self._dues.patience(self.phase, self._waits_since)
         match self.phase:
             case Phase.CONNECTING | Phase.BROKEN if self._now >= (self.spending.cutoff or self._now):
                 self._hang_up(self.spending.reason)

@@ -316,5 +316,10 @@ class CarrierDone(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CarrierSilent(Event):
+    """The carrier was asked to end the call and has not said that it did: the leg may go on. It is asked again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick(Event):
     """A deadline the core asked for."""

@@ -28,9 +28,9 @@ class Answer:
 async def take_answer(
     tx: Tx, call_id: str, sid: str, now: datetime, *, epoch: int | None = None
 ) -> Answer | None:
-    """None when the call is over, that leg is not its leg, or whoever asks, by `epoch`, has lost it."""
+    """None when the call is over or being ended, that leg is not its leg, or whoever asks, by `epoch`, has lost it."""
     row = await calls.get(tx, call_id)
-    if row is None or STATUS_RANK[row.status] == OVER or (row.sid is not None and row.sid != sid):
+    if row is None or not goes_on(row) or (row.sid is not None and row.sid != sid):
         return None
     if epoch is not None and row.epoch != epoch:
         return None
@@ -39,6 +39,11 @@ async def take_answer(
     if moved:
         await personas.met(tx, row.user_id, row.persona_id, now)
     return Answer(token, moved)
+
+
+def goes_on(row: CallRow) -> bool:
+    """Whether somebody may still be connected to the call, as far as its row knows."""
+    return STATUS_RANK[row.status] != OVER and row.given_up_at is None
 
 
 def since_answer(row: CallRow, now: datetime) -> int | None:

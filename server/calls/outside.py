@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from pipeline.carriers.base import OVER, Leg
+import structlog
+
+from pipeline.carriers.base import NO_SUCH_CALL, OVER, Leg
 from pipeline.core.effects import (
     Charge,
     EagerSettled,
     Effect,
     Ended,
+    HangUp,
     Learned,
     OptedOut,
     RenewHold,
@@ -29,10 +32,14 @@ from server.metrics import EAGER_REPLIES, TURN_SECONDS
 from server.money.flush import Account, Flush
 from server.news import News
 
+log = structlog.get_logger()
+
 HANG_UP_PATIENCE_S = 15.0
 """Longest wait for a dial under way, before there is a leg that could be ended."""
-
-
+ASK_AGAIN_S = 3.0
+"""Between two tries to end a call of which the carrier does not say that it is over."""
+SILENCE_S = 5.0
+"""How often the call is told that the carrier has not said so yet: below its patience (`Limits.carrier_ms`)."""
 LAST_WORD_S = 3.0
 """How long the carrier's final callback is waited for after a hang-up, before the carrier is asked."""
 
@@ -46,7 +53,11 @@ class Exchange(Protocol):
 
 
 class Outside:
-    """The `Surroundings` of one call. `report` is told the carrier's last word when it had to be asked for."""
+    """The `Surroundings` of one call.
+
+    `report` is told the carrier's last word when it had to be asked for, `silent` that it did not say it yet.
+    `longest_s`: after so long its leg is over whatever is heard of it.
+    """
 
     def __init__(
         self,
@@ -55,12 +66,16 @@ class Outside:
         news: News,
         carrier: Exchange,
         report: Callable[[str, int], None],
+        silent: Callable[[], None],
+        longest_s: float,
     ) -> None:
         self._account = account
         self._flush = flush
         self._news = news
         self._carrier = carrier
         self._report = report
+        self._silent = silent
+        self._longest_s = longest_s
         self._dialled = asyncio.Event()
         self._done = asyncio.Event()
         self._answered = False
@@ -115,6 +130,8 @@ class Outside:
                         "seconds_left": max(0, effect.cutoff - event.at) // 1000,
                     }
                     self._news.publish(self._account.call_id, "warning", news)
+                case HangUp():
+                    self._account.given_up = True
                 case Learned() | Unlearned():
                     self._account.taught = effect
                 case Ended():
@@ -128,7 +145,7 @@ class Outside:
         self.ended = Ended(reason, status, 0, total)
 
     async def hang_up(self) -> None:
-        """Raises `CarrierError`; the socket's end and the carrier's time limit then end the call."""
+        """Ask until the carrier says that the leg is over. Raises `CarrierError` when it never does."""
         if self._fenced and self._answered:
             return
         try:
@@ -136,22 +153,53 @@ class Outside:
                 await self._dialled.wait()
         except TimeoutError:
             raise CarrierError("the dial got no answer", retryable=True) from None
-        if self.sid is not None:
-            await self._carrier.hang_up(self.sid)
-            await self._ask_for_the_end(self.sid)
+        if self.sid is None:
+            return
+        try:
+            async with asyncio.timeout(self._longest_s), asyncio.TaskGroup() as tasks:
+                waiting = tasks.create_task(self._tell_of_silence())
+                while not await self._ended_at_carrier(self.sid):
+                    if (
+                        await self._over_within(ASK_AGAIN_S) or self._fenced
+                    ):  # it is another process's to end now
+                        break
+                waiting.cancel()
+        except TimeoutError:
+            raise CarrierError("the carrier's own limit is past", retryable=False) from None
 
-    async def _ask_for_the_end(self, sid: str) -> None:
+    async def _tell_of_silence(self) -> None:
+        while True:
+            await asyncio.sleep(SILENCE_S)
+            self._silent()
+
+    async def _ended_at_carrier(self, sid: str) -> bool:
+        """One try; whether more cannot be known of the leg."""
+        try:
+            await self._carrier.hang_up(sid)
+            return await self._said_the_last_word(sid)
+        except CarrierError as error:
+            log.warning("hang_up_not_confirmed", call=self._account.call_id, code=error.code)
+            return error.code == NO_SUCH_CALL
+
+    async def _said_the_last_word(self, sid: str) -> bool:
         """The carrier's own count decides what its minutes cost; a callback that got lost is fetched."""
         for _ in range(2):
-            try:
-                async with asyncio.timeout(LAST_WORD_S):
-                    await self._done.wait()
-                return
-            except TimeoutError:
-                leg = await self._carrier.fetch(sid)
+            if await self._over_within(LAST_WORD_S):
+                return True
+            leg = await self._carrier.fetch(sid)
             if leg.status in OVER:
                 self._report(leg.status, leg.seconds)
-                return
+                return True
+        return False
+
+    async def _over_within(self, seconds: float) -> bool:
+        """Whether the carrier's last word comes in so short a time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._done.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def _tell_turn(self, turn: TurnTaken) -> None:
         self._news.publish(

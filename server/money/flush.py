@@ -42,6 +42,8 @@ SYNCS = 4
 class Account:
     """One call's unwritten facts, and the money it waits for. `settled` is set once its ledger is closed.
 
+    `given_up`: the carrier is asked to end the call, and the other nodes do not know it yet.
+
     `held` is the call's hold as far as this process knows; `margin` of it the call does not get. `wanted` is how much
     more was asked for and not yet answered.
     """
@@ -59,6 +61,7 @@ class Account:
     total: Nanos = ZERO
     told: tuple[int, int] = (-1, -1)
     taught: Learned | Unlearned | None = None
+    given_up: bool = False
     ended: Ended | None = None
     settled: asyncio.Future[Final] | None = None
 
@@ -85,6 +88,12 @@ class _Due:
     notes: tuple[Note, ...]
     ended: Ended | None
     wanted: Nanos | None
+    given_up: bool
+
+    @property
+    def of_the_ledger(self) -> bool:
+        """Whether it is the business of whoever has the call, and of nobody else."""
+        return bool(self.charges) or self.ended is not None or self.wanted is not None or self.given_up
 
 
 @dataclass(slots=True)
@@ -146,13 +155,13 @@ class Flush:
         """Write everything that waits. Never raises for a database that is down: the next second tries again."""
         waiting = [
             a for a in self._accounts.values()
-            if a.charges or a.notes or a.ended is not None or a.wanted is not None
+            if a.charges or a.notes or a.ended is not None or a.wanted is not None or a.given_up
         ]  # fmt: skip
         if not waiting:
             return
         await self._to_disk(waiting)
         begun = cpu_seconds()
-        batch = [_Due(a, tuple(a.charges), tuple(a.notes), a.ended, a.wanted) for a in waiting]
+        batch = [_Due(a, tuple(a.charges), tuple(a.notes), a.ended, a.wanted, a.given_up) for a in waiting]
         try:
             await self._write_and_tell(batch)
         except DatabaseDown as error:
@@ -181,6 +190,7 @@ class Flush:
             ADJUSTED.inc(sum(-charge.nano for charge in due.charges if charge.nano < 0))
             del account.charges[: len(due.charges)]
             del account.notes[: len(due.notes)]
+            account.given_up = account.given_up and not due.given_up
             settled = account.settled if account.settled is not None and not account.settled.done() else None
             if account.call_id in done.lost:
                 if guardian is not None:
@@ -216,10 +226,12 @@ class Flush:
             charged = [
                 CallCharges(due.account.call_id, due.account.epoch, due.charges, due.account.second)
                 for due in batch
-                if due.charges or due.ended is not None or due.wanted is not None
+                if due.of_the_ledger
             ]
             done.lost |= set(await ledger.flush(tx, charged, node=self._node, now=now))
             ours = [due for due in batch if due.account.call_id not in done.lost]
+            if given_up := [due.account.call_id for due in ours if due.given_up and due.ended is None]:
+                await calls.give_up(tx, given_up, now)
             await notes.write_all(tx, {due.account.call_id: due.notes for due in ours}, now)
             for user_id in sorted({due.account.user_id for due in ours}):
                 await self._move_money(tx, [due for due in ours if due.account.user_id == user_id], now, done)

@@ -19,7 +19,7 @@ from pipeline.core.errors import BadStream, Refused
 from pipeline.ports import Line
 from pipeline.runner import LiveCall
 from server.browser import BrowserCalls
-from server.calls.answers import hash_of, new_token, take_answer
+from server.calls.answers import goes_on, hash_of, new_token, take_answer
 from server.desk import Desk
 from server.inbound.reception import Reception
 from server.nodes.bus import Bus, Word
@@ -30,7 +30,7 @@ from server.parts import PlaceCall
 from server.samples import Samples
 from storage import addresses, calls, mailbox, opt_outs, stream_tokens
 from storage.db import Database, DatabaseDown, Tx
-from storage.records import OVER, STATUS_RANK, CallRow, StreamToken, User
+from storage.records import CallRow, StreamToken, User
 
 log = structlog.get_logger(__name__)
 
@@ -132,7 +132,7 @@ class Anywhere:
         """Whether another node conducts the call and knows now that its line is gone."""
         async with self._database.write() as tx:
             row = await calls.get(tx, call_id)
-            if row is None or row.sid != sid or row.answered_at is None or STATUS_RANK[row.status] == OVER:
+            if row is None or row.sid != sid or row.answered_at is None or not goes_on(row):
                 return False
             owner = await self._leave(tx, row, "broken", {"sid": sid, "owner": row.owner})
         if owner is None:

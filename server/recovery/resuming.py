@@ -13,11 +13,12 @@ import asyncio
 import structlog
 
 from pipeline.clock import Clock
+from server.calls.answers import goes_on
 from server.money.admission import Admitted
 from server.recovery.takeover import Takeovers
 from storage import calls, nodes
 from storage.db import Database
-from storage.records import OVER, STATUS_RANK, CallRow
+from storage.records import CallRow
 
 log = structlog.get_logger()
 
@@ -57,7 +58,7 @@ class Resuming:
                 row = await calls.get(tx, call_id)
                 if row is None or row.sid != sid or row.answered_at is None or row.final_at is not None:
                     return None
-                if STATUS_RANK[row.status] == OVER:
+                if not goes_on(row):
                     return None
                 gone = row.owner == self._takeovers.node or not await nodes.is_alive(tx, row.owner)
                 if gone or await nodes.expired(tx, [row.owner]):

@@ -7,19 +7,19 @@ have it. What its journal on this machine knows and the ledger does not is writt
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
 
-from pipeline.carriers.base import OVER, Carrier, Leg
+from pipeline.carriers.base import NO_SUCH_CALL, OVER, Carrier, Leg
 from pipeline.clock import Clock
 from pipeline.core.call import Call, Phase
 from pipeline.core.effects import Charge, Effect, Learned, Unlearned
 from pipeline.core.errors import CarrierError, JournalError
 from pipeline.core.money import Nanos
 from server import remembering
-from server.calls.orders import LIMIT_SLACK_S
+from server.calls.orders import longest_s
 from server.metrics import TAKEN_OVER
 from server.money import reconciling
 from server.money.admission import Admissions, Admitted
@@ -36,11 +36,6 @@ TALKED = (Phase.CLOSING, Phase.MACHINE, Phase.HUNG_UP, Phase.ENDED)
 """A call that had come so far is not taken up again: there is nobody to talk to, or nothing more to say."""
 
 
-NO_SUCH_CALL = 20404
-"""The carrier's code for a call it does not know."""
-RINGS_S, LATE_S = 120, 60
-"""The longest a phone rings, and how far the clocks of the machines and the carrier's may be apart."""
-CARRIERS_LIMIT_S = 4 * 3600
 LAST_WORD_TRIES, LAST_WORD_S = 4, 1.0
 """How often, and how far apart, the carrier is asked again until it says that the call is over."""
 
@@ -158,7 +153,8 @@ class Takeovers:
             log.warning("orphan_unknown_to_carrier", call=row.id, code=error.code)
             if error.code == NO_SUCH_CALL:
                 return None
-        if (leg is None or leg.status not in OVER) and self._clock.utc() < _limit(row):
+        limit = row.created_at + timedelta(seconds=longest_s(row))
+        if (leg is None or leg.status not in OVER) and self._clock.utc() < limit:
             raise CarrierError("the leg may go on", retryable=True)
         return leg
 
@@ -194,11 +190,3 @@ class Takeovers:
         reason, now = f"{UNCONFIRMED}:{row.epoch}", self._clock.utc()
         if await ledger.lose(tx, call_id=row.id, reason=reason, amount=Nanos(amount), now=now):
             log.warning("purchases_unconfirmed", call=row.id, amount_nano=amount, known=fresh)
-
-
-def _limit(row: CallRow) -> datetime:
-    """When the carrier itself has ended the call at the latest: it was told how long it may take, but not of a call
-    that came in, which has the carrier's own limit."""
-    if row.direction == "inbound":
-        return row.created_at + timedelta(seconds=CARRIERS_LIMIT_S + LATE_S)
-    return row.created_at + timedelta(seconds=RINGS_S + row.max_minutes * 60 + LIMIT_SLACK_S + LATE_S)

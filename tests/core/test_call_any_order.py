@@ -82,6 +82,7 @@ EVENTS: dict[type[Event], dict[str, st.SearchStrategy[object]]] = {
     ev.LineDropped: {"reason": reason},
     ev.LineBroken: {},
     ev.CarrierDone: {"status": st.just("completed"), "seconds": st.integers(0, 200)},
+    ev.CarrierSilent: {},
     ev.Tick: {},
 }
 LAST = (ev.HangUpAsked, ev.LineDropped, ev.CarrierDone, ev.MachineDetected, ev.DigitPressed)

@@ -160,6 +160,29 @@ def test_a_carrier_that_never_says_it_is_over() -> None:
     assert (end.status, end.seconds) == ("completed", 21)
 
 
+def test_while_the_carrier_is_asked_its_word_is_waited_for() -> None:
+    """The phone rings on, somebody picks up after all, and the minute is billed."""
+    story = Story(started()).run(to=1_000)
+    story.carrier_speaks = False
+    asked(story, EndReason.USER_HUNG_UP)
+    for _ in range(6):
+        story.run(9_000).post(ev.CarrierSilent)
+    story.run(9_000)
+    assert story.phase() is Phase.HUNG_UP
+    story.post(lambda at: ev.CarrierDone(at, "completed", 1))
+    assert story.end().seconds == 1
+    assert story.charged(CARRIER) == 14_000_000
+
+
+def test_a_carrier_that_is_asked_no_more_is_not_waited_for_any_longer() -> None:
+    story = Story(started()).run(to=1_000)
+    story.carrier_speaks = False
+    asked(story, EndReason.USER_HUNG_UP).run(9_000).post(ev.CarrierSilent)
+    silent = story.now
+    assert story.end().status == "failed"
+    assert story.now == silent + 10_000
+
+
 def test_the_tokens_of_a_dropped_reply_are_waited_for() -> None:
     story = told().reply("Long in coming. ", first_ms=2_000, tokens=(50, 0, 1)).say("Hello there.").run(1_800)
     assert story.call.phase is Phase.THINKING

@@ -113,7 +113,9 @@ class Books:
             row.id, row.epoch, JournalFile(self.folder / f"{row.id}.journal"), row.user_id, admitted.held,
             admitted.margin,
         )  # fmt: skip
-        outside = Outside(account, self.flush, News(), RecordingCarrier(), lambda status, seconds: None)
+        outside = Outside(
+            account, self.flush, News(), RecordingCarrier(), lambda status, seconds: None, lambda: None, 600.0
+        )  # fmt: skip
         story = Story(admitted.started)
         story.bank_ms, story.voice_model = None, "scripted"
         telling = Telling(story.answer(), account, outside)
@@ -345,6 +347,21 @@ async def test_a_limit_that_is_lowered_in_mid_call_holds_from_the_next_renewal_o
         assert call.outside.ended.reason is EndReason.BUDGET
         assert final.operator == 0
         assert all(grant.held == call.account.held for grant in call.grants[-2:])
+        await world.check()
+
+
+async def test_a_call_whose_hang_up_is_not_confirmed_is_noted_as_given_up(folder: Path) -> None:
+    """Its answer's webhook may land on another node, which knows the row alone."""
+    async with books(folder, NANOS_PER_USD) as world:
+        lingering = await world.call()
+        await world.run(5)
+        lingering.story.carrier_speaks = False
+        lingering.story.post(lambda at: ev.HangUpAsked(at, EndReason.USER_HUNG_UP))
+        await world.run(2)
+        given_up = f"SELECT given_up_at IS NOT NULL FROM calls WHERE id = '{lingering.account.call_id}'"
+        assert await rows(world.database, given_up) == [(1,)]
+        assert not lingering.account.given_up, "once is enough"
+        await world.end(lingering)
         await world.check()
 
 

@@ -58,6 +58,12 @@ def main() -> int:
     parser.add_argument(
         "--only", default="", help="one kind of fault: kill, freeze, outage, roughness, clock_jump, supersede"
     )
+    parser.add_argument(
+        "--unanswered",
+        type=float,
+        default=Plan().unanswered,
+        help="part of the hang-ups and look-ups that the carrier does not answer",
+    )
     parser.add_argument("--check-s", type=float, default=Plan().check_s)
     parser.add_argument("--story", action="store_true", help="print everything that happened")
     parser.add_argument("--count", type=int, default=1, help="so many seeds, each once")
@@ -70,6 +76,7 @@ def main() -> int:
         nodes=given.nodes,
         check_s=given.check_s,
         only=given.only,
+        unanswered=given.unanswered,
     )
     if given.count > 1:
         return many(range(given.seed, given.seed + given.count), plan)

@@ -52,6 +52,10 @@ class WallClock(Clock):
     def utc(self) -> datetime:
         return NOON + timedelta(seconds=self.seconds() + self.skew)
 
+    def boot_seconds(self) -> float:
+        """Without the real machine's sleep, which is measured with a jitter that no seed repeats."""
+        return self.seconds()
+
 
 class Weather:
     """How the database treats one node. Nothing happens while it is `calm`."""

@@ -32,8 +32,6 @@ QUIET = b"\xff" * STEP_BYTES
 LOUD = b"\x20\xa0" * (STEP_BYTES // 2)
 """A noise that counts as speech."""
 REDIRECTS = 10
-UNANSWERED = 0.15
-"""Part of the hang-ups and look-ups that get no answer. Such a leg goes on, up to the carrier's own time limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,11 @@ class Network:
         habits: Callable[[], Habits],
         utc: Callable[[], datetime],
         note: Callable[[str], None],
+        unanswered: float,
     ) -> None:
+        """`unanswered` is the part of the hang-ups and look-ups that get no answer. Such a leg goes on, up to the
+        carrier's own time limit."""
+        self.unanswered = unanswered
         self.calls: dict[str, NetworkCall] = {}
         self.texts: list[tuple[str, str]] = []
         self._tasks = tasks
@@ -424,5 +426,5 @@ class NodeLine:
 
     async def _answer(self) -> None:
         await asyncio.sleep(self._draw.uniform(0.05, 0.3))
-        if self.gone or (not self.calm and self._draw.random() < UNANSWERED):
+        if self.gone or (not self.calm and self._draw.random() < self._network.unanswered):
             raise CarrierError("no answer", retryable=True)

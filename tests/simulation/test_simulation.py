@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SEEDS, LONG = range(1, 21), range(1, 501)
 NODES = (2, 2, 3, 1)
 """How many a world has, by its seed."""
+PICKED_UP = ((17, 0.7), (19, 0.7), (170, 0.15))
+"""Seeds, and the part of hang-ups without an answer, of worlds that closed the books at 0 s over a leg to come."""
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +44,14 @@ def test_nodes_carry_each_others_calls_and_take_over_those_of_the_dead(migrated:
     assert outcome.relayed > 0, "no media socket came in on another node"
     assert outcome.truth.taken_over > 0
     assert any("call_resumed" in line for line in outcome.story)
+
+
+@pytest.mark.parametrize(("seed", "unanswered"), PICKED_UP)
+def test_who_picks_up_a_call_that_is_being_given_up_is_billed_for(
+    seed: int, unanswered: float, migrated: Path
+) -> None:
+    """While its hang-up gets no answer, or long after, and another node than its own is asked."""
+    simulate(seed, Plan(seconds=36.0, nodes=3, unanswered=unanswered), migrated)
 
 
 def test_without_faults_every_second_is_billed_and_nobody_is_refused_for_ours(migrated: Path) -> None:

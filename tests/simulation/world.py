@@ -65,7 +65,8 @@ class Plan:
 
     `nodes` run side by side, each on a machine of its own, and share the database as they would a PostgreSQL. One alone
     is as on SQLite: it takes every other process for dead. `check_s` lies between two audits, faults apart.
-    `only` names the one kind of fault there is, such as kill; without it there is every kind. `sabotage` are
+    `only` names the one kind of fault there is, such as kill; without it there is every kind. `unanswered` is the part
+    of the hang-ups and look-ups that the carrier does not answer. `sabotage` are
     statements that spoil the ledger half-way, to see it noticed.
     """
 
@@ -75,12 +76,16 @@ class Plan:
     check_s: float = 5.0
     faults: bool = True
     only: str = ""
+    unanswered: float = 0.15
     sabotage: str = ""
 
     def command(self, seed: int) -> str:
         """Replays it."""
         usual = Plan()
-        options = {"seconds": self.seconds, "users": self.users, "nodes": self.nodes, "check-s": self.check_s}
+        options = {
+            "seconds": self.seconds, "users": self.users, "nodes": self.nodes, "check-s": self.check_s,
+            "unanswered": self.unanswered,
+        }  # fmt: skip
         told = [
             f"--{name} {value:g}"
             for name, value in options.items()
@@ -136,6 +141,7 @@ class World:
                 self.network = Network(
                     tasks=tasks, routing=self, account_sid=ACCOUNT.sid, auth_token=ACCOUNT.auth_token,
                     draw=Random(f"network {self._seed}"), habits=self._habits, utc=self.utc, note=self.note,
+                    unanswered=self._plan.unanswered,
                 )  # fmt: skip
                 try:
                     await self._history(tasks)

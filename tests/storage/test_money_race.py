@@ -12,6 +12,7 @@ from tests.storage.world import LINES, NOON, audited, book, call, charges, compl
 
 Pair = tuple[Database, Database]
 CALLS = 8
+"""Of each node; those of both are at the same moment."""
 CREDIT = 400_000_000
 LEAST = 60_000_000
 
@@ -45,9 +46,9 @@ async def rounds(pair: Pair, count: int) -> None:
         user = await person(tx, credit=CREDIT)
     for number in range(count):
         async with pair[0].write() as tx:
-            placed = [await call(tx, user) for _ in range(CALLS)]
+            placed = [await call(tx, user) for _ in range(CALLS * len(pair))]
         done = await asyncio.gather(
-            *(one_call(pair[which % 2], user, row) for which, row in enumerate(placed))
+            *(one_call(pair[which % len(pair)], user, row) for which, row in enumerate(placed))
         )
         async with pair[1].write() as tx:
             left = await ledger.balance(tx, user.id)
@@ -61,11 +62,13 @@ async def rounds(pair: Pair, count: int) -> None:
     assert (await audited(pair[0])).breaches == []
 
 
-async def test_eight_calls_on_two_nodes_never_overdraw_one_balance(postgres_pair: Pair) -> None:
+async def test_eight_calls_on_each_of_two_nodes_never_overdraw_one_balance(postgres_pair: Pair) -> None:
     await rounds(postgres_pair, 3)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-async def test_eight_calls_on_two_nodes_never_overdraw_one_balance_in_200_rounds(postgres_pair: Pair) -> None:
+async def test_eight_calls_on_each_of_two_nodes_never_overdraw_one_balance_in_200_rounds(
+    postgres_pair: Pair,
+) -> None:
     await rounds(postgres_pair, 200)

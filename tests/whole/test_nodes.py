@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import func, select
+
 from pipeline.carriers.callee import Answer, Busy, HangUp, Machine, Press, Script, Silence, Speak
 from pipeline.core import events as ev
 from pipeline.engines.scripted import ScriptedThinker, ScriptedTranscriber
@@ -15,6 +17,8 @@ from pipeline.journal_file import steps
 from server.nodes.anywhere import Anywhere
 from storage import addresses, calls, mailbox, opt_outs
 from storage.records import STATUS_RANK
+from storage.tables import stream_tokens
+from tests.twilio.emulator import Mishap
 from tests.whole.nodes import Nodes, two_nodes
 from tests.whole.rig import Person, World, run, scripted
 from tests.whole.test_browser_phone import on_the_line
@@ -100,6 +104,31 @@ def test_a_call_is_hung_up_on_the_other_node(migrated_postgres: str, tmp_path: P
         events = await there.follow(call_id)
         assert events[-1][1] == "ended"
         assert events[-1][2]["end_reason"] == "user_hung_up"
+
+    play(migrated_postgres, tmp_path, story)
+
+
+def test_a_call_picked_up_while_its_hang_up_is_lost_is_connected_by_no_node_and_billed(
+    migrated_postgres: str, tmp_path: Path
+) -> None:
+    async def story(nodes: Nodes) -> None:
+        nodes.carrier_reaches(nodes.b)
+        here = await nodes.a.person(Script(Answer(7_000)))
+        call_id = await here.call()
+        await here.follow(call_id, lambda kind, data: kind == "status" and data["status"] == "ringing")
+        emulator = nodes.a.emulator
+        assert emulator is not None
+        emulator.mishaps.extend([Mishap.TOO_MANY] * 9)  # three hang-ups
+        assert (await here.ask("POST", f"/api/calls/{call_id}/hangup")).status == 202
+        events = await here.follow(call_id)
+        assert events[-1][1] == "ended"
+        leg = nodes.a.phone_call()
+        assert (leg.status, events[-1][2]["duration_seconds"]) == ("completed", leg.seconds)
+        assert leg.seconds > 0
+        assert events[-1][2]["total_usd"] != "0.00"
+        async with nodes.a.parts.database.read() as tx:
+            tokens = await tx.execute(select(func.count()).select_from(stream_tokens))
+            assert tokens.scalar_one() == 0
 
     play(migrated_postgres, tmp_path, story)
 

@@ -22,11 +22,11 @@ from pipeline.core.money import Nanos
 from pipeline.journal_file import SUFFIX, JournalFile, frame, read_lines
 from pipeline.replay import replay
 from server.calls.live import open_desk
-from server.calls.orders import LIMIT_SLACK_S
+from server.calls.orders import LATE_S, LIMIT_SLACK_S, RINGS_S
 from server.metrics import SURPRISES
 from server.money.admission import Admissions
 from server.recovery.orphans import EVERY_S, LEFT_MOST_S, LEFT_S, OWN_S, Orphans
-from server.recovery.takeover import LATE_S, RINGS_S, Takeovers
+from server.recovery.takeover import Takeovers
 from storage import calls, ledger
 from storage.db import Database
 from storage.ledger import CallCharges

@@ -12,10 +12,11 @@ from pipeline.core.effects import Charge, TurnTaken
 from pipeline.core.events import CallResumed, CallStarted, HangUpAsked
 from pipeline.core.terms import EndReason
 from pipeline.journal_file import part_name
+from server.calls.answers import take_answer
 from server.money.admission import Admitted
 from server.recovery.resuming import Resuming
 from server.recovery.takeover import Takeovers
-from storage import ledger, scenarios, turns
+from storage import calls, ledger, scenarios, turns
 from storage.db import Database
 from storage.nodes import hold_node
 from storage.records import CallRow
@@ -237,6 +238,19 @@ async def test_who_asks_twice_at_once_gets_one_call(world: World) -> None:
     answers = await asyncio.gather(one.take(row.id, SID), one.take(row.id, SID))
     assert [isinstance(answer, Admitted) for answer in answers].count(True) == 1
     assert not one.taking(row.id)
+
+
+async def test_a_call_that_was_given_up_is_neither_answered_nor_gone_on_with(world: World) -> None:
+    """Its node asks the carrier to end it, in vain so far: whichever node is asked meanwhile hangs up."""
+    row, steps = await in_progress(world), cut(await world.told(), 40_000)
+    data(steps, world.journal(row))
+    async with world.database.write() as tx:
+        await calls.give_up(tx, [row.id], NOON)
+    assert await resuming(world).take(row.id, SID) is None
+    async with world.database.write() as tx:
+        assert await take_answer(tx, row.id, SID, NOON) is None
+    assert (await world.now(row)).epoch == 1, "nobody took it over"
+    assert await rows(world.database, "SELECT * FROM stream_tokens") == []
 
 
 def test_a_call_that_lives_elsewhere_is_waited_for_and_left_there(
