@@ -26,6 +26,7 @@ from pipeline.engines.replayed import (
     ReplayedThinker,
     ReplayedTranscriber,
     Traffic,
+    Turns,
 )
 from pipeline.journal_file import Step, steps
 from pipeline.ports import Engines
@@ -147,7 +148,7 @@ async def _replay(
         journal=paper,
         outside=Nobody(),
         recorder=None if wav is None else Recorder(wav),
-        conduct=Conduct(score, score, lambda: next(levels, 0)),
+        conduct=Conduct(score, score, lambda: next(levels, 0), Turns(traffic, "mouth", score.passed).next),
     )
     score.call, score.phone = call, phone
     difference = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -33,6 +33,10 @@ PATIENCE_S = 10.0
 """Longest wait for the next piece of sound: more than an engine that is alone waits itself, so that it fails first."""
 
 Post = Callable[[Callable[[Millis], Event]], None]
+
+
+async def at_once() -> None:
+    """Nobody has to be told that an utterance begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +73,15 @@ class Mouth:
         clock: Clock,
         post: Post,
         pace: Pace | None = None,
+        begins: Callable[[], Awaitable[object]] = at_once,
     ) -> None:
+        """`begins` is awaited before each utterance: a record of the call notes the moment, its replay waits for it."""
         self._speaker = speaker
         self._voice = voice
         self._clips = clips
         self._clock = clock
         self._post = post
+        self._begins = begins
         self._orders: deque[Order] = deque()
         self._unrendered: deque[str] = deque()
         self._keep: set[str] = set()
@@ -203,6 +210,7 @@ class Mouth:
 
     async def _utter(self, voice: Voice, order: Order) -> None:
         try:
+            await self._begins()
             if (found := self._clip(order.text)) is not None:
                 model, clip = found
                 self._bought(order, model)

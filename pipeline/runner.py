@@ -8,7 +8,7 @@ what they lead to comes back as events. Everything that happens in a call passes
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +30,7 @@ from pipeline.core.money import Millis, Nanos
 from pipeline.core.terms import EndReason
 from pipeline.engines.base import VoiceTrack
 from pipeline.journal_file import NoJournal
-from pipeline.mouth import Mouth
+from pipeline.mouth import Mouth, at_once
 from pipeline.pacer import Pace
 from pipeline.perform import Performer
 from pipeline.ports import Engines, JournalSink, Line, NoGaps, Pulse, Surroundings
@@ -64,11 +64,13 @@ KEPT = (
 
 @dataclass(frozen=True, slots=True)
 class Conduct:
-    """What a replay puts in the place of time: the order of events, the sending of sound, the echo's loudness."""
+    """What a replay puts in the place of time: the order of events, the sending of sound, the echo's loudness, and
+    when the agent begins an utterance."""
 
     inbox: asyncio.Queue[Event]
     pace: Pace
     agent: Callable[[], int]
+    speaks: Callable[[], Awaitable[object]]
 
 
 class LiveCall:
@@ -124,6 +126,7 @@ class LiveCall:
             clock,
             self._post,
             None if conduct is None else conduct.pace,
+            conduct.speaks if conduct is not None else at_once if tape is None else tape.speaks,
         )
         self._agent = self._mouth.loudness if conduct is None else conduct.agent
 

@@ -87,7 +87,7 @@ class Windows(Fact, tag="voice", frozen=True, gc=False):
 
 
 class Asked(Fact, tag="asked", frozen=True, gc=False):
-    """An engine was asked for something: the `seam` as in `Failed`."""
+    """An engine was asked for something: the `seam` as in `Failed`. Or the agent began an utterance: `mouth`."""
 
     seam: str
     of: int
@@ -257,7 +257,7 @@ class Tape:
         self._probabilities: list[float] = []
         self._levels: list[int] = []
         self._clips: set[tuple[str, str]] = set()
-        self._counts = {"ear": 0, "mind": 0, "voice": 0, "voice-open": 0}
+        self._counts = {"ear": 0, "mind": 0, "voice": 0, "voice-open": 0, "mouth": 0}
         self.moments = Moments()
         self.path = path
 
@@ -303,6 +303,10 @@ class Tape:
         self._counts[seam] += 1
         self.note(Asked(seam, self._counts[seam], self.now(), self.moments.after))
         return self._counts[seam]
+
+    async def speaks(self) -> None:
+        """The agent begins an utterance."""
+        self.next_of("mouth")
 
     def voice_opened(self, of: int) -> None:
         self.note(VoiceOpened(of, self.now(), self.moments.after))

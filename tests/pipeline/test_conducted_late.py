@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clock import VirtualLoop, run_virtual
-from pipeline.conducted import replay_call
+from pipeline.clips import Clips
+from pipeline.clock import Clock, VirtualLoop, run_virtual
+from pipeline.conducted import Phone, replay_call
 from pipeline.core import events as ev
 from pipeline.core import journal
 from pipeline.core.money import Millis
-from pipeline.engines.replayed import ReplayedSpeaker, ReplayedThinker, Traffic
+from pipeline.engines.replayed import ReplayedSpeaker, ReplayedThinker, Traffic, Turns
 from pipeline.engines.scripted import ScriptedSpeaker, ScriptedThinker, ScriptedTranscriber
 from pipeline.journal_file import Step, read_lines, steps
 from pipeline.moments import Moments
+from pipeline.mouth import Mouth
 from pipeline.offline import run_call
 from pipeline.score import Score
 from pipeline.traffic import (
@@ -234,3 +236,37 @@ def test_an_utterance_given_up_before_anybody_was_asked_takes_no_recorded_one() 
                 await asyncio.wait_for(first_piece(), 60)
 
     run_virtual(main())
+
+
+def test_an_utterance_begins_when_it_did_and_not_before() -> None:
+    async def main() -> None:
+        posted: list[ev.Event] = []
+        facts: list[AnyFact] = [Asked("mouth", 1, 700), Asked("mouth", 2, 900)]
+        clips = Clips()
+        clips.put("voice", "nora", "Hi.", b"\xff" * 800)
+        turns = Turns(Traffic(facts), "mouth", None)
+        mouth = Mouth(
+            ScriptedSpeaker(model="voice"), "nora", clips, Clock(),
+            lambda event: posted.append(event(Millis(0))), begins=turns.next,
+        )  # fmt: skip
+        mouth.attach(Phone())
+        running = asyncio.create_task(mouth.run())
+        mouth.say(1, "Hi.")
+        await asyncio.sleep(0.5)
+        assert posted == []
+        mouth.hush()  # it was hushed before anybody was paid for it
+        assert posted == [ev.SpeechSkipped(Millis(0), 1)]
+        mouth.say(2, "Hi.")
+        await asyncio.sleep(0.5)
+        assert posted[1] == ev.SpeechBought(Millis(0), 2, "voice")
+        running.cancel()
+
+    run_virtual(main())
+
+
+def test_a_tape_tells_when_each_utterance_began(tmp_path: Path) -> None:
+    lines, facts = lived_through(tmp_path, LateLoop(0, 0.05, 1.0), 81)
+    begun = [fact.of for fact in facts if isinstance(fact, Asked) and fact.seam == "mouth"]
+    bought = [step for step in steps(lines) if isinstance(step.event, ev.SpeechBought)]
+    assert begun == [*range(1, len(begun) + 1)]
+    assert len(begun) >= len(bought) > 3
