@@ -36,7 +36,7 @@ Post = Callable[[Callable[[Millis], Event]], None]
 
 
 async def at_once() -> None:
-    """Nobody has to be told that an utterance begins."""
+    """Nobody has to be told that something is begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Mouth:
         pace: Pace | None = None,
         begins: Callable[[], Awaitable[object]] = at_once,
     ) -> None:
-        """`begins` is awaited before each utterance: a record of the call notes the moment, its replay waits for it."""
+        """`begins` is awaited before each utterance and phrase: a record notes the moment, a replay waits for it."""
         self._speaker = speaker
         self._voice = voice
         self._clips = clips
@@ -153,7 +153,7 @@ class Mouth:
             if self._wanted:
                 await self._next(voice)
             elif self._unrendered:
-                await self._render(voice, self._unrendered.popleft())
+                await self._render(voice)
             else:
                 await self._news()
 
@@ -185,17 +185,22 @@ class Mouth:
             self._uttering = tasks.create_task(self._utter(voice, order))
         self._uttering = self._current = None
 
-    async def _render(self, voice: Voice, text: str) -> None:
-        """Render a phrase for later, unless another call has; an utterance that is wanted now goes first."""
-        if self._clip(text) is not None:
-            return
+    async def _render(self, voice: Voice) -> None:
+        """Render the next phrase for later, unless another call has; an utterance that is wanted now goes first."""
+        text: str | None = None
         sound = bytearray()
         try:
-            async with asyncio.timeout(None) as self._rendering, aclosing(_pieces(voice, text)) as pieces:
-                async for piece in pieces:
-                    sound += piece
+            async with asyncio.timeout(None) as self._rendering:
+                await self._begins()
+                text = self._unrendered.popleft()
+                if self._clip(text) is not None:
+                    return
+                async with aclosing(_pieces(voice, text)) as pieces:
+                    async for piece in pieces:
+                        sound += piece
         except TimeoutError:
-            self._unrendered.append(text)
+            if text is not None:
+                self._unrendered.append(text)
             return
         except EngineError as error:
             log.warning("phrase_not_rendered", engine=voice.model, error=error.detail)

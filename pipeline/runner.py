@@ -64,8 +64,8 @@ KEPT = (
 
 @dataclass(frozen=True, slots=True)
 class Conduct:
-    """What a replay puts in the place of time: the order of events, the sending of sound, the echo's loudness, and
-    when the agent begins an utterance."""
+    """What a replay puts in the place of time: the order of events, the sending of sound, the echo's loudness,
+    and when the agent begins to speak or to render."""
 
     inbox: asyncio.Queue[Event]
     pace: Pace

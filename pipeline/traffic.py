@@ -87,7 +87,7 @@ class Windows(Fact, tag="voice", frozen=True, gc=False):
 
 
 class Asked(Fact, tag="asked", frozen=True, gc=False):
-    """An engine was asked for something: the `seam` as in `Failed`. Or the agent began an utterance: `mouth`."""
+    """An engine was asked for something: the `seam` as in `Failed`. Or an utterance or phrase was begun: `mouth`."""
 
     seam: str
     of: int
@@ -305,7 +305,7 @@ class Tape:
         return self._counts[seam]
 
     async def speaks(self) -> None:
-        """The agent begins an utterance."""
+        """The agent begins an utterance, or to render a phrase."""
         self.next_of("mouth")
 
     def voice_opened(self, of: int) -> None:

@@ -264,6 +264,32 @@ def test_an_utterance_begins_when_it_did_and_not_before() -> None:
     run_virtual(main())
 
 
+def test_a_phrase_that_was_not_begun_keeps_its_place() -> None:
+    """What fails and is told makes the call say something else before the mouth looks for a phrase to render."""
+
+    async def main() -> None:
+        facts: list[AnyFact] = [Asked("mouth", 1, 700), Asked("mouth", 2, 1_000)]
+        speaker = ScriptedSpeaker(first_ms=10, model="voice")
+        mouth = Mouth(
+            speaker,
+            "nora",
+            Clips(),
+            Clock(),
+            lambda _: None,
+            begins=Turns(Traffic(facts), "mouth", None).next,
+        )
+        mouth.attach(Phone())
+        mouth.prepare(["First.", "Second."])
+        running = asyncio.create_task(mouth.run())
+        await asyncio.sleep(0.5)
+        mouth.say(1, "Now.")
+        await asyncio.sleep(9)
+        assert [*speaker.spoken] == ["Now.", "First."]
+        running.cancel()
+
+    run_virtual(main())
+
+
 def test_a_tape_tells_when_each_utterance_began(tmp_path: Path) -> None:
     lines, facts = lived_through(tmp_path, LateLoop(0, 0.05, 1.0), 81)
     begun = [fact.of for fact in facts if isinstance(fact, Asked) and fact.seam == "mouth"]
