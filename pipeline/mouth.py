@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -187,31 +187,19 @@ class Mouth:
 
     async def _render(self, voice: Voice) -> None:
         """Render the next phrase for later, unless another call has; an utterance that is wanted now goes first."""
-        text: str | None = None
-        sound = bytearray()
-        try:
+        text, sound = None, None
+        with suppress(TimeoutError):
             async with asyncio.timeout(None) as self._rendering:
                 await self._begins()
                 text = self._unrendered.popleft()
-                if self._clip(text) is not None:
-                    return
-                async with aclosing(_pieces(voice, text)) as pieces:
-                    async for piece in pieces:
-                        sound += piece
-        except TimeoutError:
-            if text is not None:
-                self._unrendered.append(text)
-            return
-        except EngineError as error:
-            log.warning("phrase_not_rendered", engine=voice.model, error=error.detail)
-            return
-        except Exception:  # edge: one phrase must not take the call down
-            SURPRISES.labels("phrase").inc()
-            log.exception("phrase_not_rendered", engine=voice.model)
-            return
-        finally:
-            self._rendering = None
-        self._clips.put(voice.model, self._voice, text, bytes(sound))
+                if self._clip(text) is None:
+                    sound = await _rendered(voice, text)
+        # Once it has given way it has, even if it was done before it could be stopped: chance decides nothing.
+        given_way, self._rendering = self._rendering is None, None
+        if text is not None and given_way:
+            self._unrendered.append(text)
+        elif text is not None and sound is not None:
+            self._clips.put(voice.model, self._voice, text, sound)
 
     async def _utter(self, voice: Voice, order: Order) -> None:
         try:
@@ -274,6 +262,23 @@ class Mouth:
         log.warning("speech_failed", engine=self._speaker.models, error=error.detail)
         order.told = True  # what a failing engine did not deliver is not paid for
         self._post(lambda at: EngineFailed(at, "tts", order.utterance, error.kind))
+
+
+async def _rendered(voice: Voice, text: str) -> bytes | None:
+    """The whole sound of a phrase; None where that fails, which nobody waits for."""
+    sound = bytearray()
+    try:
+        async with aclosing(_pieces(voice, text)) as pieces:
+            async for piece in pieces:
+                sound += piece
+    except EngineError as error:
+        log.warning("phrase_not_rendered", engine=voice.model, error=error.detail)
+        return None
+    except Exception:  # edge: one phrase must not take the call down
+        SURPRISES.labels("phrase").inc()
+        log.exception("phrase_not_rendered", engine=voice.model)
+        return None
+    return bytes(sound)
 
 
 async def _pieces(voice: Voice, text: str) -> AsyncGenerator[bytes, None]:

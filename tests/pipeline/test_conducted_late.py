@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from pipeline.conducted import Phone, replay_call
 from pipeline.core import events as ev
 from pipeline.core import journal
 from pipeline.core.money import Millis
+from pipeline.engines.base import Voice
 from pipeline.engines.replayed import ReplayedSpeaker, ReplayedThinker, Traffic, Turns
 from pipeline.engines.scripted import ScriptedSpeaker, ScriptedThinker, ScriptedTranscriber
 from pipeline.journal_file import Step, read_lines, steps
@@ -296,3 +299,41 @@ def test_a_tape_tells_when_each_utterance_began(tmp_path: Path) -> None:
     bought = [step for step in steps(lines) if isinstance(step.event, ev.SpeechBought)]
     assert begun == [*range(1, len(begun) + 1)]
     assert len(begun) >= len(bought) > 3
+
+
+class Gate:
+    """A speaker whose sound comes when the test says so."""
+
+    models = ("voice",)
+    model = "voice"
+    sent = True
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+        self.spoken: list[str] = []
+
+    @asynccontextmanager
+    async def open(self, voice: str) -> AsyncIterator[Voice]:
+        yield self
+
+    async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
+        self.spoken.append(text)
+        await self.opened.wait()
+        yield b"\xff" * 800
+
+
+def test_a_phrase_that_gave_way_did_so_even_if_it_was_done_in_the_same_moment() -> None:
+    async def main() -> None:
+        speaker = Gate()
+        mouth = Mouth(speaker, "nora", Clips(), Clock(), lambda _: None)
+        mouth.attach(Phone())
+        mouth.prepare(["First."])
+        running = asyncio.create_task(mouth.run())
+        await asyncio.sleep(1)
+        speaker.opened.set()
+        mouth.say(1, "Now.")
+        await asyncio.sleep(1)
+        assert speaker.spoken == ["First.", "Now.", "First."]
+        running.cancel()
+
+    run_virtual(main())
