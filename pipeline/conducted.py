@@ -1,18 +1,16 @@
 """Level 2 replay: the whole shell on recorded sound and recorded engines, in the order of the journal.
 
-The call runs as it does live, but its inbox gives out each event when the journal says so:
-what comes from outside is brought about then, what the shell makes itself (voice, words,
-replies, sound) is waited for and must be what was recorded. So nothing depends on how fast
-this machine is, and the call is exact or the first difference is named.
+The call runs as it does live, but its inbox gives out each event when the journal says so
+(`score.py`). So nothing depends on how fast this machine is, and the call is exact or the first
+difference is named.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.clips import Clips
@@ -20,50 +18,23 @@ from pipeline.clock import Clock, run_virtual
 from pipeline.core import events as ev
 from pipeline.core import journal
 from pipeline.core.effects import Effect
-from pipeline.core.errors import CallMeBackError, CarrierError, JournalError
+from pipeline.core.errors import CarrierError, JournalError
 from pipeline.core.events import Event
-from pipeline.core.money import START
 from pipeline.engines.replayed import (
     ReplayedActivity,
     ReplayedSpeaker,
     ReplayedThinker,
     ReplayedTranscriber,
     Traffic,
+    Turns,
 )
 from pipeline.journal_file import Step, steps
 from pipeline.ports import Engines
 from pipeline.recorder import Recorder
 from pipeline.replay import Difference, Replay, compare
 from pipeline.runner import Conduct, LiveCall
+from pipeline.score import Astray, Score
 from pipeline.traffic import AnyFact, Clip, Sound
-
-PATIENCE_S = 30.0
-"""Virtual seconds in which the shell must have made what was recorded."""
-
-OUTSIDE = (
-    ev.Answered,
-    ev.StreamStarted,
-    ev.MarkReached,
-    ev.DigitPressed,
-    ev.MachineDetected,
-    ev.AllowanceChanged,
-    ev.HangUpAsked,
-    ev.LineDropped,
-    ev.LineBroken,
-    ev.CarrierDone,
-    ev.CarrierSilent,
-    ev.Tick,
-)
-
-
-class Astray(CallMeBackError):
-    """The replay does not go as the call went: at this line of the journal."""
-
-    def __init__(self, line: int, recorded: Event, instead: Event | None) -> None:
-        super().__init__(f"line {line}")
-        self.difference = Difference(
-            line, journal.event_line(recorded), None if instead is None else journal.event_line(instead)
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,133 +44,6 @@ class CallReplay:
     replay: Replay
     frames: int
     sound: bytes
-
-
-class Score(asyncio.Queue[Event]):
-    """An inbox that gives out the journal's events in the journal's order."""
-
-    def __init__(self, recorded: Sequence[Step]) -> None:
-        super().__init__()
-        self._recorded = deque(recorded[1:])  # the first is given to the call when it is made
-        self._made: list[Event] = []
-        self._news = asyncio.Event()
-        self._clock = Clock()
-        self._zero = self._clock.seconds() - recorded[0].event.at / 1000
-        self._permits = 0
-        self._permitted = asyncio.Event()
-        self.call: LiveCall | None = None
-        self.phone: Phone | None = None
-
-    # -- as an inbox -----------------------------------------------------------------------
-
-    def empty(self) -> bool:
-        """Never: there is always a next event, and no timer is wanted."""
-        return False
-
-    def put_nowait(self, item: Event) -> None:
-        self._made.append(item)
-        self._news.set()
-
-    async def get(self) -> Event:
-        if not self._recorded:
-            await asyncio.Event().wait()
-        step = self._recorded.popleft()
-        wait = self._zero + step.event.at / 1000 - self._clock.seconds()
-        if wait > 0:
-            await asyncio.sleep(wait)
-        if isinstance(step.event, ev.Tick):
-            return step.event
-        if isinstance(step.event, OUTSIDE):
-            self._bring_about(step.event)
-        elif isinstance(step.event, ev.Audible | ev.AudioQueued):
-            self._permit(step.event)
-        return await self._made_as(step)
-
-    async def _made_as(self, step: Step) -> Event:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE_S):
-                while True:
-                    for made in self._made:
-                        if _same(made, step.event):
-                            self._made.remove(made)
-                            return step.event
-                    self._news.clear()
-                    await self._news.wait()
-        raise Astray(step.line, step.event, self._instead_of(step.event))
-
-    def _instead_of(self, event: Event) -> Event | None:
-        """The oldest event of the kind that was made and never recorded; others are only early."""
-        for made in self._made:
-            early = any(_same(made, later.event) for later in self._recorded)
-            if type(made) is type(event) and not early:
-                return made
-        return None
-
-    def _bring_about(self, event: Event) -> None:
-        """What the world did to the call then."""
-        call = self.call
-        if call is None or self.phone is None:
-            raise ValueError("the score has no call")
-        match event:
-            case ev.Answered():
-                call.answered()
-            case ev.StreamStarted():
-                call.attach(self.phone)
-            case ev.MarkReached():
-                call.played(event.chunk)
-            case ev.DigitPressed():
-                call.pressed(event.digit)
-            case ev.MachineDetected():
-                call.machine(event.kind)
-            case ev.HangUpAsked():
-                call.ask_hang_up(event.reason, politely=event.politely)
-            case ev.LineDropped():
-                call.dropped(event.reason)
-            case ev.LineBroken():
-                call.broken()
-            case ev.CarrierDone():
-                call.carrier_done(event.status, event.seconds)
-            case ev.CarrierSilent():
-                call.carrier_silent()
-            case _:
-                self.put_nowait(event)
-
-    # -- as the measure of what is sent ------------------------------------------------------
-
-    def _permit(self, event: Event) -> None:
-        """The next chunk was sent now. One that is sent again after a pause needs no leave."""
-        if not any(_same(made, event) for made in self._made):
-            self._permits += 1
-            self._permitted.set()
-
-    async def room(self, seconds: float) -> None:
-        while not self._permits:
-            self._permitted.clear()
-            await self._permitted.wait()
-        self._permits -= 1
-
-    def sent(self, seconds: float) -> float:
-        return 0.0
-
-    def cleared(self) -> None:
-        self._permits = 0
-
-
-MEASURED: dict[type[Event], tuple[str, ...]] = {
-    ev.Audible: ("ahead_ms",),
-    ev.SpeechStopped: ("quiet_ms",),
-    ev.TurnEnded: ("quiet_ms",),
-}
-"""What an event says of how long things took, which is for the record to say."""
-
-
-def _same(made: Event, recorded: Event) -> bool:
-    """Whether the shell made what was recorded."""
-    return type(made) is type(recorded) and _timeless(made) == _timeless(recorded)
-
-
-def _timeless(event: Event) -> Event:
-    return replace(event, at=START, **dict.fromkeys(MEASURED.get(type(event), ()), 0))
 
 
 class Phone:
@@ -287,7 +131,7 @@ def replay_call(lines: Sequence[str], facts: Sequence[AnyFact], *, wav: Path | N
 async def _replay(
     recorded: list[Step], started: ev.CallStarted, facts: Sequence[AnyFact], wav: Path | None
 ) -> CallReplay:
-    traffic, score, paper, phone = Traffic(facts), Score(recorded), Paper(recorded), Phone()
+    traffic, score, paper, phone = Traffic(facts), Score(recorded, facts), Paper(recorded), Phone()
     levels = iter(traffic.agent)
     models = tuple(dict.fromkeys(price.model for price in started.prices if price.service == "tts"))
     call = LiveCall(
@@ -295,16 +139,16 @@ async def _replay(
         voice=next((fact.voice for fact in facts if isinstance(fact, Clip)), ""),
         engines=Engines(
             ReplayedActivity(traffic),
-            ReplayedTranscriber(traffic),
-            ReplayedThinker(traffic),
-            ReplayedSpeaker(traffic, models),
+            ReplayedTranscriber(traffic, score.passed),
+            ReplayedThinker(traffic, score.passed),
+            ReplayedSpeaker(traffic, models, score.passed),
         ),
         clips=Stock(facts),
         clock=Clock(),
         journal=paper,
         outside=Nobody(),
         recorder=None if wav is None else Recorder(wav),
-        conduct=Conduct(score, score, lambda: next(levels, 0)),
+        conduct=Conduct(score, score, lambda: next(levels, 0), Turns(traffic, "mouth", score.passed).next),
     )
     score.call, score.phone = call, phone
     difference = None

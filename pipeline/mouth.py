@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -33,6 +33,10 @@ PATIENCE_S = 10.0
 """Longest wait for the next piece of sound: more than an engine that is alone waits itself, so that it fails first."""
 
 Post = Callable[[Callable[[Millis], Event]], None]
+
+
+async def at_once() -> None:
+    """Nobody has to be told that something is begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +73,15 @@ class Mouth:
         clock: Clock,
         post: Post,
         pace: Pace | None = None,
+        begins: Callable[[], Awaitable[object]] = at_once,
     ) -> None:
+        """`begins` is awaited before each utterance and phrase: a record notes the moment, a replay waits for it."""
         self._speaker = speaker
         self._voice = voice
         self._clips = clips
         self._clock = clock
         self._post = post
+        self._begins = begins
         self._orders: deque[Order] = deque()
         self._unrendered: deque[str] = deque()
         self._keep: set[str] = set()
@@ -146,7 +153,7 @@ class Mouth:
             if self._wanted:
                 await self._next(voice)
             elif self._unrendered:
-                await self._render(voice, self._unrendered.popleft())
+                await self._render(voice)
             else:
                 await self._news()
 
@@ -178,31 +185,25 @@ class Mouth:
             self._uttering = tasks.create_task(self._utter(voice, order))
         self._uttering = self._current = None
 
-    async def _render(self, voice: Voice, text: str) -> None:
-        """Render a phrase for later, unless another call has; an utterance that is wanted now goes first."""
-        if self._clip(text) is not None:
-            return
-        sound = bytearray()
-        try:
-            async with asyncio.timeout(None) as self._rendering, aclosing(_pieces(voice, text)) as pieces:
-                async for piece in pieces:
-                    sound += piece
-        except TimeoutError:
+    async def _render(self, voice: Voice) -> None:
+        """Render the next phrase for later, unless another call has; an utterance that is wanted now goes first."""
+        text, sound = None, None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None) as self._rendering:
+                await self._begins()
+                text = self._unrendered.popleft()
+                if self._clip(text) is None:
+                    sound = await _rendered(voice, text)
+        # Once it has given way it has, even if it was done before it could be stopped: chance decides nothing.
+        given_way, self._rendering = self._rendering is None, None
+        if text is not None and given_way:
             self._unrendered.append(text)
-            return
-        except EngineError as error:
-            log.warning("phrase_not_rendered", engine=voice.model, error=error.detail)
-            return
-        except Exception:  # edge: one phrase must not take the call down
-            SURPRISES.labels("phrase").inc()
-            log.exception("phrase_not_rendered", engine=voice.model)
-            return
-        finally:
-            self._rendering = None
-        self._clips.put(voice.model, self._voice, text, bytes(sound))
+        elif text is not None and sound is not None:
+            self._clips.put(voice.model, self._voice, text, sound)
 
     async def _utter(self, voice: Voice, order: Order) -> None:
         try:
+            await self._begins()
             if (found := self._clip(order.text)) is not None:
                 model, clip = found
                 self._bought(order, model)
@@ -261,6 +262,23 @@ class Mouth:
         log.warning("speech_failed", engine=self._speaker.models, error=error.detail)
         order.told = True  # what a failing engine did not deliver is not paid for
         self._post(lambda at: EngineFailed(at, "tts", order.utterance, error.kind))
+
+
+async def _rendered(voice: Voice, text: str) -> bytes | None:
+    """The whole sound of a phrase; None where that fails, which nobody waits for."""
+    sound = bytearray()
+    try:
+        async with aclosing(_pieces(voice, text)) as pieces:
+            async for piece in pieces:
+                sound += piece
+    except EngineError as error:
+        log.warning("phrase_not_rendered", engine=voice.model, error=error.detail)
+        return None
+    except Exception:  # edge: one phrase must not take the call down
+        SURPRISES.labels("phrase").inc()
+        log.exception("phrase_not_rendered", engine=voice.model)
+        return None
+    return bytes(sound)
 
 
 async def _pieces(voice: Voice, text: str) -> AsyncGenerator[bytes, None]:

@@ -8,7 +8,7 @@ what they lead to comes back as events. Everything that happens in a call passes
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +30,7 @@ from pipeline.core.money import Millis, Nanos
 from pipeline.core.terms import EndReason
 from pipeline.engines.base import VoiceTrack
 from pipeline.journal_file import NoJournal
-from pipeline.mouth import Mouth
+from pipeline.mouth import Mouth, at_once
 from pipeline.pacer import Pace
 from pipeline.perform import Performer
 from pipeline.ports import Engines, JournalSink, Line, NoGaps, Pulse, Surroundings
@@ -64,11 +64,13 @@ KEPT = (
 
 @dataclass(frozen=True, slots=True)
 class Conduct:
-    """What a replay puts in the place of time: the order of events, the sending of sound, the echo's loudness."""
+    """What a replay puts in the place of time: the order of events, the sending of sound, the echo's loudness,
+    and when the agent begins to speak or to render."""
 
     inbox: asyncio.Queue[Event]
     pace: Pace
     agent: Callable[[], int]
+    speaks: Callable[[], Awaitable[object]]
 
 
 class LiveCall:
@@ -113,7 +115,7 @@ class LiveCall:
             tape.begin(connected_ms or 0)
         self._latest = started.at
         if connected_ms is not None:  # the carrier's minutes count from then
-            self._inbox.put_nowait(ev.Answered(started.at))
+            self._put(ev.Answered(started.at))
         self._unwritten = False
         self._deadline: Millis | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -124,6 +126,7 @@ class LiveCall:
             clock,
             self._post,
             None if conduct is None else conduct.pace,
+            conduct.speaks if conduct is not None else at_once if tape is None else tape.speaks,
         )
         self._agent = self._mouth.loudness if conduct is None else conduct.agent
 
@@ -242,6 +245,8 @@ class LiveCall:
                     await self._line.close()
 
     def _step(self, call: Call, hands: Performer, event: Event) -> None:
+        if (tape := self._tape) is not None:
+            tape.moments.step()
         if isinstance(event, ev.MarkReached):
             # Only now, in the journal's order: what the core takes for heard is what the mouth does.
             self._mouth.played(event.chunk)
@@ -259,11 +264,15 @@ class LiveCall:
                 hands.perform(effect)
         if self._phase is Phase.REMEMBERING:
             hands.deafen()
+        if tape is not None:
+            tape.moments.step()
 
     async def _next(self, call: Call) -> Event:
         if self._inbox.empty():
             self._arm(call.next_deadline())
         event = await self._inbox.get()
+        if self._tape is not None:
+            self._tape.moments.taken()
         await self._pulse.steady()
         return event
 
@@ -285,7 +294,7 @@ class LiveCall:
             return
         self._deadline = self._timer = None
         if self._inbox.empty():  # what arrived as the time ran out comes first, and may move the deadline
-            self._inbox.put_nowait(ev.Tick(self._stamp(deadline)))
+            self._put(ev.Tick(self._stamp(deadline)))
 
     def _stamp(self, at_least: int = 0) -> Millis:
         now = self._pulse.counted(self._clock.millis())
@@ -297,19 +306,28 @@ class LiveCall:
             return
         if self._inbox.qsize() >= INBOX_EVENTS:
             self._overrun()
-        self._inbox.put_nowait(event(self._stamp()))
+        self._put(event(self._stamp()))
+
+    def _put(self, event: Event) -> None:
+        if self._tape is not None:
+            self._tape.moments.posted()
+        self._inbox.put_nowait(event)
 
     def _overrun(self) -> None:
         """News make room for the order to hang up; what costs money, one press of each key and the carrier's last
         word stay."""
         keys: set[str] = set()
+        kept: list[bool] = []
         for event in [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]:
             pressed = isinstance(event, ev.DigitPressed) and event.digit not in keys
-            if pressed or isinstance(event, KEPT):
+            kept.append(pressed or isinstance(event, KEPT))
+            if kept[-1]:
                 self._inbox.put_nowait(event)
             if isinstance(event, ev.DigitPressed):
                 keys.add(event.digit)
-        self._inbox.put_nowait(ev.HangUpAsked(self._stamp(), EndReason.ENGINE_FAILURE))
+        if self._tape is not None:
+            self._tape.moments.thrown(kept)
+        self._put(ev.HangUpAsked(self._stamp(), EndReason.ENGINE_FAILURE))
         log.error("inbox_overrun", call=self.id)
 
     def journal_lost(self, error: OSError) -> None:

@@ -200,8 +200,18 @@ class TapedVoice:
             self.tape.failed("voice", of, error)
             raise
         finally:
-            now = self.tape.now()
-            self.tape.note(Spoken(of, now, text, self.inner.model, cut=not complete, sent=self.inner.sent))
+            now, inner = self.tape.now(), self.inner
+            self.tape.note(
+                Spoken(
+                    of,
+                    now,
+                    text,
+                    inner.model,
+                    cut=not complete,
+                    sent=inner.sent,
+                    after=self.tape.moments.after,
+                )
+            )
 
 
 class TapedClips(Clips):

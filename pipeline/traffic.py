@@ -20,6 +20,7 @@ from pipeline.core.money import Millis
 from pipeline.disk import DiskThread
 from pipeline.engines.base import Eager, Hearing, Partial, Resumed, Segment, Switched, Turn, Used
 from pipeline.journal_file import frame, read_lines
+from pipeline.moments import Moments
 
 SUFFIX = ".traffic"
 FLUSH_MS = 1_000
@@ -42,6 +43,9 @@ ENDED = "ended"
 
 # -- what a line says --------------------------------------------------------------------
 
+After = tuple[int, int] | None
+"""As in `moments.py`; None on older tapes."""
+
 
 class Fact(msgspec.Struct, tag_field="is", frozen=True, gc=False):
     """`of` numbers the openings, replies or utterances of a call, from 1, each seam for itself."""
@@ -51,6 +55,12 @@ class Begun(Fact, tag="begun", frozen=True, gc=False):
     """The first line of a tape; those of version 1 have none, and no `Closed`."""
 
     version: int
+
+
+class Posted(Fact, tag="posted", frozen=True, gc=False):
+    """In which moment (`moments.py`) each event of the journal but the first was posted, in the journal's order."""
+
+    moments: list[int]
 
 
 class Closed(Fact, tag="closed", frozen=True, gc=False):
@@ -74,6 +84,15 @@ class Windows(Fact, tag="voice", frozen=True, gc=False):
 
     probabilities: list[float]
     agent: list[int]
+
+
+class Asked(Fact, tag="asked", frozen=True, gc=False):
+    """An engine was asked for something: the `seam` as in `Failed`. Or an utterance or phrase was begun: `mouth`."""
+
+    seam: str
+    of: int
+    at_ms: int
+    after: After = None
 
 
 class Opened(Fact, tag="ear", frozen=True, gc=False):
@@ -123,6 +142,7 @@ class Spoken(Fact, tag="spoken", frozen=True, gc=False):
     cut: bool
     sent: bool = True
     """Its text was out by then."""
+    after: After = None
 
 
 class VoiceOpened(Fact, tag="voice-opened", frozen=True, gc=False):
@@ -130,6 +150,7 @@ class VoiceOpened(Fact, tag="voice-opened", frozen=True, gc=False):
 
     of: int
     at_ms: int
+    after: After = None
 
 
 class Clip(Fact, tag="clip", frozen=True, gc=False):
@@ -154,12 +175,19 @@ class Failed(Fact, tag="failed", frozen=True, gc=False):
     retryable: bool
     all_down: bool
     at_ms: int
+    after: After = None
+
+
+Timed = Asked | VoiceOpened | Spoken | Failed
+"""Facts that count from when they took place."""
 
 
 AnyFact = (
     Begun
+    | Posted
     | Sound
     | Windows
+    | Asked
     | Opened
     | Heard
     | Wrote
@@ -229,7 +257,8 @@ class Tape:
         self._probabilities: list[float] = []
         self._levels: list[int] = []
         self._clips: set[tuple[str, str]] = set()
-        self._counts = {"ear": 0, "mind": 0, "voice": 0, "voice-open": 0}
+        self._counts = {"ear": 0, "mind": 0, "voice": 0, "voice-open": 0, "mouth": 0}
+        self.moments = Moments()
         self.path = path
 
     def begin(self, ago_ms: int = 0) -> None:
@@ -272,13 +301,18 @@ class Tape:
 
     def next_of(self, seam: str) -> int:
         self._counts[seam] += 1
+        self.note(Asked(seam, self._counts[seam], self.now(), self.moments.after))
         return self._counts[seam]
 
+    async def speaks(self) -> None:
+        """The agent begins an utterance, or to render a phrase."""
+        self.next_of("mouth")
+
     def voice_opened(self, of: int) -> None:
-        self.note(VoiceOpened(of, self.now()))
+        self.note(VoiceOpened(of, self.now(), self.moments.after))
 
     def failed(self, seam: str, of: int, error: EngineError) -> None:
-        self.note(Failed(seam, of, error.retryable, error.kind == "all_down", self.now()))
+        self.note(Failed(seam, of, error.retryable, error.kind == "all_down", self.now(), self.moments.after))
 
     def finish(self, *, whole: bool = True) -> None:
         """Nothing more is noted. What was is on its way to the disk, for which nobody waits.
@@ -311,10 +345,15 @@ class Tape:
             self._probabilities, self._levels = [], self._levels[count:]
             self.note(fact)
 
+    def _note_moments(self) -> None:
+        if moments := self.moments.told():
+            self.note(Posted(moments))
+
     def _flush(self, writer: DiskThread[Sequence[AnyFact]]) -> None:
         self._flushed = self._clock.millis()
         self._note_sound()
         self._note_windows()
+        self._note_moments()
         facts, self._waiting = self._waiting, []
         if facts and not self._begun:
             self._begun, facts = True, [Begun(VERSION), *facts]

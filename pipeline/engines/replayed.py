@@ -1,9 +1,10 @@
 """Engines that give again what others once gave, from a call's recorded traffic (`pipeline/traffic.py`).
 
-They give it as soon as they are asked; when it counts is decided by whoever replays the
-call. Only a voice opens, ends and fails when it did, for what it is given to say next depends
-on that. What was cut off then hangs here until it is cut off again. Asked for something that
-was not recorded, they fail: then the call does not go as it went.
+They give it as soon as they are asked and were asked then; when it counts is decided by whoever
+replays the call. Only a voice opens, ends and fails when it did, for what it is given to say next
+depends on that. What was cut off then hangs here until it is cut off again, and so does what was
+given up before the engine was asked. Of a tape that does not say when they were asked, they fail
+where nothing was recorded: then the call does not go as it went.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from pipeline.traffic import (
     ENDED,
     HEARINGS,
     AnyFact,
+    Asked,
     Failed,
     Heard,
     Opened,
     Spoke,
     Spoken,
+    Timed,
     VoiceOpened,
     Windows,
     Written,
@@ -34,6 +37,20 @@ from pipeline.traffic import (
 )
 
 UNRECORDED = "this was not recorded"
+
+Passed = Callable[[Timed], Awaitable[None]]
+"""Waits until it is time for this fact."""
+
+
+def by_the_clock() -> Passed:
+    """For a call that begins now."""
+    clock = Clock()
+    zero = clock.seconds()
+
+    async def passed(fact: Timed) -> None:
+        await asyncio.sleep(max(0.0, zero + fact.at_ms / 1000 - clock.seconds()))
+
+    return passed
 
 
 @dataclass(slots=True)
@@ -64,6 +81,7 @@ class Traffic:
         self.minds: dict[int, Taken] = defaultdict(Taken)
         self.voices: dict[int, Taken] = defaultdict(Taken)
         self.voice_openings: dict[int, VoiceOpened | Failed] = {}
+        self.asked: dict[tuple[str, int], Asked] = {}
         for fact in facts:
             self._sort(fact)
 
@@ -88,6 +106,8 @@ class Traffic:
                 self.ears[fact.of].failed = fact
             case Failed(seam="mind"):
                 self.minds[fact.of].failed = fact
+            case Asked():
+                self.asked[fact.seam, fact.of] = fact
             case VoiceOpened() | Failed(seam="voice-open"):
                 self.voice_openings[fact.of] = fact
             case Failed():
@@ -104,6 +124,25 @@ def _error(failed: Failed) -> EngineError:
 
 async def _hang() -> None:
     await asyncio.Event().wait()
+
+
+class Turns:
+    """Who asks next is given what comes next, once it was asked for."""
+
+    def __init__(self, traffic: Traffic, seam: str, passed: Passed | None) -> None:
+        self._asked = traffic.asked
+        self._seam = seam
+        self._passed = passed or by_the_clock()
+        self._latest = 0
+        self._one = asyncio.Lock()
+
+    async def next(self) -> int:
+        async with self._one:  # in the order of asking; who gives up leaves the turn to the next
+            if self._asked:
+                asked = self._asked.get((self._seam, self._latest + 1))
+                await (_hang() if asked is None else self._passed(asked))
+            self._latest += 1
+            return self._latest
 
 
 # -- voice activity ------------------------------------------------------------------------
@@ -161,9 +200,9 @@ class ReplayedEar:
 
 
 class ReplayedTranscriber:
-    def __init__(self, traffic: Traffic) -> None:
+    def __init__(self, traffic: Traffic, passed: Passed | None = None) -> None:
         self._ears = traffic.ears
-        self._next = 0
+        self._turns = Turns(traffic, "ear", passed)
         opened = (one.opened for _, one in sorted(traffic.ears.items()) if one.opened is not None)
         first = next(opened, None)
         self._models = tuple(first.models) if first is not None else ("replayed",)
@@ -179,8 +218,7 @@ class ReplayedTranscriber:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[ReplayedEar]:
-        self._next += 1
-        opening = self._ears.get(self._next)
+        opening = self._ears.get(await self._turns.next())
         if opening is None:
             raise EngineError(UNRECORDED)
         if opening.opened is None and opening.failed is not None:
@@ -216,9 +254,9 @@ class ReplayedReply:
 class ReplayedThinker:
     """The n-th request gets the n-th recorded reply."""
 
-    def __init__(self, traffic: Traffic) -> None:
+    def __init__(self, traffic: Traffic, passed: Passed | None = None) -> None:
         self._minds = traffic.minds
-        self._next = 0
+        self._turns = Turns(traffic, "mind", passed)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -228,8 +266,7 @@ class ReplayedThinker:
     async def reply(
         self, messages: Sequence[Message], *, max_tokens: int, temperature: float
     ) -> AsyncIterator[ReplayedReply]:
-        self._next += 1
-        taken = self._minds.get(self._next)
+        taken = self._minds.get(await self._turns.next())
         if taken is None:
             raise EngineError(UNRECORDED)
         if taken.end is None and taken.failed is not None:
@@ -243,16 +280,24 @@ class ReplayedThinker:
 class ReplayedVoice:
     """Each text in the order in which it was spoken; the same text again is the next take of it."""
 
-    def __init__(self, takes: dict[str, deque[Taken]], until: Callable[[int], Awaitable[None]]) -> None:
+    def __init__(
+        self, takes: dict[str, deque[Taken]], asked: dict[tuple[str, int], Asked], passed: Passed
+    ) -> None:
         self._takes = takes
-        self._until = until
+        self._asked = asked
+        self._passed = passed
         self.model = "replayed"
         self.sent = False
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
+        self.sent = False
         takes = self._takes.get(text)
         if not takes:
+            if self._asked:
+                await _hang()
             raise EngineError(UNRECORDED)
+        if (end := takes[0].end) is not None and (asked := self._asked.get(("voice", end.of))) is not None:
+            await self._passed(asked)
         taken = takes.popleft()
         if isinstance(taken.end, Spoken):
             self.model = taken.end.model
@@ -261,21 +306,21 @@ class ReplayedVoice:
             if isinstance(fact, Spoke):
                 yield fact.mulaw
         if taken.failed is not None:
-            await self._until(taken.failed.at_ms)
+            await self._passed(taken.failed)
             raise _error(taken.failed)
         if isinstance(taken.end, Spoken):
-            await (_hang() if taken.end.cut else self._until(taken.end.at_ms))
+            await (_hang() if taken.end.cut else self._passed(taken.end))
 
 
 class ReplayedSpeaker:
     """Make it as the call begins. The n-th opening succeeds or fails as it did."""
 
-    def __init__(self, traffic: Traffic, models: tuple[str, ...]) -> None:
+    def __init__(self, traffic: Traffic, models: tuple[str, ...], passed: Passed | None = None) -> None:
         self._models = models
         self._openings = traffic.voice_openings
+        self._asked = traffic.asked
         self._next = 0
-        self._clock = Clock()
-        self._zero = self._clock.seconds()
+        self._passed = passed or by_the_clock()
         self._takes: dict[str, deque[Taken]] = defaultdict(deque)
         for _, taken in sorted(traffic.voices.items()):
             if isinstance(taken.end, Spoken):
@@ -292,10 +337,7 @@ class ReplayedSpeaker:
         if opening is None:  # it was given up with the call
             await _hang()
             return
-        await self._until(opening.at_ms)
+        await self._passed(opening)
         if isinstance(opening, Failed):
             raise _error(opening)
-        yield ReplayedVoice(self._takes, self._until)
-
-    async def _until(self, at_ms: int) -> None:
-        await asyncio.sleep(max(0.0, self._zero + at_ms / 1000 - self._clock.seconds()))
+        yield ReplayedVoice(self._takes, self._asked, self._passed)

@@ -13,7 +13,7 @@ import pytest
 from pipeline.audio.wav import read_wav
 from pipeline.clips import Clips
 from pipeline.clock import Clock, run_virtual
-from pipeline.conducted import Astray, CallReplay, Score, Stock, replay_call
+from pipeline.conducted import CallReplay, Stock, replay_call
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core import journal
@@ -38,6 +38,7 @@ from pipeline.engines.scripted import (
 from pipeline.journal_file import frame, read_lines, steps
 from pipeline.offline import run_call
 from pipeline.ports import Engines
+from pipeline.score import Astray, Score
 from pipeline.taped import TapedClips
 from pipeline.traffic import AnyFact, Clip, Failed, Spoke, Tape, Written, read
 from tests.core.story import started

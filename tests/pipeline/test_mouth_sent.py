@@ -211,7 +211,7 @@ def test_a_recorded_call_pays_the_same(plan: Plan, sent: bool, tmp_path: Path) -
             assert not voice.sent
             async with asyncio.TaskGroup() as tasks:
                 speaking = tasks.create_task(anext(voice.speak(TWO)))
-                await asyncio.sleep(1)
+                await asyncio.sleep(9)
                 assert voice.sent == sent
                 speaking.cancel()
 

@@ -109,7 +109,7 @@ def test_half_an_emoji_is_kept(tmp_path: Path) -> None:
     tape.note(facts[2])
     tape.failed("mind", 2, clock_error)
     tape.close()
-    assert read(tape.path)[1:-1] == [*facts, Failed("mind", 2, True, False, 0)]
+    assert read(tape.path)[1:-1] == [*facts, Failed("mind", 2, True, False, 0, (1, 0))]
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no full disk to be had")
