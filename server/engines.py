@@ -113,6 +113,7 @@ def _minds(settings: Settings) -> tuple[LanguageModel, ...]:
             tools=settings.llm_tools,
             sends_temperature=settings.llm_temperature,
             max_tokens_field=settings.llm_max_tokens_field,
+            opens_thinking=settings.llm_opens_thinking,
             patience_s=patience(len(settings.llm_engine), _patience_s(settings)),
         )
         for model, url, key in zip(settings.llm_model, settings.llm_base_url, keys, strict=True)

@@ -243,6 +243,9 @@ class Settings(BaseModel):
     llm_max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = Field(
         "max_completion_tokens", description="What the server calls the limit of a reply's tokens."
     )
+    llm_opens_thinking: bool = Field(
+        False, description="The template ends the prompt with <think>: nothing before </think> is said."
+    )
     llm_tools: bool = Field(True, description="Offer the model its one tool, to end the call.")
     elevenlabs_api_key: Secret | None = Field(None, description="Key of ElevenLabs.")
     elevenlabs_url: SocketUrl = Field(

@@ -21,6 +21,7 @@ from pipeline.engines.counting import BYTES_A_TOKEN
 TOOL = "end_call"
 MOST_BYTES_A_TOKEN = 16
 """No text has as many on average, in any language: one that comes to more is over its ceiling of tokens."""
+_TAG = re.compile(r"</?think>")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -106,33 +107,33 @@ def counted(usage: object) -> Tokens | None:
 class Aloud:
     """Streamed content without `<think>` blocks and without white space before its first word.
 
-    What may be the beginning of a tag is held back until that is known.
+    What may be the beginning of a tag is held back until that is known. `thinking`: the prompt has opened a
+    block already, so that all before the first `</think>` is reasoning.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, thinking: bool = False) -> None:
         self._held = ""
-        self._thinking = False
+        self.thinking = thinking
         self.begun = False
+        self.stray_end = False
+        """Whether a block was closed that nobody opened: what was said before it is reasoning."""
 
     def feed(self, text: str) -> str:
         self._held += text
         said = ""
-        while True:
-            tag = "</think>" if self._thinking else "<think>"
-            before, found, after = self._held.partition(tag)
-            if not found:
-                break
-            said += "" if self._thinking else before
-            self._held = after
-            self._thinking = not self._thinking
-        known = len(self._held) - _overlap(self._held, tag)
-        said += "" if self._thinking else self._held[:known]
+        while found := _TAG.search(self._held):
+            said += "" if self.thinking else self._held[: found.start()]
+            self._held = self._held[found.end() :]
+            self.stray_end |= not self.thinking and found[0] == "</think>"
+            self.thinking = found[0] == "<think>"
+        known = len(self._held) - max(_overlap(self._held, tag) for tag in ("<think>", "</think>"))
+        said += "" if self.thinking else self._held[:known]
         self._held = self._held[known:]
         return self._from_first_word(said)
 
     def end(self) -> str:
         """What was held back and turned out to be no tag."""
-        return "" if self._thinking else self._from_first_word(self._held)
+        return "" if self.thinking else self._from_first_word(self._held)
 
     def _from_first_word(self, text: str) -> str:
         if not self.begun:
@@ -150,12 +151,12 @@ def _overlap(text: str, tag: str) -> int:
 class ChatReply:
     """One reply: chunks in as they arrive, pieces out as they are asked for."""
 
-    def __init__(self, model: str, bill: Bill) -> None:
+    def __init__(self, model: str, bill: Bill, *, thinking: bool = False) -> None:
         self.model = model
         self.bill = bill
         self.finish: str | None = None
         """Why the model stopped, once it has: `stop`, `length`, `tool_calls` …"""
-        self._aloud = Aloud()
+        self._aloud = Aloud(thinking=thinking)
         self._tool = ""
         self._ready: list[Piece] = []
         self._news = asyncio.Event()
@@ -164,6 +165,11 @@ class ChatReply:
     @property
     def tokens(self) -> Tokens:
         return self.bill.tokens
+
+    @property
+    def reasoned_aloud(self) -> bool:
+        """Whether it closed a block of reasoning that its prompt must have opened."""
+        return self._aloud.stray_end
 
     @property
     def begun(self) -> bool:
@@ -245,7 +251,8 @@ class ChatReply:
             failure = None
             if not self.begun:
                 # Where reasoning used up the ceiling, it will again.
-                failure = EngineError(f"{self.model} wrote nothing", retryable=self.finish != "length")
+                what = "wrote no </think>" if self._aloud.thinking else "wrote nothing"
+                failure = EngineError(f"{self.model} {what}", retryable=self.finish != "length")
         elif failure is None:
             failure = EngineError(f"{self.model}: the reply was cut off", retryable=True)
         self._outcome = failure or "complete"

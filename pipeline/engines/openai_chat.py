@@ -83,6 +83,8 @@ class ChatServer:
     sends_temperature: bool = True
     """Some reasoning models refuse every temperature but their own."""
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
+    opens_thinking: bool = False
+    """Whether its template ends the prompt with `<think>`, so that a reply begins with reasoning."""
     patience_s: float = 4.0
     """From the request to the first text."""
     stall_s: float = 5.0
@@ -157,7 +159,7 @@ class OpenAIThinker:
         ]
         server = self._server
         bill = Bill(prompt_tokens(told) + (_END_CALL_TOKENS if server.tools else 0), max_tokens)
-        reply = ChatReply(server.model, bill)
+        reply = ChatReply(server.model, bill, thinking=server.opens_thinking)
         try:
             async with beside(self._write(self._body(told, max_tokens, temperature), reply)):
                 yield reply
@@ -207,6 +209,8 @@ class OpenAIThinker:
             failure = EngineError(f"{reply.model}: {type(error).__name__}")
         if reply.bill.ceiling_ignored:
             log.warning("token_ceiling_ignored", model=reply.model, sent_as=self._server.max_tokens_field)
+        if reply.reasoned_aloud:
+            log.warning("reasoning_spoken", model=reply.model, mended_by="LLM_OPENS_THINKING=true")
         reply.bill.over()
         reply.end(failure)
 

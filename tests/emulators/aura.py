@@ -210,6 +210,8 @@ class _Socket:
         while self._flushes[0] < now - 60:
             self._flushes.popleft()
         limit = self._plan.flushes_a_minute if isinstance(self._plan, AuraPlan) else FLUSHES_A_MINUTE
+        if len(self._flushes) > FLUSHES_A_MINUTE:
+            self._vendor.wrong("more flushes in a minute than are allowed")
         if len(self._flushes) > limit:
             await self._socket.send(_warning("EXCEEDED_FLUSH_LIMIT"))
         if self._waiting is None:

@@ -244,6 +244,22 @@ def test_warnings_are_logged_without_their_words() -> None:
     assert "Too much" not in str(logs)
 
 
+def test_a_socket_flushes_no_oftener_than_it_may() -> None:
+    async def main() -> None:
+        async with Aura() as vendor, opened(vendor) as voice:
+            for _ in range(45):
+                assert await said(voice, NEXT) == sound(NEXT)
+            assert Clock().seconds() < 60
+            assert (vendor.sockets, vendor.now_open) == (3, 1)
+            await asyncio.sleep(61)
+            for _ in range(20):
+                assert await said(voice, NEXT) == sound(NEXT)
+            assert vendor.sockets == 3
+        assert vendor.violations == []
+
+    run_virtual(main(), grace=GRACE)
+
+
 # -- cancelling ------------------------------------------------------------------------
 
 
@@ -438,7 +454,7 @@ def test_the_emulator_speaks_what_was_flushed_and_warns_of_many_flushes() -> Non
             await asyncio.sleep(60)
             assert "Warning" not in (await answers(socket, SPEAK, FLUSH))[0]
             assert await answers(socket, {"type": "Close"}) == ([], 1000, "")
-            assert vendor.violations == []
+            assert vendor.violations == ["more flushes in a minute than are allowed"]
             assert vendor.characters == 22 * len("Hello.")
 
     run_virtual(main(), grace=GRACE)

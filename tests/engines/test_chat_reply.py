@@ -42,8 +42,8 @@ def test_usage_is_believed_where_it_is_usage(usage: object, tokens: Tokens | Non
     assert counted(usage) == tokens
 
 
-def aloud(pieces: Sequence[str]) -> str:
-    reading = Aloud()
+def aloud(pieces: Sequence[str], *, thinking: bool = False) -> str:
+    reading = Aloud(thinking=thinking)
     return "".join(reading.feed(piece) for piece in pieces) + reading.end()
 
 
@@ -59,6 +59,7 @@ def aloud(pieces: Sequence[str]) -> str:
         ("<think>a <think> b</think>Hello.", "Hello."),
         ("<<think>x</think>", "<"),
         ("<think>only", ""),
+        ("a</think>b", "ab"),
     ],
 )
 def test_think_blocks_are_not_said_however_they_are_cut(text: str, said: str) -> None:
@@ -68,9 +69,29 @@ def test_think_blocks_are_not_said_however_they_are_cut(text: str, said: str) ->
         assert aloud([text[:at], text[at:]]) == said
 
 
-@given(st.lists(st.text("<think>/ a", max_size=12), max_size=8))
-def test_cutting_changes_nothing(pieces: list[str]) -> None:
-    assert aloud(pieces) == aloud(["".join(pieces)])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("They want comfort.</think>\n\nHello.", "Hello."),
+        ("<think>secret</think>Hello.", "Hello."),
+        ("a</think>Hello <think>b</think>there.", "Hello there."),
+        ("never over", ""),
+        ("never over </thin", ""),
+    ],
+)
+def test_a_block_that_the_prompt_has_opened_is_not_said(text: str, said: str) -> None:
+    for at in range(len(text)):
+        assert aloud([text[:at], text[at:]], thinking=True) == said
+
+
+@given(
+    st.lists(st.sampled_from(["<think>", "</think>", "<", "/", "th", "ink>", "a", " "]), max_size=12),
+    st.booleans(),
+)
+def test_cutting_changes_nothing(pieces: list[str], thinking: bool) -> None:
+    whole = "".join(pieces)
+    assert aloud(pieces, thinking=thinking) == aloud([whole], thinking=thinking)
+    assert aloud(list(whole), thinking=thinking) == aloud([whole], thinking=thinking)
 
 
 def test_text_that_is_no_tag_is_not_held_back() -> None:

@@ -7,6 +7,7 @@ import json
 from contextlib import aclosing
 
 import pytest
+from structlog.testing import capture_logs
 
 from pipeline.clock import Clock
 from pipeline.core.effects import Message
@@ -60,6 +61,36 @@ def test_thinking_aloud_is_no_beginning_but_costs(plan: Plan) -> None:
         assert outcome.tokens == Tokens(ESTIMATED_PROMPT, 0, outcome.tokens.out, estimated=True)
         # 3.8 s, a word of three bytes every 10 ms.
         assert outcome.tokens.out == pytest.approx(380 * 3 / 4, rel=0.02)
+
+    virtual(main())
+
+
+@pytest.mark.parametrize(
+    ("opens", "said", "logged"),
+    [
+        (True, TEXT, []),
+        (False, f"They want comfort. {TEXT}", ["reasoning_spoken"]),
+    ],
+)
+def test_reasoning_that_the_template_opens_is_kept_back(opens: bool, said: str, logged: list[str]) -> None:
+    async def main() -> None:
+        with capture_logs() as logs:
+            outcome, served = await asked(
+                Plan(text=f"They want comfort. </think>{TEXT}"), opens_thinking=opens
+            )
+        assert served is not None
+        assert (outcome.text, outcome.failure, outcome.tokens) == (said, None, served.billed)
+        assert [line["event"] for line in logs] == logged
+
+    virtual(main())
+
+
+def test_reasoning_that_is_never_over_is_a_failure_that_says_so() -> None:
+    async def main() -> None:
+        outcome, _ = await asked(Plan(text=TEXT), opens_thinking=True)
+        assert outcome.text == ""
+        assert outcome.failure is not None
+        assert "</think>" in str(outcome.failure)
 
     virtual(main())
 

@@ -1,13 +1,15 @@
 """Deepgram Aura text to speech: one socket a voice, one utterance at a time on it.
 
-Aura has no contexts: a cancelled utterance is cleared, and until the vendor says that it is, whatever
-comes is dropped. Decides which voice of theirs stands for which persona. Asks once for each
-utterance; characters are priced by the caller, by the line of the model family.
+Aura has no contexts: a cancelled utterance is cleared, and until the vendor says that it is, whatever comes
+is dropped. A socket may flush so often a minute: the utterance after that gets a new one. Decides which voice
+of theirs stands for which persona. Asks once for each utterance; characters are priced by the caller, by the
+line of the model family.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,6 +28,8 @@ NAME = "Deepgram Aura"
 
 LONGEST_SPEAK = 2_000
 """Characters of one Speak message; a longer text goes in several."""
+MINUTE_S = 60.0
+"""What the vendor's limit of flushes looks back on."""
 
 CLEAR, CLOSE, FLUSH = '{"type":"Clear"}', '{"type":"Close"}', '{"type":"Flush"}'
 
@@ -61,6 +65,8 @@ class AuraSettings:
     """Longest wait for sound after sound."""
     clear_s: float = 0.5
     """Longest wait of an utterance for the one before it to be cleared; then it gets a new socket."""
+    flushes_a_minute: int = 20
+    """Of one socket; over that the vendor warns and need not speak."""
 
 
 class AuraSpeaker:
@@ -109,6 +115,7 @@ class AuraVoice:
             # Said first: a send that is cancelled while it waits has written its text.
             self.sent = True
             self.characters += sum(map(len, parts))
+            turn.flushed(self._clock.seconds())
             await line.send([*map(_speak, parts), FLUSH], until - self._clock.seconds())
             left = max(0.0, until - self._clock.seconds())
             async with aclosing(utterance.pieces(left, self._settings.stall_s)) as pieces:
@@ -123,8 +130,10 @@ class AuraVoice:
                     await line.send([CLEAR], self._settings.clear_s)
 
     async def ready(self) -> None:
-        """Have a line that is quiet. Raises `EngineError` when none can be opened."""
-        if not (self._line.usable and await self._turn.quiet(self._settings.clear_s)):
+        """Have a line that is quiet and may flush. Raises `EngineError` when none can be opened."""
+        settings, now = self._settings, self._clock.seconds()
+        spent = self._turn.flushes_since(now - MINUTE_S) >= settings.flushes_a_minute
+        if spent or not (self._line.usable and await self._turn.quiet(settings.clear_s)):
             self._line.drop()
             self._turn = _Turn()
             self._line = self._connect()
@@ -180,6 +189,15 @@ class _Turn:
         self._speaking: Utterance | None = None
         self._cleared = asyncio.Event()
         self._cleared.set()
+        self._flushes: deque[float] = deque()
+
+    def flushed(self, at: float) -> None:
+        self._flushes.append(at)
+
+    def flushes_since(self, since: float) -> int:
+        while self._flushes and self._flushes[0] < since:
+            self._flushes.popleft()
+        return len(self._flushes)
 
     async def quiet(self, within_s: float) -> bool:
         """Whether what was cancelled has been cleared, waiting for it so long."""
