@@ -11,7 +11,7 @@ import pytest
 from pipeline.audio.mulaw import silence
 from pipeline.core.errors import EngineError
 from pipeline.engines.base import Hearing, Partial, Segment
-from pipeline.engines.deepgram.nova import NovaText, _Results
+from pipeline.engines.deepgram.nova_text import NovaText, Results
 from tests.emulators.caller import calling, loud
 from tests.emulators.deepgram import Act, Fault, Moment
 from tests.emulators.nova import FAULTS, NovaEmulator, Plan
@@ -117,13 +117,13 @@ def test_without_sound_there_is_nothing_to_wait_for() -> None:
     run(main)
 
 
-def results(text: str, start: float, end: float, **more: object) -> _Results:
+def results(text: str, start: float, end: float, **more: object) -> Results:
     words = text.split()
     each = (end - start) / max(1, len(words))
     timed = [{"word": word, "start": start + number * each} for number, word in enumerate(words)]
     best = {"transcript": text, "words": timed}
     message = {"channel": {"alternatives": [best]}, "start": start, "duration": end - start, **more}
-    return msgspec.convert(message, _Results)
+    return msgspec.convert(message, Results)
 
 
 def test_words_are_neither_lost_nor_said_twice_across_a_segment_that_could_not_wait() -> None:

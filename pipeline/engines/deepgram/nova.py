@@ -21,8 +21,9 @@ from websockets.exceptions import ConnectionClosed
 from pipeline.audio.mulaw import RATE
 from pipeline.clock import Clock
 from pipeline.core.errors import EngineError
-from pipeline.engines.base import Hearing, Partial, Segment, Used
+from pipeline.engines.base import Hearing, Segment, Used
 from pipeline.engines.beside import beside
+from pipeline.engines.deepgram.nova_text import JITTER_S, NovaText, Results, kind_of, results_of
 from pipeline.engines.deepgram.pipes import Bill, Hearings, Outgoing, Unanswered, Unheard, farewell
 from pipeline.engines.vendor_socket import closed, vendor_socket
 
@@ -35,8 +36,6 @@ REOPEN_S = 1.0
 """Shortest time between two openings of such a socket."""
 SLACK_S = 0.25
 """A result may end so much before the sound at which we asked for it; two stretches are further apart."""
-JITTER_S = 0.05
-"""Spans of sound that follow each other may seem to overlap by so much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,106 +79,6 @@ class NovaSettings:
         if self.mip_opt_out:
             query.append(("mip_opt_out", "true"))
         return f"{self.url.rstrip('/')}/v1/listen?{urlencode(query, quote_via=quote)}"
-
-
-class _Message(msgspec.Struct):
-    type: str = ""
-
-
-class _Word(msgspec.Struct):
-    word: str = ""
-    punctuated_word: str | None = None
-    start: float | None = None
-
-
-class _Alternative(msgspec.Struct):
-    transcript: str = ""
-    words: list[_Word] = []
-
-
-class _Channel(msgspec.Struct):
-    alternatives: list[_Alternative] = []
-
-
-class _Results(msgspec.Struct):
-    """Text of one span of sound, its place in seconds of the sound sent."""
-
-    channel: _Channel
-    start: float = 0.0
-    duration: float = 0.0
-    is_final: bool = False
-    speech_final: bool = False
-    from_finalize: bool = False
-
-    @property
-    def end(self) -> float:
-        return self.start + self.duration
-
-    @property
-    def text(self) -> str:
-        return self.channel.alternatives[0].transcript.strip() if self.channel.alternatives else ""
-
-
-_kind = msgspec.json.Decoder(_Message).decode
-_results = msgspec.json.Decoder(_Results).decode
-
-
-class NovaText:
-    """The text since the last segment."""
-
-    def __init__(self) -> None:
-        self._finals: list[str] = []
-        self._interim = ""
-        self._interim_end = 0.0
-        self._cut = 0.0
-        """Until where the text is known for good; what comes of before comes once more."""
-        self._shown = ""
-
-    def take(self, results: _Results) -> Partial | None:
-        """Note one result; the whole text so far if it is a new one."""
-        text = self._fresh(results)
-        if results.start >= self._interim_end - JITTER_S:
-            self._keep()  # the result that would have made it final was left out
-        if results.is_final:
-            self._interim = ""
-            self._cut = max(self._cut, results.end)
-            if text:
-                self._finals.append(text)
-        else:
-            self._interim, self._interim_end = text, results.end
-        whole = self._whole()
-        if not whole or whole == self._shown:
-            return None
-        self._shown = whole
-        return Partial(whole)
-
-    def end(self) -> Segment:
-        """The segment that ends here, with words that are not final yet if there are any."""
-        self._keep()
-        segment = Segment(self._whole())
-        self._finals, self._shown = [], ""
-        return segment
-
-    def _keep(self) -> None:
-        """What is not final yet stands as it is."""
-        if self._interim:
-            self._finals.append(self._interim)
-            self._interim, self._cut = "", max(self._cut, self._interim_end)
-
-    def _whole(self) -> str:
-        return " ".join([*self._finals, self._interim] if self._interim else self._finals)
-
-    def _fresh(self, results: _Results) -> str:
-        known = self._cut - JITTER_S
-        if results.start >= known or not results.text:
-            return results.text
-        if results.end <= self._cut:
-            return ""
-        words = results.channel.alternatives[0].words
-        if not words or any(word.start is None for word in words):
-            return results.text
-        later = [word for word in words if word.start is not None and word.start >= known]
-        return " ".join(word.punctuated_word or word.word for word in later)
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,16 +232,16 @@ class NovaEar:
             return
         self._unanswered.answered()
         try:
-            kind = _kind(raw).type
+            kind = kind_of(raw)
             if kind == "Results":
-                self._result(_results(raw))
+                self._result(results_of(raw))
         except msgspec.DecodeError:
             self._hearings.fail(EngineError(f"{NAME} sent what cannot be read", retryable=True))
             return
         if kind == "Error":
             self._hearings.fail(EngineError(f"{NAME} sent an error", retryable=True))
 
-    def _result(self, results: _Results) -> None:
+    def _result(self, results: Results) -> None:
         if self._unheard.passed_over(results.start - JITTER_S):
             self._hearings.fail(EngineError(f"{NAME} left out what was said", retryable=True))
             return
