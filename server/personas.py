@@ -30,6 +30,9 @@ Identity = Annotated[
     Words, Field(max_length=4000, description="Who it is: the first words of every prompt, the same for all.")
 ]
 Greeting = Annotated[Words, Field(max_length=200, description="First words; {name} is the person's name.")]
+Voicemail = Annotated[
+    Text, Field(max_length=200, description="What it leaves on a voicemail; empty for a plain message.")
+]
 Temperature = Annotated[int, Field(ge=0, le=200, description="Of the language model, in hundredths.")]
 ReplyTokens = Annotated[int, Field(ge=16, le=1000, description="The longest reply, in tokens.")]
 Minutes = Annotated[int, Field(ge=1, le=240)]
@@ -47,6 +50,7 @@ class PersonaSheet(Body):
     tagline: Tagline = ""
     identity: Identity
     greeting: Greeting
+    voicemail: Voicemail = ""
     voice: ShortWords
     model: Annotated[
         str, Field(max_length=100, description="One of the configured language models; empty for the first.")

@@ -123,7 +123,8 @@ class Verification:
 class Persona:
     """`greeting` holds `{name}` where the person's name goes; `identity` is the first layer of the prompt.
 
-    `model` is the language model that speaks for it, "" for the first of those that are set.
+    `model` is the language model that speaks for it, "" for the first of those that are set. `voicemail` is the
+    message it leaves on a machine, "" for a plain one with its name.
     """
 
     id: str
@@ -137,6 +138,7 @@ class Persona:
     max_minutes: int
     position: int = 0
     model: str = ""
+    voicemail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,7 @@ personas = Table(
     count("position"),
     written(),
     words("model"),
+    words("voicemail"),
 )
 
 user_persona_relationships = Table(

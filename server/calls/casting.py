@@ -62,6 +62,10 @@ TOKENS: tuple[Unit, ...] = ("token_in", "token_cached", "token_out")
 CHARS: tuple[Unit, ...] = ("char",)
 
 
+MISSED = "I tried to reach you as you asked. Talk to you soon, goodbye!"
+"""Left on a voicemail. Whoever plays it may not be whom it is for: it says nothing of the call."""
+
+
 class Unpriced(CallMeBackError):
     """A service a call would use has no price; a missing price is never nothing."""
 
@@ -185,7 +189,7 @@ def phrases(part: Part, settings: Settings) -> Phrases:
         out_of_time="I'm so sorry, our time is up and I have to go now. Take care, goodbye!",
         still_there="Are you still there?",
         apology="Sorry, I didn't quite get that. Could you say it again?",
-        voicemail=f"Hi, it's {part.persona.name}. I tried to reach you as you asked. Talk to you soon, goodbye!",
+        voicemail=part.persona.voicemail or f"Hi, it's {part.persona.name}. {MISSED}",
         trouble="I'm so sorry, something has gone wrong on my side and I have to go. Goodbye!",
         opted_out="Understood. I won't call this number again. Goodbye.",
         screening=f"This is {part.persona.name}, an automated caller from {settings.operator_name}. "

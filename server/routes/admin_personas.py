@@ -20,6 +20,7 @@ from server.personas import (
     ShortWords,
     Tagline,
     Temperature,
+    Voicemail,
     faults,
 )
 from server.routing import AnyOp, Ask, Body, Op, View, no_content
@@ -34,6 +35,7 @@ class PersonaChange(Body):
     tagline: Tagline | None = None
     identity: Identity | None = None
     greeting: Greeting | None = None
+    voicemail: Voicemail | None = None
     voice: ShortWords | None = None
     model: Annotated[str, Field(max_length=100)] | None = None
     temperature_pct: Temperature | None = None
@@ -54,6 +56,7 @@ class WholePersona(View):
     tagline: str
     identity: str
     greeting: str
+    voicemail: str
     voice: str
     model: Annotated[str, Field(description="One of the configured language models; empty for the first.")]
     temperature_pct: int

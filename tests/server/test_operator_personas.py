@@ -19,6 +19,7 @@ from tests.server.rig import Person, Rig
 
 NORA: dict[str, Any] = {
     "id": "nora", "name": "Nora", "tagline": "Patient", "identity": "You are Nora.", "greeting": "Hello {name}.",
+    "voicemail": "Nora rang. Bye.",
     "voice": "sarah", "model": "companion", "temperature_pct": 30, "reply_max_tokens": 64, "max_minutes": 7,
     "position": 9,
 }  # fmt: skip
