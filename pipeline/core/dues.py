@@ -17,6 +17,8 @@ from pipeline.core.spending import Spending
 from pipeline.core.terms import Limits
 from pipeline.core.transcript import Transcript
 
+LATE_MARK_MS = 1_000
+"""The mark of the last words may come back so much after they were to be heard."""
 LONGEST_VOICE_MS = 60_000
 """Nobody speaks for so long without a breath of 200 ms, or a word that is understood: the sound has stopped coming,
 or it is a noise."""
@@ -149,6 +151,11 @@ class Dues:
         return Millis(max(0, cutoff - self.limits.goodbye_ms))
 
     def closed_by(self, since: Millis) -> Millis:
-        """Well before the cutoff where there is time, for a hang-up on its way is still billed."""
+        """When a goodbye is cut: not while sound of it plays, and well before the cutoff where there is time.
+
+        A hang-up that is on its way is still billed.
+        """
         cutoff = self.spending.cutoff or since
-        return Millis(min(since + self.limits.drain_ms, max(cutoff, since)))
+        spare = self.limits.goodbye_ms - self.limits.drain_ms
+        heard = min(self.playout.due + LATE_MARK_MS, cutoff - spare)
+        return Millis(min(max(since + self.limits.drain_ms, heard), max(cutoff, since)))

@@ -67,7 +67,7 @@ class Limits:
     warning_patience_ms: int = 5_000
     """How long a due warning waits for a turn boundary."""
     drain_ms: int = 8_000
-    """Longest wait for the goodbye's mark; what `goodbye_ms` leaves beyond it is for the carrier to hang up."""
+    """Longest wait for the goodbye's sound; what `goodbye_ms` leaves beyond it is for the carrier to hang up."""
     ring_ms: int = 90_000
     """Longest wait for the carrier to say whether anybody answered."""
     connect_ms: int = 10_000

@@ -180,8 +180,10 @@ def phrases(part: Part, settings: Settings) -> Phrases:
     opening = part.scenario.opening if part.scenario is not None else ""
     said = {name: scenario.plain(value) for name, value in part.variables.items()} | {scenario.PERSON: first}
     greeting = scenario.filled(opening, said) if opening else part.persona.greeting.replace("{name}", first)
+    told = disclosure(settings, rang_us=part.rang_us)
+    left = part.persona.voicemail or f"Hi, it's {part.persona.name}. {MISSED}"
     return Phrases(
-        disclosure=disclosure(settings, rang_us=part.rang_us),
+        disclosure=told,
         greeting=greeting[:200],
         warning=ABOUT_A_MINUTE,
         warnings=WARNINGS,
@@ -189,7 +191,8 @@ def phrases(part: Part, settings: Settings) -> Phrases:
         out_of_time="I'm so sorry, our time is up and I have to go now. Take care, goodbye!",
         still_there="Are you still there?",
         apology="Sorry, I didn't quite get that. Could you say it again?",
-        voicemail=part.persona.voicemail or f"Hi, it's {part.persona.name}. {MISSED}",
+        # Whoever plays it has not heard the call's first words.
+        voicemail=f"{told} {left}",
         trouble="I'm so sorry, something has gone wrong on my side and I have to go. Goodbye!",
         opted_out="Understood. I won't call this number again. Goodbye.",
         screening=f"This is {part.persona.name}, an automated caller from {settings.operator_name}. "

@@ -1,5 +1,7 @@
 """Machines that answer: voicemail with its beep, full mailboxes, fax, and assistants that screen calls."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.core import effects as fx
@@ -50,6 +52,16 @@ def test_a_machine_that_begins_to_speak_is_listened_to_until_it_beeps() -> None:
     assert story.when_said(PHRASES.voicemail) == beeped
     assert story.heard()[-1] == f"a: {PHRASES.voicemail}"
     assert story.times(fx.HangUp) == [beeped + 60 * len(PHRASES.voicemail)]
+    assert end.reason is EndReason.VOICEMAIL
+
+
+def test_a_long_message_is_left_whole() -> None:
+    message = "Nora here. " * 15
+    start = replace(started(), phrases=replace(PHRASES, voicemail=message))
+    assert 60 * len(message) > start.limits.drain_ms
+    story = verdict(Story(start).answer().run(500), "machine_end_beep")
+    end = story.end()
+    assert story.heard()[-1] == f"a: {message.strip()}"
     assert end.reason is EndReason.VOICEMAIL
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.core.dues import Dues
+from pipeline.core.dues import LATE_MARK_MS, Dues
 from pipeline.core.events import SpeechHeld, SpeechStarted, SpeechStopped
 from pipeline.core.hearing import Hearing
 from pipeline.core.money import START, Millis
@@ -77,6 +77,16 @@ def test_a_goodbye_under_way_ends_in_time_and_never_before_it_began() -> None:
     assert due.closed_by(Millis(118_000)) == 120_000
     assert due.closed_by(Millis(121_000)) == 121_000
     assert dues(answered=False).closed_by(SINCE) == SINCE
+
+
+def test_a_long_goodbye_is_heard_to_its_end_where_there_is_money() -> None:
+    due = dues()
+    due.playout.say(1, "A long message.")
+    due.playout.queued(1, 2, 13_000, SINCE)
+    assert due.closed_by(SINCE) == due.playout.due + LATE_MARK_MS
+    assert due.closed_by(Millis(108_000)) == 108_000 + LIMITS.drain_ms
+    due.playout.queued(1, 3, 110_000, SINCE)
+    assert due.closed_by(SINCE) == 120_000 - (LIMITS.goodbye_ms - LIMITS.drain_ms)
 
 
 def test_a_silence_ends_the_turn_and_without_one_it_is_idle() -> None:

@@ -42,7 +42,8 @@ def test_the_warning_fits_the_time_that_is_left(left_s: int, told: str) -> None:
 )
 def test_a_persona_leaves_its_own_message_or_a_plain_one(own: str, left: str) -> None:
     part = casting.Part(replace(PERSONA, voicemail=own), "Jordan", context="Her results are in.")
-    assert casting.phrases(part, Settings()).voicemail == left
+    phrases = casting.phrases(part, Settings())
+    assert phrases.voicemail == f"{phrases.disclosure} {left}"
 
 
 @pytest.mark.parametrize(
