@@ -47,8 +47,8 @@ async def measure(console: Console, *, quick: bool) -> list[Figure]:
         "replay": lambda: asyncio.to_thread(replaying.measure, 3 if quick else 9),
         "interruptions": lambda: asyncio.to_thread(interrupting.measure),
         "calls talked over": lambda: asyncio.to_thread(talking_over.measure, 21 if quick else 1),
-        "hosted engines, one call": lambda: vendors.measure(4 if quick else 40, 1),
-        "hosted engines, ten calls": lambda: vendors.measure(40 if quick else 200, 10),
+        "hosted engines, one call": lambda: vendors.measure(2 if quick else 20, 1),
+        "hosted engines, ten calls": lambda: vendors.measure(20 if quick else 200, 10),
         "flush": lambda: flushing.measure(21 if quick else 201, with_postgres=not quick),
         "books": lambda: books.measure(
             copies=1_000 if quick else 10_000, seconds=1.0 if quick else 5.0, with_postgres=not quick

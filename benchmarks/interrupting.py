@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from pipeline.audio import mulaw
 from pipeline.audio.echo import Playing
 from pipeline.audio.vad import WINDOW_MS, Detector, Faded, Held, Returned, Started, Stopped
 from pipeline.core.terms import Limits
+from pipeline.core.turns import is_fleeting
 from pipeline.engines.base import WINDOW_SAMPLES
 from pipeline.engines.local.silero import Due, SileroModel
 
@@ -142,11 +143,9 @@ class _Line:
         self.at += 1
 
     def _fleeting(self, quiet_since: int, brief_ms: int) -> bool:
-        """As the core has it (`CallerTurn.fleeting`)."""
-        barge_in_ms = Limits().barge_in_ms
-        doubtful = max(0, self.held_ms - self.began_ms - barge_in_ms)
-        returned = self.stopped_ms > self.held_ms and quiet_since - self.stopped_ms < barge_in_ms
-        return returned or quiet_since - self.began_ms - doubtful < brief_ms
+        limits = replace(Limits(), brief_ms=brief_ms)
+        back_ms = self.stopped_ms if self.stopped_ms > self.held_ms else None
+        return is_fleeting(limits, self.began_ms, self.held_ms, back_ms, quiet_since)
 
     def _change(self, *, speaks: bool) -> None:
         self.changes.append((self.at + ORDER_WINDOWS, speaks))

@@ -91,11 +91,11 @@ def _pairs(call: Talk) -> list[tuple[fx.TurnTimed, float]]:
 
 
 async def measure(turns: int, count: int) -> list[Figure]:
-    """About half of the turns with replies that begin when the turn is over, half with eager ones."""
+    """So many turns with replies that begin when the turn is over, and as many with eager ones."""
     ours, theirs = os.sched_getaffinity(0), machine.cores()
     core = next((core for core in theirs if core not in ours), theirs[-1])
     times = map(str, (END_MS, EAGER_MS, TOKEN_MS, SOUND_MS))
-    each = -(-turns // (2 * count))
+    each = -(-turns // count)
     found: list[Figure] = []
     async with child("benchmarks.emulated", str(core), *times) as emulated:
         urls = await emulated.answer()
@@ -118,7 +118,7 @@ def main() -> int:
     from benchmarks.__main__ import WIDTH, show
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.vendors", description=__doc__)
-    parser.add_argument("--turns", type=int, default=200)
+    parser.add_argument("--turns", type=int, default=200, help="of each kind, some three seconds each")
     parser.add_argument("--calls", type=int, default=10)
     given = parser.parse_args()
     configure("error")

@@ -28,6 +28,19 @@ class Said:
     """When the last audible sample of it came; None when no voice was seen."""
 
 
+def is_fleeting(
+    limits: Limits, voiced_since: int, held_since: int, back_since: int | None, quiet_since: int
+) -> bool:
+    """Whether a voice that went quiet was too short for more than a noise or an "mhm". All times in milliseconds.
+
+    One that is held late was doubtful until then; one that comes back has to do so for a while.
+    """
+    doubtful = max(0, held_since - voiced_since - limits.barge_in_ms)
+    if quiet_since - voiced_since - doubtful < limits.brief_ms:
+        return True
+    return back_since is not None and quiet_since - back_since < limits.barge_in_ms
+
+
 @dataclass(slots=True)
 class CallerTurn:
     """The caller's turn as far as it has come.
@@ -83,14 +96,9 @@ class CallerTurn:
             self._lull(quiet_since, self.voiced_since)
 
     def _lull(self, quiet_since: Millis, voiced_since: Millis) -> None:
-        """A voice that is held late was doubtful until then; one that comes back has to do so for a while."""
         self.lull = quiet_since - voiced_since
-        barge_in_ms = self.limits.barge_in_ms
         held_since = voiced_since if self.held_since is None else self.held_since
-        doubtful = max(0, held_since - voiced_since - barge_in_ms)
-        self.fleeting = self.lull - doubtful < self.limits.brief_ms
-        if self.back_since is not None:
-            self.fleeting |= quiet_since - self.back_since < barge_in_ms
+        self.fleeting = is_fleeting(self.limits, voiced_since, held_since, self.back_since, quiet_since)
 
     def voice_off(self, ended: Millis, quiet_since: Millis, *, text_follows: bool) -> None:
         if self.voiced_since is not None:
