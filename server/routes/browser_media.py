@@ -14,7 +14,7 @@ logout anywhere ends the call within seconds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -24,15 +24,12 @@ from starlette.websockets import WebSocket
 
 from pipeline.clock import Clock
 from pipeline.core.errors import BadStream
-from pipeline.core.terms import EndReason
 from pipeline.media import Guard
 from pipeline.ports import Line, Talking
 from server.browser import Joined
-from server.errors import whereabouts
-from server.metrics import SURPRISES
+from server.routes.conversation import Hears, converse
 from server.routes.entrance import Entrance, first_words
-from server.routes.socket_line import POLICY, SocketLine, shut
-from server.sockets import each
+from server.routes.socket_line import SocketLine
 from storage.db import DatabaseDown
 from storage.records import StreamToken
 
@@ -95,7 +92,9 @@ class BrowserDoor:
 
         joined = await self._entrance.let_in(websocket, ticket, join)
         if joined is not None:
-            await _converse(websocket, joined, line, guard, clock, calls)
+            hears, watch = _hears(joined.live, guard, clock), _keep_checking(calls, joined.ticket)
+            call = joined.ticket.call_id
+            await converse(websocket, joined.live, line, guard, hears, watch, door="browser", call=call)
 
 
 def _ticket(text: str) -> str:
@@ -104,38 +103,6 @@ def _ticket(text: str) -> str:
     if not said.ticket:
         raise BadStream("no ticket")
     return said.ticket
-
-
-async def _converse(
-    websocket: WebSocket, joined: Joined, line: SocketLine, guard: Guard, clock: Clock, calls: Joining
-) -> None:
-    """Both directions until one side ends it; the call hears of every end that it did not bring about itself.
-
-    A page says goodbye before it closes. A socket that ends without has broken, and may come back.
-    """
-    reason: EndReason | None = None
-    call = joined.ticket.call_id
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            others = [
-                tasks.create_task(line.drain()),
-                tasks.create_task(_keep_checking(calls, joined.ticket)),
-            ]
-            listening = tasks.create_task(each(websocket, _hears(joined.live, guard, clock)))
-            listening.add_done_callback(lambda _: [task.cancel() for task in others])
-        reason = EndReason.CALLER_HUNG_UP if listening.result() else None
-    except* BadStream as bad:
-        reason = EndReason.BAD_STREAM
-        log.warning("browser_stream_bad", call=call, why=str(bad.exceptions[0]))
-    except* Exception as group:  # edge: of one call; the others go on
-        reason = EndReason.ENGINE_FAILURE
-        SURPRISES.labels("browser").inc()
-        log.error("surprise", call=call, **whereabouts(group.exceptions[0]))
-    finally:
-        if not line.ours:
-            joined.live.broken() if reason is None else joined.live.dropped(reason)
-        log.info("browser_stream_over", call=call, broken=reason is None and not line.ours, bad=guard.bad)
-    await shut(websocket, POLICY if reason is EndReason.BAD_STREAM else 1000)
 
 
 async def _keep_checking(calls: Joining, ticket: StreamToken) -> None:
@@ -150,7 +117,7 @@ async def _keep_checking(calls: Joining, ticket: StreamToken) -> None:
             continue
 
 
-def _hears(live: Talking, guard: Guard, clock: Clock) -> Callable[[Message], bool | None]:
+def _hears(live: Talking, guard: Guard, clock: Clock) -> Hears:
     """What takes each message: True when the page says goodbye, False when it is gone without."""
     seconds = clock.seconds
 

@@ -7,8 +7,6 @@ that a frame costs one decode and one call; sending has one task a call and a bo
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,7 +16,6 @@ from starlette.websockets import WebSocket
 
 from pipeline.clock import Clock
 from pipeline.core.errors import BadStream
-from pipeline.core.terms import EndReason
 from pipeline.media import (
     Connected,
     Dtmf,
@@ -34,11 +31,9 @@ from pipeline.media import (
     media,
 )
 from pipeline.ports import Line, Talking
-from server.errors import whereabouts
-from server.metrics import SURPRISES
+from server.routes.conversation import Hears, converse
 from server.routes.entrance import Entrance, first_words
-from server.routes.socket_line import POLICY, SocketLine, shut
-from server.sockets import each
+from server.routes.socket_line import SocketLine
 
 INTRODUCTION_MESSAGES = 4
 """In how many messages a socket has to show its token."""
@@ -96,7 +91,9 @@ class MediaDoor:
 
         attached = await self._entrance.let_in(websocket, start, attach)
         if attached is not None:
-            await _converse(websocket, attached.live, attached.line, guard, clock, attached.start)
+            live, line, begun = attached.live, attached.line, attached.start
+            hears = _hears(live, guard, clock, begun.stream_sid)
+            await converse(websocket, live, line, guard, hears, door="media", call=begun.call_sid)
 
     async def _start(self, websocket: WebSocket, guard: Guard, clock: Clock) -> Start:
         """The `start` of a stream of our account. Raises `BadStream`, `WebSocketDisconnect`."""
@@ -113,39 +110,7 @@ class MediaDoor:
         raise BadStream("no start")
 
 
-async def _converse(
-    websocket: WebSocket, live: Talking, line: SocketLine, guard: Guard, clock: Clock, start: Start
-) -> None:
-    """Both directions until one side ends it; the call hears of every end that it did not bring about itself.
-
-    The carrier says `stop` before it closes. A socket that ends without has broken, and may come back.
-    """
-    reason: EndReason | None = None
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            draining = tasks.create_task(line.drain())
-            hears = _hears(live, guard, clock, start.stream_sid)
-            listening = tasks.create_task(each(websocket, hears))
-            listening.add_done_callback(lambda _: draining.cancel())
-        reason = EndReason.CALLER_HUNG_UP if listening.result() else None
-    except* BadStream as bad:
-        reason = EndReason.BAD_STREAM
-        log.warning("media_stream_bad", call_sid=start.call_sid, why=str(bad.exceptions[0]))
-    except* Exception as group:  # edge: of one call; the others go on
-        reason = EndReason.ENGINE_FAILURE
-        SURPRISES.labels("media").inc()
-        log.error("surprise", call_sid=start.call_sid, **whereabouts(group.exceptions[0]))
-    finally:
-        if not line.ours:
-            live.broken() if reason is None else live.dropped(reason)
-        broken = reason is None and not line.ours
-        log.info("media_stream_over", call_sid=start.call_sid, broken=broken, bad=guard.bad, gaps=guard.gaps)
-    await shut(websocket, POLICY if reason is EndReason.BAD_STREAM else 1000)
-
-
-def _hears(
-    live: Talking, guard: Guard, clock: Clock, stream_sid: str
-) -> Callable[[ASGIMessage], bool | None]:
+def _hears(live: Talking, guard: Guard, clock: Clock, stream_sid: str) -> Hears:
     """What takes each message, 50 of them a second and call: True on `stop`, False when the socket is gone without,
     None for what goes on. It raises `BadStream`."""
     seconds, arrived, in_order, hear = clock.seconds, guard.arrived, guard.in_order, live.hear
