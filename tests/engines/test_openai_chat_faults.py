@@ -25,6 +25,7 @@ REFUSED = {
     "forbidden": (False, "403 permission_denied"),
     "model gone": (False, "404, model not found or retired"),
     "timed out": (True, "408 request_timeout"),
+    "template refuses": (False, "refused: 400"),
     "bad request": (False, "422 unprocessable"),
     "too many": (True, "429 rate_limit_exceeded"),
     "quota gone": (False, "429 insufficient_quota"),

@@ -10,14 +10,14 @@ from prometheus_client import generate_latest
 
 from pipeline.clock import Clock, run_virtual
 from pipeline.core.errors import EngineError
-from pipeline.core.prompt import TOOL_TOKENS
+from pipeline.core.prompt import TOOL_TOKENS, tokens_at_most
 from pipeline.engines.breaker import Breaker
 from pipeline.engines.deepgram.aura import AuraSettings
 from pipeline.engines.deepgram.flux import FluxSettings
 from pipeline.engines.deepgram.nova import NovaSettings, NovaTranscriber
 from pipeline.engines.elevenlabs import ElevenLabsSettings
 from pipeline.engines.loading import ALONE_S, HEARING_S, Chosen, EngineLoader
-from pipeline.engines.openai_chat import END_CALL_BYTES, ChatServer
+from pipeline.engines.openai_chat import ANSWERED, END_CALL_BYTES, ChatServer
 from server.calls.live import WATCHING
 from server.engines import chosen, models
 from server.metrics import ENGINE_BREAKERS
@@ -323,5 +323,5 @@ def test_keys_are_not_shown() -> None:
     assert "'one'" not in shown
 
 
-def test_the_worst_case_of_a_prompt_counts_the_tool() -> None:
-    assert END_CALL_BYTES <= TOOL_TOKENS
+def test_the_worst_case_of_a_prompt_counts_what_is_sent_besides() -> None:
+    assert END_CALL_BYTES + tokens_at_most([ANSWERED]) <= TOOL_TOKENS
