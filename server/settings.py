@@ -237,6 +237,9 @@ class Settings(BaseModel):
     llm_reasoning_effort: Literal["", "none", "minimal", "low", "medium", "high"] = Field(
         "", description="Sent to reasoning models; low is right for a conversation."
     )
+    llm_reasoning_tokens: int = Field(
+        0, ge=0, le=20_000, description="What a model may think for a reply, besides what it may say."
+    )
     llm_temperature: bool = Field(
         True, description="Send the persona's temperature; some reasoning models refuse any."
     )
