@@ -87,6 +87,11 @@ class NovaEmulator(Emulator):
             return "sample_rate is missing"
         if "keyterm" in given and not given.get("model", "").startswith("nova-3"):
             return "keyterm needs nova-3"
+        words = [value for name, value in query if name == "keywords"]
+        if words and given.get("model", "").startswith("nova-3"):
+            return "keywords are of the models before nova-3, which has keyterm"
+        if any(not word or " " in word for word in words):
+            return "keywords are single words"
         if given.get("endpointing", "false") != "false" and not within(given["endpointing"], 0, 5_000):
             return "bad value of endpointing"
         if "utterance_end_ms" in given and given.get("interim_results") != "true":

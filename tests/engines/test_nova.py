@@ -229,7 +229,7 @@ def test_what_is_asked_for() -> None:
     [
         (replace(SETTINGS, key="wrong"), 401),
         (replace(SETTINGS, model="flux-general-en"), 400),
-        (replace(SETTINGS, model="nova-2", keyterms=("Acme",)), 400),
+        (replace(SETTINGS, model="nova-9", keyterms=("Acme",)), 400),
     ],
 )
 def test_a_wrong_setting_is_refused_for_good(settings: NovaSettings, status: int) -> None:
@@ -239,6 +239,30 @@ def test_a_wrong_setting_is_refused_for_good(settings: NovaSettings, status: int
                 assert not call.opened
             assert f"refused: {status}" in call.detail
             assert emulator.violations
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("model", "sent"),
+    [
+        ("nova-3", [("keyterm", "Acme Corp"), ("keyterm", "Jordan: Acme")]),
+        ("nova-3-medical", [("keyterm", "Acme Corp"), ("keyterm", "Jordan: Acme")]),
+        ("nova-2", [("keywords", "Acme"), ("keywords", "Corp"), ("keywords", "Jordan")]),
+        ("nova-2-phonecall", [("keywords", "Acme"), ("keywords", "Corp"), ("keywords", "Jordan")]),
+    ],
+)
+def test_models_before_the_third_are_told_words_not_terms(model: str, sent: list[tuple[str, str]]) -> None:
+    """They refuse terms for good. What follows a colon would be a weight to them."""
+
+    async def main() -> None:
+        settings = replace(SETTINGS, model=model, keyterms=("Acme Corp", "Jordan: Acme"))
+        async with NovaEmulator(TEXTS) as emulator, calling(engine(emulator, settings)) as call:
+            await call.speak()
+            assert call.finals == TEXTS[:1]
+            query = emulator.records[0].query
+            assert [each for each in query if each[0].startswith("key")] == sent
+            assert not emulator.violations
 
     run(main)
 

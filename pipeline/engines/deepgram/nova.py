@@ -8,6 +8,7 @@ open for as long as the phone rings, though the vendor closes the ones it hears 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -36,6 +37,7 @@ REOPEN_S = 1.0
 """Shortest time between two openings of such a socket."""
 SLACK_S = 0.25
 """A result may end so much before the sound at which we asked for it; two stretches are further apart."""
+_BEFORE_TERMS = re.compile(r"nova(-[12])?(?!-?\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +70,21 @@ class NovaSettings:
         return f"{self.model}-multi" if self.language == "multi" else self.model
 
     @property
+    def _terms(self) -> list[tuple[str, str]]:
+        """Models before nova-3 refuse terms and take single words, in which a colon would begin a weight."""
+        if not _BEFORE_TERMS.match(self.model):
+            return [("keyterm", term) for term in self.keyterms]
+        words = " ".join(self.keyterms).replace(":", " ").split()
+        return [("keywords", word) for word in dict.fromkeys(words)]
+
+    @property
     def address(self) -> str:
         query = [
             *(("model", self.model), ("language", self.language)),
             *(("encoding", "mulaw"), ("sample_rate", "8000"), ("channels", "1")),
             *(("interim_results", "true"), ("endpointing", str(self.endpointing_ms))),
             *(("punctuate", f"{self.punctuate}".lower()), ("smart_format", f"{self.smart_format}".lower())),
-            *(("keyterm", term) for term in self.keyterms),
+            *self._terms,
         ]
         if self.mip_opt_out:
             query.append(("mip_opt_out", "true"))
