@@ -24,7 +24,7 @@ from tests.emulators.deepgram import (
     within,
 )
 
-__all__ = ["FAULTS", "KEY", "NovaEmulator", "Outcome", "Plan"]
+__all__ = ["CLOSED_AS_SOUND_COMES", "FAULTS", "KEY", "NovaEmulator", "Outcome", "Plan"]
 
 BOOLEANS = ("true", "false")
 KNOWN: Final[Mapping[str, Sequence[str] | None]] = {
@@ -312,3 +312,6 @@ FAULTS: dict[str, Plan] = {
     "error": fault(_M.INTERIM, _A.ERROR, _O.FAILED),
 }
 """How a connection may go wrong, by name."""
+
+CLOSED_AS_SOUND_COMES = fault(_M.AUDIO, _A.CLOSE_IDLE, _O.HEARD)
+"""May be of a connection that had no sound for a while, so of the first with any and of no other."""
