@@ -269,7 +269,6 @@ class NovaEar:
     def _understand(self, raw: str | bytes) -> None:
         if isinstance(raw, bytes):
             return
-        self._confirm()
         self._unanswered.answered()
         try:
             kind = kind_of(raw)
@@ -282,6 +281,7 @@ class NovaEar:
             self._hearings.fail(EngineError(f"{NAME} sent an error", retryable=True))
 
     def _result(self, results: Results) -> None:
+        self._confirm()
         if self._unheard.passed_over(results.start - JITTER_S):
             self._hearings.fail(EngineError(f"{NAME} left out what was said", retryable=True))
             return
