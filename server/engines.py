@@ -23,6 +23,7 @@ from pipeline.engines.loading import (
     patience,
 )
 from pipeline.engines.openai_chat import ChatServer
+from server.setting_kinds import FLUX_MULTI
 from server.settings import Settings
 
 LOCAL_MODELS: dict[tuple[Service, str], str] = {
@@ -97,6 +98,7 @@ def _flux(settings: Settings, key: str, model: str, patience_s: float) -> FluxSe
         eager_eot_threshold=eager if settings.eager_replies else None,
         eot_timeout_ms=settings.deepgram_eot_timeout_ms,
         keyterms=settings.deepgram_keyterms,
+        language_hints=settings.deepgram_language_hints if model == FLUX_MULTI else (),
         mip_opt_out=settings.deepgram_mip_opt_out,
         patience_s=patience_s,
     )

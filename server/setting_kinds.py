@@ -23,6 +23,9 @@ _TOKEN_PRICE = re.compile(r"\d{1,6}(\.\d{1,9})?(/\d{1,6}(\.\d{1,9})?){2}")
 _DEEPGRAM_EAR = re.compile(r"(flux|nova)-[a-z0-9-]{1,40}")
 _SEVERAL_LANGUAGES = re.compile(r"(nova-\d)-multi")
 _GENERATION = re.compile(r"aura-(\d{1,3})-")
+FLUX_MULTI = "flux-general-multi"
+"""The one model that is told what languages to expect."""
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _SHORT_NAME = re.compile(r"[\w.-]{1,24}")
 """What may be repeated in a message: no vendor's key is as short."""
 _DOTS = re.compile(r"[.…]+")
@@ -195,6 +198,12 @@ def _deepgram_ear(model: str) -> str:
     return model
 
 
+def _language(tag: str) -> str:
+    if not _LANGUAGE.fullmatch(tag):
+        raise ValueError("must be languages such as en, de or pt-BR")
+    return tag
+
+
 def _token_price(text: str) -> str:
     if not _TOKEN_PRICE.fullmatch(text):
         raise ValueError("must be dollars a million tokens in, cached and out, such as 0.35/0.35/0.75")
@@ -218,6 +227,7 @@ SocketUrl = Annotated[str, AfterValidator(_socket)]
 ServerUrls = Annotated[tuple[Annotated[str, AfterValidator(_server)], ...], BeforeValidator(_split)]
 Voices = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_named), AfterValidator(_no_placeholders)]
 DeepgramEars = Annotated[tuple[Annotated[str, AfterValidator(_deepgram_ear)], ...], BeforeValidator(_split)]
+Languages = Annotated[tuple[Annotated[str, AfterValidator(_language)], ...], BeforeValidator(_split)]
 TokenPrices = Annotated[tuple[Annotated[str, AfterValidator(_token_price)], ...], BeforeValidator(_split)]
 Keys = Annotated[tuple[Secret, ...], BeforeValidator(_split)]
 StripeKey = Annotated[SecretStr, AfterValidator(_stripe_key)]

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from server.misspelling import likely_meant
 from server.setting_kinds import (
     E164,
+    FLUX_MULTI,
     AccountSid,
     Ceiling,
     DatabaseUrl,
@@ -27,6 +28,7 @@ from server.setting_kinds import (
     Dollars,
     Keys,
     LanguageModels,
+    Languages,
     Names,
     Origin,
     Packs,
@@ -209,6 +211,9 @@ class Settings(BaseModel):
         ("flux-general-en",), description="Model of each deepgram in STT_ENGINE: flux-… or nova-…."
     )
     deepgram_language: str = Field("en", max_length=16, description="Language that Nova listens for.")
+    deepgram_language_hints: Languages = Field(
+        (), description="Languages that flux-general-multi is told to expect, separated by commas."
+    )
     deepgram_keyterms: Names = Field((), description="Names and terms to listen for, separated by commas.")
     deepgram_eot_threshold: float = Field(
         0.7, ge=0.5, le=1.0, description="How sure Flux must be that the caller is done."
@@ -236,6 +241,9 @@ class Settings(BaseModel):
     )
     llm_reasoning_effort: Literal["", "none", "minimal", "low", "medium", "high"] = Field(
         "", description="Sent to reasoning models; low is right for a conversation."
+    )
+    llm_reasoning_tokens: int = Field(
+        0, ge=0, le=20_000, description="What a model may think for a reply, besides what it may say."
     )
     llm_temperature: bool = Field(
         True, description="Send the persona's temperature; some reasoning models refuse any."
@@ -404,6 +412,10 @@ class Settings(BaseModel):
             problems.append("DEEPGRAM_API_KEY: is needed by the engine deepgram")
         if ears and len(self.deepgram_stt_model) != ears:
             problems.append("DEEPGRAM_STT_MODEL: must name one model for each deepgram in STT_ENGINE")
+        if self.deepgram_language_hints and FLUX_MULTI not in self.deepgram_stt_model:
+            problems.append(
+                f"DEEPGRAM_LANGUAGE_HINTS: are taken by {FLUX_MULTI} only; name it in DEEPGRAM_STT_MODEL"
+            )
         if "deepgram" in self.tts_engine:
             line = self.deepgram_tts_model
             problems += [

@@ -250,9 +250,9 @@ class ChatReply:
             self._say(self._aloud.end())
             failure = None
             if not self.begun:
-                # Where reasoning used up the ceiling, it will again.
+                # Also where reasoning used up the ceiling: what it thought about was one call's, and others go on.
                 what = "wrote no </think>" if self._aloud.thinking else "wrote nothing"
-                failure = EngineError(f"{self.model} {what}", retryable=self.finish != "length")
+                failure = EngineError(f"{self.model} {what}", retryable=True)
         elif failure is None:
             failure = EngineError(f"{self.model}: the reply was cut off", retryable=True)
         self._outcome = failure or "complete"

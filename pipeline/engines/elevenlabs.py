@@ -82,12 +82,11 @@ class ElevenLabsSpeaker:
 
 
 class ElevenLabsVoice:
-    """A `Voice`. `characters` counts the text sent so far, without the blanks the protocol wants around it."""
+    """A `Voice`."""
 
     def __init__(self, settings: ElevenLabsSettings, voice: str, lines: VoiceLines) -> None:
         self.model = settings.model
         self.sent = False
-        self.characters = 0
         self._settings = settings
         self._address = _address(settings, voice)
         self._lines = lines
@@ -109,7 +108,6 @@ class ElevenLabsVoice:
         try:
             # Said first: a send that is cancelled while it waits has written its text.
             self.sent = True
-            self.characters += len(text.strip())
             await line.send(self._messages(context, text.strip()), until - self._clock.seconds())
             left = max(0.0, until - self._clock.seconds())
             async with aclosing(utterance.pieces(left, self._settings.stall_s)) as pieces:

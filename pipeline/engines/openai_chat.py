@@ -51,6 +51,9 @@ END_CALL_BYTES = len(msgspec.json.encode([END_CALL]))
 """What the tool adds to a prompt: an upper bound of its tokens, since no vocabulary makes more than bytes."""
 _END_CALL_TOKENS = -(-END_CALL_BYTES // BYTES_A_TOKEN)
 
+ANSWERED = Message("user", "(The call is answered.)")
+"""Stands before a conversation that we began: many templates want the user's word first. Fixed, for prompt caches."""
+
 SETTLE_S = 0.5
 """How long after the reply's end its usage may still come."""
 WARM = 2
@@ -154,9 +157,7 @@ class OpenAIThinker:
     async def reply(
         self, messages: Sequence[Message], *, max_tokens: int, temperature: float
     ) -> AsyncIterator[ChatReply]:
-        told = [
-            Message(message.role, whole(message.content)) for message in messages if message.content.strip()
-        ]
+        told = _in_turns(messages)
         server = self._server
         bill = Bill(prompt_tokens(told) + (_END_CALL_TOKENS if server.tools else 0), max_tokens)
         reply = ChatReply(server.model, bill, thinking=server.opens_thinking)
@@ -240,6 +241,24 @@ class OpenAIThinker:
         else:
             what = f"wrote nothing in {self._server.patience_s:g} s"
         return EngineError(f"{reply.model} {what}", retryable=True)
+
+
+def _in_turns(messages: Sequence[Message]) -> list[Message]:
+    """The user's and the model's words in turns, from the user's on: templates of Gemma and Mistral refuse all else.
+
+    Nothing in front changes where a word is added at the end, so prompt caches go on serving it.
+    """
+    told: list[Message] = []
+    for message in messages:
+        if not (content := whole(message.content)).strip():
+            continue
+        if told and told[-1].role == message.role:
+            told[-1] = Message(message.role, f"{told[-1].content}\n{content}")
+            continue
+        if message.role == "assistant" and all(each.role == "system" for each in told):
+            told.append(ANSWERED)
+        told.append(Message(message.role, content))
+    return told
 
 
 def _client(server: ChatServer) -> openai.AsyncOpenAI:

@@ -157,8 +157,13 @@ def limits(settings: Settings, persona: Persona, minutes: int) -> Limits:
         idle_prompt_ms=settings.idle_prompt_ms,
         rejoin_ms=(settings.resume_pause_s + REJOIN_S) * 1000,
         ring_ms=(settings.ring_seconds + 20) * 1000,
-        reply_max_tokens=persona.reply_max_tokens,
+        reply_max_tokens=persona.reply_max_tokens + _thinking(settings),
     )
+
+
+def _thinking(settings: Settings) -> int:
+    """Tokens of reasoning in every ceiling: vendors count them in, so money for them must be set aside."""
+    return settings.llm_reasoning_tokens if "openai" in settings.llm_engine else 0
 
 
 def manners(settings: Settings) -> Manners:
@@ -255,10 +260,15 @@ def remember(part: Part, settings: Settings) -> Remember | None:
         room -= len(memory.text) + len(memory.subject)
         if room >= 0 and memory.kind != "summary":
             known.append(Known(memory.kind, memory.subject, memory.text))
-    return Remember(part.today.isoformat(), tuple(known))
+    return Remember(part.today.isoformat(), tuple(known), _remembering_tokens(settings))
+
+
+def _remembering_tokens(settings: Settings) -> int:
+    return Remember("").max_tokens + _thinking(settings)
 
 
 def admission(
+    settings: Settings,
     prices: tuple[Price, ...],
     bounds: Limits,
     system: Sequence[Layer],
@@ -285,7 +295,7 @@ def admission(
     talk = listening + _speech(book, TALKED_CHARS_A_MINUTE) + REPLIES_A_MINUTE * full_reply
     minutes = -(-bounds.max_duration_ms // 60_000)
     remembering = _of(book, "token_in", KNOWN_CHARS + memory_order.TRANSCRIPT_CHARS + REMEMBERING_CHARS)
-    remembering += _of(book, "token_out", Remember("").max_tokens)
+    remembering += _of(book, "token_out", _remembering_tokens(settings))
     return Admission(
         at_least=Nanos(at_least),
         margin=Nanos(minute),

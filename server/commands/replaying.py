@@ -159,7 +159,8 @@ def _offline_call(persona: Persona, rows: list[PriceRow], engines: Engines) -> C
     part = casting.Part(persona, "")
     book = casting.pinned(rows, engines)
     bounds = casting.limits(settings, persona, MINUTES)
-    admitted = casting.admission(book, bounds, casting.layers(part), casting.phrases(part, settings).greeting)
+    greeting = casting.phrases(part, settings).greeting
+    admitted = casting.admission(settings, book, bounds, casting.layers(part), greeting)
     money = Allowance(admitted.most, admitted.most, EndReason.CREDIT)
     return casting.started(secrets.token_hex(16), part, settings, engines, book, money, bounds, Clock().utc())
 

@@ -207,7 +207,7 @@ class Admissions:
         part = casting.stranger(await persona_of(tx, order.persona_id))
         greeting = casting.phrases(part, self._settings).greeting
         bounds = self._bounds(part, order, now)
-        needed = casting.admission(book, bounds, casting.layers(part), greeting)
+        needed = casting.admission(self._settings, book, bounds, casting.layers(part), greeting)
         return needed.at_least, needed.margin
 
     async def recast(self, tx: Tx, row: CallRow) -> Admitted:
@@ -233,7 +233,7 @@ class Admissions:
         book = tuple(pinned[ident] for ident in row.price_ids)
         bounds = casting.limits(self._settings, part.persona, row.max_minutes)
         greeting = casting.phrases(part, self._settings).greeting
-        admitted = casting.admission(book, bounds, casting.layers(part), greeting)
+        admitted = casting.admission(self._settings, book, bounds, casting.layers(part), greeting)
         # What it holds it may spend; what it could have besides, is told by `topped_up`.
         grant = Grant(hold.amount_nano, hold.amount_nano, EndReason.CREDIT, None)
         money = casting.allowance(grant, admitted)
@@ -273,7 +273,7 @@ class Admissions:
     ) -> Funded:
         system, greeting = casting.layers(part), casting.phrases(part, self._settings).greeting
         bounds, connected_ms = self._bounds(part, order, facts.now), _connected_ms(order, facts.now)
-        admitted = casting.admission(book, bounds, system, greeting, connected_ms)
+        admitted = casting.admission(self._settings, book, bounds, system, greeting, connected_ms)
         purse = await facts.purse()
         grant = purse.first(row.id, row.epoch, at_least=admitted.at_least, wanted=admitted.at_least)
         if grant is None:

@@ -229,7 +229,16 @@ class _Talk:
             raise _Broken
         if plan.status != 200:
             # What errors really say: the request, word for word.
-            return await self._refuse(plan.status, plan.code, json.dumps(served.body), plan.headers)
+            told = json.dumps(served.body)
+            if plan.flat:
+                told_by_vllm = {
+                    "object": "error",
+                    "message": told,
+                    "type": "BadRequestError",
+                    "code": plan.status,
+                }
+                return await self._plain(plan.status, told_by_vllm, plan.headers)
+            return await self._refuse(plan.status, plan.code, told, plan.headers)
         served.prompt = prompt_count(served.body)
         served.cached = server.cached(served.body)
         if plan.instead == "no headers":
@@ -322,6 +331,12 @@ def faults_of(body: Json) -> Iterator[str]:
             yield f"message {index} is empty"
         elif message["role"] == "system" and index:
             yield "the system prompt must come first, and once"
+    roles = [message.get("role") for message in body.get("messages", ())]
+    talk = roles[1:] if roles[:1] == ["system"] else roles
+    if any(role != ("assistant" if index % 2 else "user") for index, role in enumerate(talk)):
+        yield "Conversation roles must alternate user/assistant/user/assistant/..."
+    if talk[-1:] == ["assistant"]:
+        yield "the last word is the user's"
     for tool in body.get("tools", ()):
         match tool:
             case {"type": "function", "function": {"name": str(), "parameters": {"type": "object"}}}:

@@ -29,6 +29,8 @@ class Plan:
     status: int = 200
     code: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+    flat: bool = False
+    """The fields of the error stand by themselves and its code is the status, as vLLM has it."""
     instead: Literal["", "refused", "reset", "no headers", "no body"] = ""
     first_ms: float | None = None
     breaks: Literal["", "stalls", "cut", "ends early", "error", "garbage"] = ""
@@ -60,6 +62,7 @@ FAULTS: dict[str, Plan] = {
     "forbidden": Plan(status=403, code="permission_denied"),
     "model gone": Plan(status=404, code="model_not_found"),
     "timed out": Plan(status=408, code="request_timeout"),
+    "template refuses": Plan(status=400, flat=True),
     "bad request": Plan(status=422, code="unprocessable"),
     "too many": Plan(status=429, code="rate_limit_exceeded", headers=(("retry-after", "2"),)),
     "quota gone": Plan(status=429, code="insufficient_quota"),

@@ -22,7 +22,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import Event
+from websockets.protocol import Event, State
 
 from pipeline.audio.mulaw import FRAME, RATE, is_loud
 
@@ -65,6 +65,7 @@ class Act(Enum):
     DROP = "the TCP connection is aborted"
     DROP_AFTER = "the message, then the TCP connection is aborted"
     CLOSE = "the socket is closed with 1011"
+    CLOSE_IDLE = "the socket is closed for want of sound, and what has come is not heard"
     CLOSE_POLITELY = "the socket is closed with 1000"
     MUTE = "nothing is said from here on, the socket stays open"
     MUTE_AFTER = "the message, then nothing more, the socket stays open"
@@ -171,15 +172,17 @@ class Record:
 
 
 class Wire(ServerConnection):
-    """Notes every sign of life, pings included, and the sound that came, read or not."""
+    """Notes every sign of life, pings included, and the sound that came while it was open, read or not."""
 
     alive_at = 0.0
     record: Record | None = None
 
     def process_event(self, event: Event) -> None:
         self.alive_at = self.loop.time()
-        if self.record is not None and isinstance(event, Frame) and event.opcode is Opcode.BINARY:
-            self.record.bytes += len(event.data)
+        # What comes after it has closed a vendor does not hear.
+        heard = self.record if self.state is State.OPEN else None
+        if heard is not None and isinstance(event, Frame) and event.opcode is Opcode.BINARY:
+            heard.bytes += len(event.data)
         super().process_event(event)
 
 
@@ -314,6 +317,9 @@ class Session(ABC):
                 raise Gone
             case Act.CLOSE:
                 await self.close(1011, "NET-0000")
+            case Act.CLOSE_IDLE:
+                self.record.bytes = 0
+                await self.close(1011, "NET-0001")
             case Act.CLOSE_POLITELY:
                 await self.close(1000, "")
             case Act.MUTE | Act.MUTE_AFTER:

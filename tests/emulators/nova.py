@@ -24,7 +24,7 @@ from tests.emulators.deepgram import (
     within,
 )
 
-__all__ = ["FAULTS", "KEY", "NovaEmulator", "Outcome", "Plan"]
+__all__ = ["CLOSED_AS_SOUND_COMES", "FAULTS", "KEY", "NovaEmulator", "Outcome", "Plan"]
 
 BOOLEANS = ("true", "false")
 KNOWN: Final[Mapping[str, Sequence[str] | None]] = {
@@ -87,6 +87,11 @@ class NovaEmulator(Emulator):
             return "sample_rate is missing"
         if "keyterm" in given and not given.get("model", "").startswith("nova-3"):
             return "keyterm needs nova-3"
+        words = [value for name, value in query if name == "keywords"]
+        if words and given.get("model", "").startswith("nova-3"):
+            return "keywords are of the models before nova-3, which has keyterm"
+        if any(not word or " " in word for word in words):
+            return "keywords are single words"
         if given.get("endpointing", "false") != "false" and not within(given["endpointing"], 0, 5_000):
             return "bad value of endpointing"
         if "utterance_end_ms" in given and given.get("interim_results") != "true":
@@ -307,3 +312,6 @@ FAULTS: dict[str, Plan] = {
     "error": fault(_M.INTERIM, _A.ERROR, _O.FAILED),
 }
 """How a connection may go wrong, by name."""
+
+CLOSED_AS_SOUND_COMES = fault(_M.AUDIO, _A.CLOSE_IDLE, _O.HEARD)
+"""May be of a connection that had no sound for a while, so of the first with any and of no other."""

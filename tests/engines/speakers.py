@@ -12,13 +12,13 @@ from pipeline.core.errors import EngineError
 from pipeline.engines.base import Speaker, Voice
 from pipeline.engines.breaker import Breaker
 from pipeline.engines.failover import FailoverSpeaker
-from pipeline.engines.failover.speaker import SLOW_MS_PER_CHAR
 from pipeline.engines.scripted import ScriptedSpeaker
 from tests.pipeline.doubles import Doors, WatchedSpeaker
 
 TEXT = "It was lovely to talk with you, Jordan."
 BYTES_A_CHARACTER = 480
 PIECE = 1_600
+STAGED_MS_A_CHARACTER = 66
 
 
 @dataclass
@@ -110,5 +110,5 @@ class Staged:
                 if index == fails_after:
                     raise EngineError("broke", retryable=True)
                 # Each piece is a quarter of a second, about four characters, and says whose it is and which.
-                yield f"{self.model}{index:03}".encode().ljust(4 * 8 * SLOW_MS_PER_CHAR, b".")
+                yield f"{self.model}{index:03}".encode().ljust(4 * 8 * STAGED_MS_A_CHARACTER, b".")
                 await asyncio.sleep(0.01)

@@ -129,7 +129,7 @@ def test_a_fault_spoils_at_most_its_own_utterance(fault: str) -> None:
                 assert Clock().seconds() - started <= SETTINGS.patience_s + SETTINGS.stall_s
             await asyncio.sleep(0.5)
             assert await said(voice, NEXT) == sound(NEXT)
-            assert voice.characters == vendor.characters == len(TEXT + NEXT)
+            assert vendor.characters == len(TEXT + NEXT)
         assert vendor.violations == []
 
     run_virtual(main(), grace=GRACE)
@@ -145,8 +145,9 @@ def test_barging_in_on_a_fault_spoils_nothing_after_it(fault: str) -> None:
             with suppress(EngineError, TimeoutError):
                 async with asyncio.timeout(0.04):
                     await said(voice, TEXT)
+            barged_in_on = TEXT if voice.sent else ""
             assert await said(voice, NEXT) == sound(NEXT)
-            assert voice.characters == vendor.characters
+            assert vendor.characters == len(barged_in_on + NEXT)
         assert vendor.violations == []
 
     run_virtual(main(), grace=GRACE)
@@ -179,7 +180,7 @@ def test_a_text_is_sent_as_it_is_and_counted() -> None:
             for text in texts:
                 assert await said(voice, f" {text}\n") == sound(text)
             assert [one.text for one in vendor.spoken] == texts
-            assert voice.characters == vendor.characters == sum(map(len, texts))
+            assert vendor.characters == sum(map(len, texts))
             assert (vendor.sockets, vendor.violations) == (1, [])
 
     run_virtual(main(), grace=GRACE)
@@ -302,7 +303,7 @@ def test_rapid_barge_ins_keep_one_socket() -> None:
             for _ in range(12):
                 assert sound(TEXT).startswith(await said(voice, TEXT, 1))
             assert await said(voice, NEXT) == sound(NEXT)
-            assert voice.characters == vendor.characters
+            assert vendor.characters == 12 * len(TEXT) + len(NEXT)
             assert (vendor.sockets, vendor.violations) == (1, [])
 
     run_virtual(main(), grace=GRACE)

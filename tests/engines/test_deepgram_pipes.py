@@ -55,6 +55,22 @@ def test_an_order_survives_the_sound_before_it() -> None:
     run_virtual(main())
 
 
+def test_what_was_taken_leaves_once_more_before_everything_else() -> None:
+    async def main() -> None:
+        outgoing = Outgoing()
+        outgoing.feed(loud(100))
+        outgoing.order("one")
+        outgoing.order("two")
+        first = [await outgoing.take() for _ in range(3)]
+        outgoing.feed(loud(80))
+        outgoing.order("three")
+        outgoing.again(first)
+        assert outgoing.fed == 8 * 180
+        assert await taken(outgoing) == [640, 160, "one", "two", 640, "three"]
+
+    run_virtual(main())
+
+
 def test_nothing_leaves_after_the_end() -> None:
     async def main() -> None:
         outgoing = Outgoing()

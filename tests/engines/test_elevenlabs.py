@@ -136,7 +136,7 @@ def test_a_fault_spoils_at_most_its_own_utterance(fault: str) -> None:
                 assert Clock().seconds() - started <= SETTINGS.patience_s + SETTINGS.stall_s
             await asyncio.sleep(0.5)
             assert await said(voice, NEXT) == sound(NEXT)
-            assert voice.characters == vendor.characters == len(TEXT + NEXT)
+            assert vendor.characters == len(TEXT + NEXT)
         assert vendor.violations == []
 
     run_virtual(main(), grace=GRACE)
@@ -150,10 +150,11 @@ def test_barging_in_on_a_fault_spoils_nothing_after_it(fault: str) -> None:
             with suppress(EngineError, TimeoutError):
                 async with asyncio.timeout(0.04):
                     await said(voice, TEXT)
+            barged_in_on = TEXT if voice.sent else ""
             # The socket is shared: what breaks it is over before the next is asked for.
             await asyncio.sleep(0.4)
             assert await said(voice, NEXT) == sound(NEXT)
-            assert voice.characters == vendor.characters
+            assert vendor.characters == len(barged_in_on + NEXT)
         assert vendor.violations == []
 
     run_virtual(main(), grace=GRACE)
@@ -185,7 +186,7 @@ def test_a_text_is_sent_as_it_is_and_counted() -> None:
             for text in texts:
                 assert await said(voice, f" {text}\n") == sound(text)
             assert [one.text for one in vendor.spoken] == [f"{text} " for text in texts]
-            assert voice.characters == vendor.characters == sum(map(len, texts))
+            assert vendor.characters == sum(map(len, texts))
             assert (vendor.sockets, vendor.violations) == (1, [])
 
     run_virtual(main(), grace=GRACE)
@@ -288,7 +289,7 @@ def test_rapid_barge_ins_never_reach_the_limit_of_contexts() -> None:
             assert vendor.most_contexts == CONTEXTS < elevenlabs.CONTEXTS
             assert vendor.sockets == 3
             assert await said(voice, NEXT) == sound(NEXT)
-            assert voice.characters == vendor.characters
+            assert vendor.characters == 3 * CONTEXTS * len(TEXT) + len(NEXT)
             await asyncio.sleep(2)
             assert vendor.now_open == 1
         assert vendor.violations == []

@@ -14,48 +14,8 @@ from hypothesis import strategies as st
 from pipeline.clock import Clock, run_virtual
 from pipeline.core.errors import AllDown, EngineError
 from pipeline.engines.base import Voice
-from pipeline.engines.failover.speaker import SLOW_MS_PER_CHAR, unspoken
 from tests.engines.speakers import BYTES_A_CHARACTER, PIECE, TEXT, Rig, Stage, Staged, scripted, spoken
 from tests.pipeline.doubles import DeadSpeaker
-
-# -- what is left to say -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("characters", "left"),
-    [
-        (0, "Hello there, my friend."),
-        (5, "Hello there, my friend."),
-        (6, "there, my friend."),
-        (8, "there, my friend."),
-        (12, "there, my friend."),
-        (13, "my friend."),
-        (22, "friend."),
-        (23, ""),
-        (99, ""),
-    ],
-)
-def test_what_is_left_begins_with_the_word_it_broke_off_in(characters: int, left: str) -> None:
-    assert unspoken("Hello there, my friend.", characters * SLOW_MS_PER_CHAR) == left
-
-
-@given(st.text(st.sampled_from("ab \n"), max_size=40), st.integers(0, 5_000))
-def test_what_is_left_is_the_end_of_the_text_from_a_word_on(text: str, ms: int) -> None:
-    left = unspoken(text, ms)
-    assert text.endswith(left)
-    said = text[: len(text) - len(left)]
-    assert len(said) * SLOW_MS_PER_CHAR <= max(ms, 0) or not left
-    if left and said:
-        assert said[-1].isspace()
-    # Nothing more than the word it broke off in is said again.
-    again = text[len(said) : ms // SLOW_MS_PER_CHAR]
-    assert not any(letter.isspace() for letter in again) or not left
-
-
-@given(st.text(st.sampled_from("ab "), max_size=40), st.integers(0, 3_000), st.integers(0, 500))
-def test_the_more_was_sent_the_less_is_left(text: str, ms: int, more: int) -> None:
-    assert len(unspoken(text, ms + more)) <= len(unspoken(text, ms))
-
 
 # -- who speaks ----------------------------------------------------------------------------
 
@@ -97,7 +57,7 @@ def test_the_next_says_the_rest_when_the_first_breaks_off_and_the_first_is_paid(
             sound = await spoken(voice)
             assert voice.model == "a"
             (rest,) = second.spoken
-            assert rest == "lovely to talk with you, Jordan."  # 800 ms is 12 characters
+            assert rest == "lovely to talk with you, Jordan."  # 800 ms is 8 characters at least
             assert len(sound) == 4 * PIECE + len(rest) * BYTES_A_CHARACTER
             await spoken(voice, "And now?")
             assert voice.model == "b"
@@ -105,14 +65,12 @@ def test_the_next_says_the_rest_when_the_first_breaks_off_and_the_first_is_paid(
     run_virtual(main())
 
 
-def test_a_break_after_the_last_word_is_the_end() -> None:
-    second = scripted("b")
-    rig = Rig([scripted("a", fails=True, after=20, ms_a_character=70), second])
+def test_a_break_after_the_last_word_is_no_failure_where_nobody_could_say_it_again() -> None:
+    rig = Rig([scripted("a", fails=True, after=20, ms_a_character=70), scripted("b", fails=True)])
 
     async def main() -> None:
         async with rig.opened() as voice:
-            assert await spoken(voice)
-        assert list(second.spoken) == []
+            assert len(await spoken(voice)) == len(TEXT) * 70 * 8
 
     run_virtual(main())
 
@@ -211,7 +169,7 @@ def test_one_that_stalls_is_waited_for_until_what_it_said_has_been_played() -> N
             await asyncio.sleep(0.25)  # the listener is in no hurry
             await anext(pieces)
             assert clock.seconds() == pytest.approx(2.0)
-        assert list(second.spoken) == ["to talk with you, Jordan."]  # 1 s is 15 characters
+        assert list(second.spoken) == ["lovely to talk with you, Jordan."]  # 1 s is 11 characters at least
 
     run_virtual(main())
 
@@ -280,7 +238,7 @@ def test_every_word_is_said_in_order_by_one_at_a_time_or_all_are_down(
                     last = voices["abc".index(said[-1][0])]
                     spoken_by_last = runs.count(last.model)
                     # Its piece count says how far it came: through the rest, or so near the end that a word is left.
-                    rest = unspoken(last.texts[-1], spoken_by_last * 4 * SLOW_MS_PER_CHAR)
+                    rest = last.texts[-1][spoken_by_last * 4 :]
                     assert len(rest.split()) <= 1
                     assert rest != TEXT
                 await asyncio.sleep(pause)

@@ -12,7 +12,7 @@ from pipeline.audio.mulaw import silence
 from pipeline.engines.base import Partial, Segment, Used
 from pipeline.engines.deepgram.nova import NovaSettings, NovaTranscriber
 from tests.emulators.caller import calling, loud
-from tests.emulators.nova import FAULTS, KEY, NovaEmulator, Outcome, Plan
+from tests.emulators.nova import CLOSED_AS_SOUND_COMES, FAULTS, KEY, NovaEmulator, Outcome, Plan
 from tests.engines.novas import CLOSE, FINALIZE, KEEP_ALIVE, SETTINGS, TEXTS, engine, run, talk
 
 
@@ -138,6 +138,62 @@ def test_sound_that_comes_between_two_sockets_is_sent_on_the_next() -> None:
     run(main)
 
 
+SENT = 8 * (len(TEXTS) * 2_100 + 1_500) - 320
+"""What is sent of a whole talk: all but the end, which fills no chunk."""
+
+
+@pytest.mark.parametrize("loops", range(0, 40, 3))
+def test_sound_that_comes_as_a_silent_socket_is_closed_is_sent_on_the_next(loops: int) -> None:
+    """Before the close is known, while it is being acted upon, after that."""
+
+    async def main() -> None:
+        async with NovaEmulator(TEXTS, [Plan(idle_s=0.5)]) as emulator, calling(engine(emulator)) as call:
+            await asyncio.sleep(0.5)
+            for _ in range(loops):
+                await asyncio.sleep(0)
+            assert call.ear is not None
+            call.ear.feed(loud(160))
+            await talk(call)
+            assert call.error is None
+            assert call.finals == TEXTS
+            _, second = emulator.records
+            # What was said first is heard too, at its place, and paid once.
+            assert second.bytes == 8 * 160 + SENT
+            assert call.used[-1].seconds == emulator.seconds_billed == second.seconds_billed
+            assert not emulator.violations
+
+    run(main)
+
+
+def test_sound_that_crosses_the_close_on_its_way_is_sent_again() -> None:
+    """The vendor has closed for want of sound, and does not know yet that there is some."""
+
+    async def main() -> None:
+        async with (
+            NovaEmulator(TEXTS, [CLOSED_AS_SOUND_COMES]) as emulator,
+            calling(engine(emulator)) as call,
+        ):
+            await talk(call)
+            assert call.error is None
+            assert call.finals == TEXTS
+            assert [record.bytes for record in emulator.records] == [0, SENT]
+            assert call.used[-1].seconds == emulator.seconds_billed
+            assert not emulator.violations
+
+    run(main)
+
+
+def test_sound_that_is_lost_time_and_again_is_a_failure() -> None:
+    async def main() -> None:
+        plans = [CLOSED_AS_SOUND_COMES] * 3
+        async with NovaEmulator(TEXTS, plans) as emulator, calling(engine(emulator)) as call:
+            await talk(call)
+            assert "1011" in call.detail
+            assert len(emulator.records) == 2
+
+    run(main)
+
+
 def test_a_vendor_who_always_closes_is_asked_once_a_second_and_not_more() -> None:
     async def main() -> None:
         async with (
@@ -229,7 +285,7 @@ def test_what_is_asked_for() -> None:
     [
         (replace(SETTINGS, key="wrong"), 401),
         (replace(SETTINGS, model="flux-general-en"), 400),
-        (replace(SETTINGS, model="nova-2", keyterms=("Acme",)), 400),
+        (replace(SETTINGS, model="nova-9", keyterms=("Acme",)), 400),
     ],
 )
 def test_a_wrong_setting_is_refused_for_good(settings: NovaSettings, status: int) -> None:
@@ -239,6 +295,30 @@ def test_a_wrong_setting_is_refused_for_good(settings: NovaSettings, status: int
                 assert not call.opened
             assert f"refused: {status}" in call.detail
             assert emulator.violations
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("model", "sent"),
+    [
+        ("nova-3", [("keyterm", "Acme Corp"), ("keyterm", "Jordan: Acme")]),
+        ("nova-3-medical", [("keyterm", "Acme Corp"), ("keyterm", "Jordan: Acme")]),
+        ("nova-2", [("keywords", "Acme"), ("keywords", "Corp"), ("keywords", "Jordan")]),
+        ("nova-2-phonecall", [("keywords", "Acme"), ("keywords", "Corp"), ("keywords", "Jordan")]),
+    ],
+)
+def test_models_before_the_third_are_told_words_not_terms(model: str, sent: list[tuple[str, str]]) -> None:
+    """They refuse terms for good. What follows a colon would be a weight to them."""
+
+    async def main() -> None:
+        settings = replace(SETTINGS, model=model, keyterms=("Acme Corp", "Jordan: Acme"))
+        async with NovaEmulator(TEXTS) as emulator, calling(engine(emulator, settings)) as call:
+            await call.speak()
+            assert call.finals == TEXTS[:1]
+            query = emulator.records[0].query
+            assert [each for each in query if each[0].startswith("key")] == sent
+            assert not emulator.violations
 
     run(main)
 

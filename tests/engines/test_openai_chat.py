@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import aclosing
+from itertools import pairwise
+from typing import Literal
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,7 +15,7 @@ from pipeline.clock import Clock
 from pipeline.core.effects import Message
 from pipeline.core.errors import EngineError
 from pipeline.engines.base import Tokens
-from pipeline.engines.counting import prompt_tokens, text_tokens
+from pipeline.engines.counting import text_tokens
 from pipeline.engines.openai_chat import END_CALL_BYTES, ChatServer, OpenAIThinker
 from tests.emulators.chat import FAULTS, KEY, MODEL, ChatEmulator, Plan, prompt_count
 from tests.engines.asking import (
@@ -238,8 +240,8 @@ def test_the_request_is_what_servers_take() -> None:
                 assert (await ask(other)).failure is None
         first, second = (served.body for served in server.served)
         assert [message["content"] for message in first["messages"]] == [
-            *(message.content for message in MESSAGES),
-            "Half  a smile",
+            MESSAGES[0].content,
+            f"{MESSAGES[1].content}\nHalf  a smile",
         ]
         assert first["max_completion_tokens"] == 60
         assert first["temperature"] == 0.7
@@ -250,7 +252,67 @@ def test_the_request_is_what_servers_take() -> None:
         assert second["max_tokens"] == 60
         assert second["reasoning_effort"] == "low"
         assert not {"tools", "temperature", "max_completion_tokens"} & set(second)
-        assert prompt_count(first) - 3 == ESTIMATED_PROMPT + prompt_tokens([Message("user", "Half  a smile")])
+        assert prompt_count(first) - 3 == ESTIMATED_PROMPT + text_tokens("\nHalf  a smile")
+
+    virtual(main())
+
+
+def _said(*spoken: str) -> list[Message]:
+    roles: dict[str, Literal["user", "assistant"]] = {"u": "user", "a": "assistant"}
+    return [Message(roles[each[0]], each[1:]) for each in spoken]
+
+
+CALLED = ("user", "(The call is answered.)")
+
+
+@pytest.mark.parametrize(
+    ("talk", "sent"),
+    [
+        (_said("uHello."), [("user", "Hello.")]),
+        (
+            _said("aHi, Sarah here.", "uHello."),
+            [CALLED, ("assistant", "Hi, Sarah here."), ("user", "Hello.")],
+        ),
+        (
+            _said("aHi.", "aAre you there?", "uYes.", "uI am.", "u "),
+            [CALLED, ("assistant", "Hi.\nAre you there?"), ("user", "Yes.\nI am.")],
+        ),
+        (_said("uHm.", "a ", "uSo."), [("user", "Hm.\nSo.")]),
+    ],
+)
+def test_roles_alternate_from_the_caller_to_the_caller(
+    talk: list[Message], sent: list[tuple[str, str]]
+) -> None:
+    """Templates of Gemma and Mistral refuse anything else with a 400."""
+
+    async def main() -> None:
+        async with ChatEmulator(plan=Plan(usage="none")) as server, thinking(server) as thinker:
+            outcome = await ask(thinker, [MESSAGES[0], *talk])
+        told = server.served[0].body["messages"]
+        assert [(message["role"], message["content"]) for message in told] == [
+            ("system", MESSAGES[0].content),
+            *sent,
+        ]
+        assert outcome.failure is None
+        assert outcome.tokens.uncached == prompt_count(server.served[0].body) - 3
+
+    virtual(main())
+
+
+def test_what_was_sent_before_is_sent_again_in_front_of_what_is_new() -> None:
+    """So that a vendor's cache of prompts serves it."""
+    head = Message("system", "You are Sarah. " * 300)
+    talk = _said("aHi, Sarah here.", "uHello.", "uIt is me.", "aOh, hello!", "uAre you well?", "uAre you?")
+
+    async def main() -> None:
+        async with ChatEmulator((TEXT,)) as server, thinking(server) as thinker:
+            for size in (2, 3, 5, 6):
+                assert (await ask(thinker, [head, *talk[:size]])).failure is None
+        prompts = [
+            "".join(f"<{message['role']}>{message['content']}" for message in served.body["messages"])
+            for served in server.served
+        ]
+        assert all(later.startswith(earlier) for earlier, later in pairwise(prompts))
 
     virtual(main())
 

@@ -8,11 +8,14 @@ from contextlib import aclosing
 import pytest
 from structlog.testing import capture_logs
 
-from pipeline.clock import run_virtual
+from pipeline.clock import Clock, run_virtual
 from pipeline.core.effects import Message
 from pipeline.core.errors import EngineError
 from pipeline.engines.base import Tokens
+from pipeline.engines.breaker import Breaker
+from pipeline.engines.failover import FailoverThinker
 from pipeline.engines.openai_chat import ChatServer, OpenAIThinker
+from pipeline.engines.scripted import Answer, ScriptedThinker
 from tests.emulators.chat import KEY, MODEL, ChatEmulator, Plan, Served
 
 MESSAGES = (Message("system", "You are Sarah."), Message("user", "Tell me everything."))
@@ -64,11 +67,11 @@ def test_a_reply_without_end_is_broken_off_and_what_there_is_stands() -> None:
     assert logged == ["token_ceiling_ignored"]
 
 
-def test_thinking_without_end_is_a_failure_that_will_come_again() -> None:
+def test_thinking_without_end_is_a_failure_of_this_reply() -> None:
     said, tokens, failure, served, _ = asked(Plan(text="", reasoning=WITHOUT_END, unbounded=True))
     assert not said
     assert failure is not None
-    assert not failure.retryable
+    assert failure.retryable
     assert served.left_at is not None
     assert tokens.out == CEILING
 
@@ -80,3 +83,22 @@ def test_a_server_that_keeps_to_it_is_left_alone(text: str) -> None:
     assert said == text
     assert tokens == served.billed
     assert logged == []
+
+
+def test_one_reply_that_was_all_reasoning_does_not_shut_the_model_off_for_other_calls() -> None:
+    thinks = Plan(text="Never said.", reasoning="Let me think about this. " * 100)
+
+    async def main() -> None:
+        async with (
+            ChatEmulator(("Of course.",)) as server,
+            aclosing(OpenAIThinker(ChatServer(MODEL, server.url, KEY))) as thinker,
+        ):
+            server.plans.append(thinks)
+            breaker, behind = Breaker(MODEL, Clock()), ScriptedThinker((Answer("From behind."),))
+            together = FailoverThinker([(thinker, breaker), (behind, Breaker("behind", Clock()))], 4.0)
+            for said in ("From behind.", "Of course."):
+                async with together.reply(MESSAGES, max_tokens=CEILING, temperature=0) as reply:
+                    assert "".join([str(piece) async for piece in reply.pieces()]) == said
+            assert breaker.failures == 1
+
+    run_virtual(main(), grace=0.001)

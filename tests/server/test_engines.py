@@ -10,14 +10,14 @@ from prometheus_client import generate_latest
 
 from pipeline.clock import Clock, run_virtual
 from pipeline.core.errors import EngineError
-from pipeline.core.prompt import TOOL_TOKENS
+from pipeline.core.prompt import TOOL_TOKENS, tokens_at_most
 from pipeline.engines.breaker import Breaker
 from pipeline.engines.deepgram.aura import AuraSettings
 from pipeline.engines.deepgram.flux import FluxSettings
 from pipeline.engines.deepgram.nova import NovaSettings, NovaTranscriber
 from pipeline.engines.elevenlabs import ElevenLabsSettings
 from pipeline.engines.loading import ALONE_S, HEARING_S, Chosen, EngineLoader
-from pipeline.engines.openai_chat import END_CALL_BYTES, ChatServer
+from pipeline.engines.openai_chat import ANSWERED, END_CALL_BYTES, ChatServer
 from server.calls.live import WATCHING
 from server.engines import chosen, models
 from server.metrics import ENGINE_BREAKERS
@@ -228,6 +228,29 @@ def test_without_eager_replies_the_vendor_is_not_asked_for_guesses() -> None:
     assert flux.eager_eot_threshold is None
 
 
+def test_languages_are_hinted_to_the_model_that_takes_hints() -> None:
+    settings = load(
+        {
+            "STT_ENGINE": "deepgram,deepgram", "DEEPGRAM_API_KEY": "k",
+            "DEEPGRAM_STT_MODEL": "flux-general-multi,flux-general-en", "DEEPGRAM_LANGUAGE_HINTS": "en, pt-BR",
+        }
+    )  # fmt: skip
+    several, english = chosen(settings).stt
+    assert isinstance(several, FluxSettings)
+    assert isinstance(english, FluxSettings)
+    assert several.language_hints == ("en", "pt-BR")
+    assert english.language_hints == ()
+
+
+def test_hints_that_no_model_takes_are_refused() -> None:
+    [said] = problems(DEEPGRAM_LANGUAGE_HINTS="en,de", DEEPGRAM_STT_MODEL="flux-general-en,nova-3")
+    assert (
+        said == "DEEPGRAM_LANGUAGE_HINTS: are taken by flux-general-multi only; name it in DEEPGRAM_STT_MODEL"
+    )
+    [said] = problems(DEEPGRAM_LANGUAGE_HINTS="english?", DEEPGRAM_STT_MODEL="flux-general-multi")
+    assert said == "DEEPGRAM_LANGUAGE_HINTS: must be languages such as en, de or pt-BR"
+
+
 def test_a_server_of_ones_own_needs_no_key() -> None:
     (mind,) = chosen(
         load({"LLM_ENGINE": "openai", "LLM_BASE_URL": "http://127.0.0.1:8001/v1", "LLM_MODEL": "qwen"})
@@ -323,5 +346,5 @@ def test_keys_are_not_shown() -> None:
     assert "'one'" not in shown
 
 
-def test_the_worst_case_of_a_prompt_counts_the_tool() -> None:
-    assert END_CALL_BYTES <= TOOL_TOKENS
+def test_the_worst_case_of_a_prompt_counts_what_is_sent_besides() -> None:
+    assert END_CALL_BYTES + tokens_at_most([ANSWERED]) <= TOOL_TOKENS

@@ -101,7 +101,7 @@ def test_an_interruption_stops_the_model_and_the_voice_and_pays_what_they_count(
     cast = Cast(
         voice="aura" if voice == "aura" else "elevenlabs",
         lines=lines,
-        texts=lambda messages: LONG if len(messages) < 4 else ANSWERS["weaknesses"],
+        texts=lambda messages: LONG if len(messages) < 5 else ANSWERS["weaknesses"],
         word_ms=200,
         first_sound_ms=150,
         piece_ms=150,

@@ -64,7 +64,17 @@ TROUBLES: Mapping[Vendor, Trouble] = {
         frozenset({"end_without_text"}),
     ),
     "chat": Trouble(
-        frozenset({"wrong key", "no credit", "forbidden", "model gone", "bad request", "quota gone"}),
+        frozenset(
+            {
+                "wrong key",
+                "no credit",
+                "forbidden",
+                "model gone",
+                "template refuses",
+                "bad request",
+                "quota gone",
+            }
+        ),
         ("wrong key", "too many", "refused", "no headers", "stalls", "error event", "empty", "end call"),
     ),
     "elevenlabs": Trouble(

@@ -89,12 +89,11 @@ class AuraSpeaker:
 
 
 class AuraVoice:
-    """A `Voice`. `characters` counts the text sent so far."""
+    """A `Voice`."""
 
     def __init__(self, settings: AuraSettings, voice: str, lines: VoiceLines) -> None:
         self.model = settings.model
         self.sent = False
-        self.characters = 0
         self._settings = settings
         self._address = _address(settings, voice)
         self._lines = lines
@@ -114,7 +113,6 @@ class AuraVoice:
             parts = list(split(text.strip()))
             # Said first: a send that is cancelled while it waits has written its text.
             self.sent = True
-            self.characters += sum(map(len, parts))
             turn.flushed(self._clock.seconds())
             await line.send([*map(_speak, parts), FLUSH], until - self._clock.seconds())
             left = max(0.0, until - self._clock.seconds())

@@ -8,6 +8,7 @@ open for as long as the phone rings, though the vendor closes the ones it hears 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -34,8 +35,11 @@ IDLE_CODE, IDLE_REASON = 1011, "NET-0001"
 """How the vendor closes a socket on which it heard nothing for 10 s."""
 REOPEN_S = 1.0
 """Shortest time between two openings of such a socket."""
+CROSSING = RATE // 2
+"""So much sound at most is on its way before a close that crosses it is known."""
 SLACK_S = 0.25
 """A result may end so much before the sound at which we asked for it; two stretches are further apart."""
+_BEFORE_TERMS = re.compile(r"nova(-[12])?(?!-?\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +72,21 @@ class NovaSettings:
         return f"{self.model}-multi" if self.language == "multi" else self.model
 
     @property
+    def _terms(self) -> list[tuple[str, str]]:
+        """Models before nova-3 refuse terms and take single words, in which a colon would begin a weight."""
+        if not _BEFORE_TERMS.match(self.model):
+            return [("keyterm", term) for term in self.keyterms]
+        words = " ".join(self.keyterms).replace(":", " ").split()
+        return [("keywords", word) for word in dict.fromkeys(words)]
+
+    @property
     def address(self) -> str:
         query = [
             *(("model", self.model), ("language", self.language)),
             *(("encoding", "mulaw"), ("sample_rate", "8000"), ("channels", "1")),
             *(("interim_results", "true"), ("endpointing", str(self.endpointing_ms))),
             *(("punctuate", f"{self.punctuate}".lower()), ("smart_format", f"{self.smart_format}".lower())),
-            *(("keyterm", term) for term in self.keyterms),
+            *self._terms,
         ]
         if self.mip_opt_out:
             query.append(("mip_opt_out", "true"))
@@ -105,6 +117,9 @@ class NovaEar:
         self._clock = Clock()
         self._unanswered = Unanswered(self._clock)
         self._unheard = Unheard()
+        self._bill.sure = False
+        self._first: list[bytes | str] = []
+        """All that was sent on this socket, until the vendor must have had some of it."""
         self._open = True
 
     @property
@@ -128,6 +143,7 @@ class NovaEar:
 
     def close(self) -> None:
         self._open = False
+        self._confirm()
         self._outgoing.close()
         self._hearings.close()
         for asked in self._asked:
@@ -164,16 +180,37 @@ class NovaEar:
                 while not self._hearings.failed:
                     self._understand(await socket.recv())
         except ConnectionClosed as error:
-            if self._outgoing.fed or not _idle(error):
+            if self._bill.sure or not _idle(error):
+                self._confirm()
                 raise closed(NAME, error) from None
+            self._anew()
         finally:
             await farewell(socket)
+
+    def _confirm(self) -> None:
+        """The vendor has some of the sound, or is taken to have it."""
+        self._first.clear()
+        self._bill.confirm()
+
+    def _anew(self) -> None:
+        """It has closed having heard nothing: what has crossed that is sent on the next socket; but only once."""
+        crossed = bool(self._first)
+        self._outgoing.again(self._first)
+        self._bill.unsent()
+        self._unheard, self._unanswered = Unheard(), Unanswered(self._clock)
+        for asked in self._asked:
+            asked.timer.cancel()
+        self._asked.clear()
+        if crossed:
+            self._confirm()
 
     async def _send(self, socket: ClientConnection) -> None:
         # The listening side sees a closed socket too, after all that was said before.
         with suppress(ConnectionClosed):
             while not self._hearings.failed:
                 piece = await self._next()
+                if not self._bill.sure:
+                    self._first.append(piece)
                 if isinstance(piece, bytes):
                     await self._bill.send(socket, piece)
                     self._watch(piece)
@@ -193,6 +230,8 @@ class NovaEar:
             return KEEP_ALIVE
 
     def _watch(self, sent: bytes) -> None:
+        if self._bill.bytes > CROSSING:
+            self._confirm()
         self._unanswered.sent(sent)
         self._unheard.sent(sent)
         limit = self._settings.mute_s
@@ -242,6 +281,7 @@ class NovaEar:
             self._hearings.fail(EngineError(f"{NAME} sent an error", retryable=True))
 
     def _result(self, results: Results) -> None:
+        self._confirm()
         if self._unheard.passed_over(results.start - JITTER_S):
             self._hearings.fail(EngineError(f"{NAME} left out what was said", retryable=True))
             return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 
 from websockets.asyncio.client import ClientConnection
@@ -80,6 +80,23 @@ class Outgoing:
             return
         self._ready = len(self._sound)
         self._orders.append((self.fed, text))
+        self._wake.set()
+
+    def again(self, pieces: Sequence[bytes | str]) -> None:
+        """What was taken last is to leave once more, in its order and before everything else."""
+        if self._closed:
+            return
+        sound = b"".join(piece for piece in pieces if isinstance(piece, bytes))
+        at = self._front = self._front - len(sound)
+        orders: list[tuple[int, str]] = []
+        for piece in pieces:
+            if isinstance(piece, str):
+                orders.append((at, piece))
+            else:
+                at += len(piece)
+        self._sound[:0] = sound
+        self._ready += len(sound)
+        self._orders.extendleft(reversed(orders))
         self._wake.set()
 
     def close(self) -> None:
@@ -245,13 +262,15 @@ class Bill:
         self._model = model
         self._hearings = hearings
         self.bytes = 0
+        self.sure = True
+        """Whether the vendor has the sound, as far as is known; while it is not, no second is told."""
+        self._told = 0
 
     @property
     def used(self) -> Used:
         return Used(self._model, -(-self.bytes // RATE))
 
     async def send(self, socket: ClientConnection, chunk: bytes) -> None:
-        before = self.used
         # Counted first: a send that is cancelled while it waits has written its bytes.
         self.bytes += len(chunk)
         try:
@@ -259,7 +278,20 @@ class Bill:
         except ConnectionClosed:
             self.bytes -= len(chunk)
             raise
-        if self.used != before:
+        self._tell()
+
+    def confirm(self) -> None:
+        if not self.sure:
+            self.sure = True
+            self._tell()
+
+    def unsent(self) -> None:
+        """None of it has reached the vendor."""
+        self.bytes = 0
+
+    def _tell(self) -> None:
+        if self.sure and self.used.seconds > self._told:
+            self._told = self.used.seconds
             self._hearings.put(self.used)
 
 

@@ -11,34 +11,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.audio.mulaw import RATE
 from pipeline.clock import Clock
 from pipeline.core.errors import AllDown, EngineError
-from pipeline.core.playout import MS_PER_CHAR
 from pipeline.engines.base import Speaker, Voice
 from pipeline.engines.breaker import Breaker
 from pipeline.engines.failover.openings import Opened, Openings, openings
+from pipeline.engines.failover.pace import Pace
 
 AVOIDED_S = 15.0
 """A voice that failed is not tried before the others for so long: each try may cost the whole patience."""
-
-SLOW_MS_PER_CHAR = MS_PER_CHAR * 11 // 10
-"""A little slower than ordinary speech, so that a successor rather repeats half a word than skips one."""
-
-
-def unspoken(text: str, ms_sent: int) -> str:
-    """What is left to say of `text` after so much of its sound, from the beginning of a word on.
-
-    The word that the sound broke off in is said again.
-    """
-    reach = ms_sent // SLOW_MS_PER_CHAR
-    if reach >= len(text):
-        return ""
-    while reach > 0 and not text[reach - 1].isspace():
-        reach -= 1
-    return text[reach:]
 
 
 class FailoverSpeaker:
@@ -74,6 +58,7 @@ class _OneOfThem:
     breaker: Breaker
     opened: Opened[Voice] | None = None
     avoid_until: float = 0.0
+    pace: Pace = field(default_factory=Pace)
 
 
 class FailoverVoice:
@@ -114,7 +99,7 @@ class FailoverVoice:
 
     async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
         last: EngineError | None = None
-        whole = text
+        whole = likely_left = text
         self._asked, self._sounded = None, False
         for speaker in self._in_turn():
             if (attempt := speaker.breaker.admit()) is None:
@@ -128,16 +113,20 @@ class FailoverVoice:
                             self._sounded = True
                             sent += len(piece)
                             yield piece
+                    speaker.pace.spoke(text, sent * 1000 // RATE)
                     return
                 except EngineError as error:
                     last = error
                     self._asked = None
                     attempt.failed(error)
                     self._avoid(speaker)
-            text = unspoken(text, sent * 1000 // RATE) if sent else text
-            if sent and not text:
-                return
-        if text != whole and len(text.split()) == 1:
+            if sent:
+                ms = sent * 1000 // RATE
+                likely_left = speaker.pace.likely_unspoken(text, ms)
+                text = speaker.pace.unspoken(text, ms)
+                if not text:
+                    return
+        if likely_left != whole and len(likely_left.split()) <= 1:
             return  # all but perhaps its last word was said: nothing to make a failure of
         raise AllDown(last) from last
 

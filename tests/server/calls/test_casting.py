@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
 from pipeline.core.notice import words
+from pipeline.core.tariff import Price
 from server.calls import casting
-from server.settings import Settings
+from server.settings import Settings, load
 from storage.records import Persona, Relationship, Scenario
 from tests.server.rig import NOON
 
@@ -59,3 +61,28 @@ def test_a29_no_template_context_or_persona_changes_the_disclosure(told: str) ->
     part = casting.Part(persona, told, relation, scenario, told, values)
     assert casting.phrases(part, Settings()).disclosure == plain
     assert "automated AI call" in plain
+
+
+A_TOKEN_OUT = 750
+PRICES = (Price(1, "llm", "m", "token_out", A_TOKEN_OUT, 1),)
+
+
+@pytest.mark.parametrize(("engine", "more"), [("openai", 400), ("local", 0)])
+def test_what_a_model_thinks_is_set_aside_besides_what_it_says(engine: str, more: int) -> None:
+    """The ceiling that is sent and the money that is set aside for it are one figure."""
+    hosted = {"LLM_ENGINE": engine, "LLM_REASONING_TOKENS": "400"}
+    if engine == "openai":
+        hosted |= {"LLM_MODEL": "m", "LLM_BASE_URL": "http://127.0.0.1:1/v1"}
+    plain, thinking = Settings(), load(hosted)
+    part = casting.Part(PERSONA, "Jordan", today=date(2026, 11, 26))
+    least = []
+    for settings, ceiling in ((plain, 0), (thinking, more)):
+        bounds = casting.limits(settings, PERSONA, 15)
+        assert bounds.reply_max_tokens == PERSONA.reply_max_tokens + ceiling
+        remembered = casting.remember(part, settings)
+        assert remembered is not None
+        assert remembered.max_tokens == 400 + ceiling
+        least.append(casting.admission(settings, PRICES, bounds, casting.layers(part), "Hi."))
+    assert least[1].at_least - least[0].at_least == more * A_TOKEN_OUT
+    # Six replies a minute for fifteen minutes, the answer of the first minute, and what is remembered.
+    assert least[1].most - least[0].most == more * A_TOKEN_OUT * (6 * 15 + 1 + 1)
