@@ -88,6 +88,11 @@ class Replies:
         return self._draft is not None and self._draft.ends_call
 
     @property
+    def last_word(self) -> bool:
+        """The reply after which nothing is to be said has begun to be spoken."""
+        return self.ends_call and self.spoken
+
+    @property
     def under_way(self) -> bool:
         """More of the present reply is to come, from the model or of what was held back; or nothing came of it."""
         draft = self._draft

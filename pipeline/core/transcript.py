@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 from pipeline.core.effects import Message, TurnTaken
 from pipeline.core.money import Millis
@@ -22,9 +23,10 @@ class Transcript:
         return any(message.role == "assistant" and text in message.content for message in self.messages)
 
     @property
-    def unanswered(self) -> bool:
-        """The last word was the caller's."""
-        return bool(self.messages) and self.messages[-1].role == "user"
+    def unanswered(self) -> str:
+        """All that the caller said since the agent was last heard; "" for nothing."""
+        turns = takewhile(lambda message: message.role == "user", reversed(self.messages))
+        return " ".join(reversed([message.content for message in turns]))
 
     def caller(self, text: str, started: Millis, ended: Millis) -> TurnTaken:
         self.messages.append(Message("user", text))

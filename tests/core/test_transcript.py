@@ -17,3 +17,14 @@ def test_turns_are_numbered_and_become_messages() -> None:
     ]
     assert transcript.turns == 2
     assert transcript.messages == [Message("assistant", "Hello."), Message("user", "Hi.")]
+
+
+def test_what_has_no_answer_yet_is_all_of_it_since_the_agent_was_heard() -> None:
+    transcript = Transcript()
+    assert transcript.unanswered == ""
+    transcript.caller("Hi.", Millis(0), Millis(1))
+    transcript.agent("Hello.", Millis(1), Millis(2), interrupted=False)
+    assert transcript.unanswered == ""
+    transcript.caller("I have to go.", Millis(3), Millis(4))
+    transcript.caller("Thanks", Millis(5), Millis(6))
+    assert transcript.unanswered == "I have to go. Thanks"
