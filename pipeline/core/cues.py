@@ -221,12 +221,33 @@ def _leaves(words: str) -> bool:
 # -- listening -------------------------------------------------------------------------
 
 _ASSENTS = frozenset(
-    """mm|mmm|mhm|mm-hm|mm-hmm|mmhm|mmhmm|mm hm|mm hmm|uh-huh|uh huh|uhuh|ah|aha|ah-ha|oh|ooh|aw|aww|huh|hm|hmm|hmmm|ha
-    |haha|yeah|yea|yes|yep|yup|ya|right|okay|ok|alright|all right|sure|for sure|of course|i see|wow|really|got it|gotcha
+    """uhuh|yes|ya|right|okay|ok|alright|all right|sure|for sure|of course|i see|wow|really|got it|gotcha
     |go on|go ahead|cool|nice|great|good|fine|true|exactly|absolutely|definitely|totally|indeed|interesting|perfect
     |awesome|amazing|lovely|i know|i understand|understood|makes sense|that makes sense|fair enough|i bet|oh my
     |oh my god|my god|oh boy|very nice|sounds good|that's true|that's right""".replace("\n    ", "").split(
         "|"
+    )
+)
+# Every transcriber spells these in its own way. "Uh-uh" is a no, "uh" and "um" begin something.
+_HUM = re.compile(
+    any_of(
+        r"m*h+m+",
+        r"m{2,}",
+        r"m+[-' ]h+u?m+",
+        r"(?:m{2,}|m*h+m+)(?:[- ](?:m{2,}|m*h+m+))+",
+        r"u[hm]+[- ]?h+u?m+",
+        r"(?:u+n?h+|a+h+)(?:[- ]?hu+n?h+)+",
+        r"hu+n?h+",
+        r"a+h*[- ]?h+a+h*",
+        r"o+h+",
+        r"a+(?:h|w)+",
+        r"ha+(?:[- ]?ha+)*h*",
+        r"he(?:[- ]?he)+h*",
+        r"heh+",
+        r"ye+a+h*",
+        r"yah+",
+        r"y[ue]p+",
+        r"m+-?kay",
     )
 )
 BACKCHANNEL_WORDS = 3
@@ -237,12 +258,16 @@ def backchannel(text: str) -> bool:
     left, said = plain(text).split(), []
     count = len(left)
     while left:
-        size = next((size for size in (3, 2, 1) if " ".join(left[:size]) in _ASSENTS), 0)
+        size = next((size for size in (3, 2, 1) if _assents(" ".join(left[:size]))), 0)
         if not size:
             return False
         said.append(" ".join(left[:size]))
         left = left[size:]
     return bool(said) and (count <= BACKCHANNEL_WORDS or len(set(said)) == 1)
+
+
+def _assents(words: str) -> bool:
+    return words in _ASSENTS or _HUM.fullmatch(words) is not None
 
 
 # -- a word that takes the floor -----------------------------------------------------------
@@ -305,7 +330,7 @@ def unfinished(text: str) -> bool:
     """The turn sounds cut off, so that more is likely to come."""
     said = text.strip().rstrip("\"”'")
     words = plain(said)
-    if not words or said.endswith(("?", "!")) or words in _ASSENTS:
+    if not words or said.endswith(("?", "!")) or _assents(words):
         return False
     if _TRAILING.search(said) or _LINKS.search(words) or words in {"i", "well", "like", "you know"}:
         return True

@@ -169,13 +169,16 @@ def test_a_second_fade_is_measured_from_where_the_voice_began() -> None:
 
 @pytest.mark.parametrize("ends_turns", [False, True])
 @pytest.mark.parametrize("ms", [300, 900])
-def test_a_listening_noise_stops_nothing_for_good_and_is_not_answered(ends_turns: bool, ms: int) -> None:
-    story = talking(ends_turns=ends_turns).say("Uh-huh.", ms=ms).run(12_000)
+@pytest.mark.parametrize("noise", ["Uh-huh.", "Mhmm."])
+def test_a_listening_noise_stops_nothing_for_good_and_is_not_answered(
+    ends_turns: bool, ms: int, noise: str
+) -> None:
+    story = talking(ends_turns=ends_turns).say(noise, ms=ms).run(12_000)
     assert story.all(fx.Hush) == []
     assert len(story.all(fx.Resume)) == 1
     assert len(story.all(fx.AskReply)) == 1
     assert f"a: {LONG}" in story.heard()
-    assert "c: Uh-huh." in story.heard()
+    assert f"c: {noise}" in story.heard()
 
 
 def test_a_listening_noise_that_is_still_being_made_does_not_stop_it_for_good() -> None:

@@ -396,6 +396,27 @@ def lines(block: str) -> list[str]:
     return [line.strip() for line in block.splitlines()[1:-1]]
 
 
+HUMS = """mm mmm mmmm mhm mhmm mmhm mmhmm mmmhmm mm-hm mm-hmm mmm-hmm m-hm m-hmm m'hm mm-mm mhm-mhm hm hmm hmmm hm-hm
+    hmm-mm um-hum um-hmm umhmm uh-hum uh-hmm uh-huh uhhuh uh-huh-huh uhh-huh unh-hunh unh-huh huh hunh ah ahh aha a-ha
+    ah-ha oh ohh ooh oooh aw aww ha haha ha-ha hahaha hehe heh yeah yeahh yea yah yup yupp yep mkay mmkay"""
+"""As transcribers spell them; `mhmm`, `mm-mm` and `uh-huh` are Deepgram's own."""
+NO_HUMS = """m&m m_m um uh er uh-uh uh_uh nuh-uh m he hey hi ham hum home hush human whom mom ohio aloha yet you why who
+    ahead hmm,_why? mhmm_but mm_no uh-huh_no_wait"""
+
+
+@pytest.mark.parametrize("hum", HUMS.split())
+def test_a_listening_noise_is_known_however_it_is_spelt(hum: str) -> None:
+    for said in (hum, f"{hum.capitalize()}.", f"{hum}, {hum}", hum.replace("-", " "), f"{hum} okay"):
+        assert cues.backchannel(said), said
+    assert not cues.unfinished(hum)
+    assert not cues.backchannel(f"{hum}, why?")
+
+
+@pytest.mark.parametrize("word", [word.replace("_", " ") for word in NO_HUMS.split()])
+def test_what_sounds_like_one_and_is_none(word: str) -> None:
+    assert not cues.backchannel(word)
+
+
 YES = [(cue, text) for cue, (yes, _) in EXAMPLES.items() for text in lines(yes)]
 NO = [(cue, text) for cue, (_, no) in EXAMPLES.items() for text in lines(no)]
 
