@@ -115,6 +115,10 @@ _NAMED = (
     r"no|not|hey|listen|stop|yet|never|why|how|can|could|do|did|one|hello|there|oh|um|uh)\b)[a-z']+)?"
 )
 _LEAVE = re.compile(rf"(?:^|(?<=[ |?]))(?:({_BYE}(?: for now| now| then|{_NAMED}))|({_SEE_YOU})|({_GOING}))$")
+_FOR = (
+    r"(?: for(?: (?!(?:what(?! you)|how(?! to)|why|when|where|but|tell|(?:can|could|would|do|did|are) you)\b)"
+    r"[a-z']+){1,8})?"
+)
 _POLITE = re.compile(
     r"(?:^|(?<=[ |?]))"
     + any_of(
@@ -123,8 +127,7 @@ _POLITE = re.compile(
         "alright",
         "all right",
         "right",
-        "thanks(?: again)?(?: so much| a lot| for [a-z' ]{1,30})?",
-        "thank you(?: again)?(?: so much| very much| for [a-z' ]{1,30})?",
+        rf"thank(?:s| you)(?: again)?(?: so much| very much| a lot| a million)?(?: again)?{_FOR}",
         "now",
         "then",
         "dear",
@@ -155,9 +158,29 @@ _POLITE = re.compile(
         "it's late",
         "for now",
         "and",
+        "really",
     )
     + "$"
 )
+# Why they leave, said behind it: what waits for them, here and now.
+_WAITS = any_of(
+    r"(?:i think )?(?:(?:my|the|our|an?|another) (?:[a-z]+ ){0,2}[a-z]+|someone|somebody|dinner|lunch|breakfast"
+    r"|class|work|school|it)(?:'s| is|'re| are| has| have)(?: just| already| almost| nearly| about to| going to)*"
+    r" (?:here|ready|calling(?: me| for me)?|waiting(?: for me)?|outside|crying|coming(?: in| over| back)?"
+    r"|leaving|arriving|arrived|boarding|start(?:ing)?|getting cold|on the table|at the door|ringing|burning"
+    r"|boiling|dying|die|dead|low|empty|breaking up|going into a tunnel)(?: now)?",
+    r"(?:my |the )?(?:lunch )?(?:break|time|shift)(?:'s| is) (?:over|up|starting)",
+    r"(?:there is|there's) (?:someone|somebody) (?:here|at the door|calling me|on the other line)",
+    r"(?:i'm|i am)(?: so| very| really| already| a bit| running| kind of)* (?:late(?: for [a-z]+)?|tired"
+    r"|exhausted|sleepy|driving|at work)",
+    r"(?:it's|it is)(?: getting| so| really| very)* late",
+    r"(?:we're|we are|i'm|i am) (?:just )?about to (?:eat|leave|start|board|land|have (?:dinner|lunch))",
+    r"(?:i have|i've got|i got)(?: (?:an?|another|to catch (?:an?|my|the)))? (?:meeting|call|appointment|class"
+    r"|exam|interview|flight|train|bus|shift|date|lesson|visitors|guests|company)"
+    r"(?: to catch| now| soon| in (?:a|[a-z]+) (?:bit|few|minutes?|hour))?",
+)
+_EXCUSE = re.compile(rf"(?:\| |(?<= )(?:because|'?cause|cuz|since|as) )(?:and |so )?{_WAITS}$")
+_HABIT = re.compile(r"\bnow and (?:then|again)$")
 # The leave of others, or one that is only talked about.
 _REPORTED = re.compile(
     r"(?:^|[ |?])(?:say|says|said|saying|tell|tells|told|wave|waved|waving|kiss|kissed|a|an|the|his|her|"
@@ -191,10 +214,10 @@ def farewell(text: str) -> bool:
         if found := _LEAVE.search(rest):
             before = rest[: found.start()]
             return _meant(before, found)
-        polite = _POLITE.search(rest)
-        if polite is None:
+        behind = None if _HABIT.search(rest) else _POLITE.search(rest) or _EXCUSE.search(rest)
+        if behind is None:
             return False
-        rest = rest[: polite.start()]
+        rest = rest[: behind.start()]
     return False
 
 
