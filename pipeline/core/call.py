@@ -279,12 +279,14 @@ class Call:
     # -- machines and opting out -------------------------------------------------------
 
     def _machine(self, event: ev.MachineDetected | ev.BeepHeard) -> None:
-        """The carrier's verdict counts at any time, a tone only where a machine is waited for."""
+        """The carrier's verdict counts until a person has talked, a tone only where a machine is waited for."""
         if isinstance(event, ev.BeepHeard):
             if self.phase is Phase.MACHINE:
                 self._leave_message()
             return
         kind = event.kind
+        if kind != "human" and self.phase is not Phase.MACHINE and self._hearing.is_person(self.transcript):
+            return
         if kind == "fax":
             self._hang_up(EndReason.FAX)
         elif kind == "human" and self.phase is Phase.MACHINE:

@@ -19,7 +19,9 @@ from pipeline.core.turns import CallerTurn, Said
 TAIL_MS = 1_000
 """The last of the agent's speech: its quiet end, and the way of its mark. Who speaks then answers it."""
 SCREENED_TURNS = 4
-"""Machines and call screeners speak first: later nothing is taken for one."""
+"""Machines and call screeners speak first: later nothing is taken for one by its words."""
+ANSWERED_TURNS = 2
+"""A recording waits for no answer: whoever heard two of them to the end is a person."""
 
 Voice = ev.SpeechStarted | ev.SpeechHeld | ev.SpeechFaded | ev.SpeechReturned | ev.SpeechStopped
 Words = ev.Heard | ev.SegmentHeard | ev.TurnLikelyEnded | ev.TurnResumed | ev.TurnEnded
@@ -130,7 +132,16 @@ class Hearing:
         early = phase in TALKING and transcript.turns <= SCREENED_TURNS
         if (early or phase is Phase.MACHINE) and greetings.mailbox_full(text):
             return Verdict.FULL_MAILBOX
-        return Verdict.MACHINE if early and greetings.machine(text) else Verdict.NOTHING
+        if not early:
+            return Verdict.NOTHING
+        whole = f"{transcript.unanswered} {text}"  # a transcriber that ends turns may end one in mid-greeting
+        greeted = greetings.machine(text) or greetings.machine(whole)
+        return Verdict.MACHINE if greeted else Verdict.NOTHING
+
+    def is_person(self, transcript: Transcript) -> bool:
+        """Whether a carrier that thinks of a machine is mistaken by now. What a screener was told is no answer."""
+        answered = transcript.answered - (self.screened is not None)
+        return answered >= ANSWERED_TURNS and not any(map(greetings.machine, transcript.callers))
 
     @property
     def heard_out(self) -> bool:
@@ -160,6 +171,8 @@ class Hearing:
                 return Verdict.RESUMED
             case _:
                 self.turn.over(event.text, now, _ago(event.quiet_ms, now))
+                if phase is Phase.MACHINE:  # it may be a person after all, and then has said this
+                    return Verdict.OPTS_OUT if cues.opt_out(event.text) else Verdict.NOTHING
                 return Verdict.OVER
 
     def _stretch(self, text: str, phase: Phase, *, parting: bool) -> Verdict:

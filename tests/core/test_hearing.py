@@ -239,3 +239,30 @@ def test_a_screener_is_met_once_and_early() -> None:
     assert over(ears, turns=SCREENED_TURNS) is Verdict.SCREENER
     assert ears.screened == 7_000
     assert over(heard(ASKS, into=ears)) is Verdict.TURN
+
+
+def test_what_a_machine_said_is_kept_for_the_case_that_it_is_a_person() -> None:
+    ears = hearing(ends_turns=True)
+    said = [ev.TurnEnded(AT, text) for text in ("Hello?", "Who is there?", NEVER_AGAIN)]
+    verdicts = [ears.so_far(event, AT, Phase.MACHINE, parting=False) for event in said]
+    assert verdicts == [Verdict.NOTHING, Verdict.NOTHING, Verdict.OPTS_OUT]
+    assert ears.turn.text == f"Hello? Who is there? {NEVER_AGAIN}"
+
+
+def test_who_heard_two_answers_to_their_end_is_a_person() -> None:
+    ears, talked = hearing(), Transcript()
+    people = []
+    for said in ("Hi.", "And you?"):
+        people.append(ears.is_person(talked))
+        talked.caller(said, AT, AT)
+        talked.agent("Fine.", AT, AT, interrupted=False)
+    assert [*people, ears.is_person(talked)] == [False, False, True]
+    ears.screened = AT
+    assert not ears.is_person(talked)
+
+
+def test_a_greeting_is_known_by_what_came_before_in_the_same_breath() -> None:
+    ears = hearing()
+    assert ears.greets("right now, leave a word.", Phase.THINKING, past(1)) is Verdict.NOTHING
+    split = past(1, "Ann is not here")
+    assert ears.greets("right now, leave a word.", Phase.THINKING, split) is Verdict.MACHINE
