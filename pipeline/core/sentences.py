@@ -11,18 +11,11 @@ from __future__ import annotations
 
 import re
 
+from pipeline.core.directions import STARRED, without_begun_direction, without_directions
 from pipeline.core.figures import DAY_NAME, MONTH
-from pipeline.core.markup import (
-    ADDRESS,
-    LABEL,
-    LINK,
-    STARRED,
-    TAG,
-    speakable,
-    without_begun_direction,
-    without_directions,
-)
+from pipeline.core.markup import ADDRESS, LABEL, LINK, TAG, speakable
 from pipeline.core.spoken import SENTENCE_OPENERS, spoken
+from pipeline.core.thoughts import Silencer
 
 __all__ = ["FIRST_CLAUSE_CHARS", "LONGEST_CHARS", "SentenceCutter", "speakable"]
 
@@ -38,7 +31,7 @@ _POINT = re.compile(
     r"|(?P<paragraph>\n)(?=[^\S\n]{0,4}\n)"
 )
 # What begins with a mark and stays in one piece; the second of each pair is its beginning, at the end of a text.
-_STARRED_BEGUN = re.compile(r"([*_]{1,3})[^*_\n]{0,60}[*_]{0,2}\Z")
+_STARRED_BEGUN = re.compile(r"([*_]{1,3})[^*_\n]{0,80}[*_]{0,2}\Z")
 _SPANS = {
     "[": (
         re.compile(rf"!?\[{LABEL}\](?:\({ADDRESS}\))?"),
@@ -74,16 +67,18 @@ class SentenceCutter:
     """Feed it the model's pieces; it gives back what can be spoken already, as it is to be spoken."""
 
     def __init__(self) -> None:
+        self._silencer = Silencer()
         self._rest = ""
         self._first = True
         self._started = False
 
     def add(self, piece: str) -> list[str]:
-        self._rest += piece
+        self._rest += self._silencer.feed(piece)
         return self._ready(last=False)
 
     def finish(self) -> list[str]:
         """The last pieces, whatever they end with."""
+        self._rest += self._silencer.end()
         ready = self._ready(last=True)
         rest, self._rest = self._rest, ""
         return ready + self._emit(without_begun_direction(_BEGUN_LINK.sub(r"\1", rest)))

@@ -53,6 +53,7 @@ def aloud(pieces: Sequence[str], *, thinking: bool = False) -> str:
         ("Hello.", "Hello."),
         ("  \n Hello. ", "Hello. "),
         ("<think>secret</think>\n\nHello.", "Hello."),
+        ("<thinking>secret</thinking>Hello <reasoning>secret</reasoning>there.", "Hello there."),
         ("Hello <think>secret</think>there.", "Hello there."),
         ("<think></think>Hello.<think>more", "Hello."),
         ("1 < 2 and <b> is <thin", "1 < 2 and <b> is <thin"),
