@@ -162,6 +162,8 @@ class Call:
                 self._hear(self._hearing.so_far(event, self._now, self.phase, parting=self._parting))
             case ev.ReplyEndsCall():
                 self._speech.ends(event.reply)
+            case ev.ReplyCutShort():
+                self.replies.cut_short(event.reply)
             case ev.ReplyFinished():
                 if (rest := self.replies.finish(event.reply)) is not None:
                     self._spoken(self._speech.speak(rest, self._now))

@@ -16,7 +16,7 @@ from typing import Literal
 
 from pipeline.core.errors import EngineError
 from pipeline.core.thoughts import THOUGHTS
-from pipeline.engines.base import EndCall, Piece, Tokens
+from pipeline.engines.base import CutShort, EndCall, Piece, Tokens
 from pipeline.engines.counting import BYTES_A_TOKEN
 
 TOOL = "end_call"
@@ -107,7 +107,7 @@ def counted(usage: object) -> Tokens | None:
 
 
 class Aloud:
-    """Streamed content without blocks of thoughts, as `<think>` opens them, and without white space before its first word.
+    """Streamed content without blocks of thoughts, such as `<think>`, and without white space before its first word.
 
     What may be the beginning of a tag is held back until that is known. `thinking`: the prompt has opened a
     block already, so that all before the first `</think>` is reasoning.
@@ -256,6 +256,8 @@ class ChatReply:
                 # Where reasoning used up the ceiling, it will again.
                 what = "wrote no </think>" if self._aloud.thinking else "wrote nothing"
                 failure = EngineError(f"{self.model} {what}", retryable=self.finish != "length")
+            elif self.finish == "length":
+                self._hand_on(CutShort())
         elif failure is None:
             failure = EngineError(f"{self.model}: the reply was cut off", retryable=True)
         self._outcome = failure or "complete"

@@ -108,13 +108,17 @@ def started(
 
 @dataclass(frozen=True)
 class Written:
-    """One reply as the model will write it; `fails` breaks it off, `hangs` never ends it."""
+    """One reply as the model will write it; `fails` breaks it off, `hangs` never ends it.
+
+    `cut_short`: it ends at its ceiling of tokens.
+    """
 
     pieces: tuple[str, ...]
     tokens: tuple[int, int, int] = (40, 0, 12)
     first_ms: int = 300
     fails: bool = False
     hangs: bool = False
+    cut_short: bool = False
 
 
 E = TypeVar("E", bound=fx.Effect)
@@ -384,6 +388,8 @@ class Story:
         over = written.first_ms + 40 * len(written.pieces)
         if written.fails:
             self.post(lambda at: ev.EngineFailed(at, "llm", number, "failed"), over)
+        if written.cut_short:
+            self.post(lambda at: ev.ReplyCutShort(at, number), over)
         if not written.hangs:
             self.finish(number, over)
 
