@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from pipeline.core import cues, greetings
+from pipeline.core import cues, greetings, leave
 from pipeline.core import events as ev
 from pipeline.core.money import START, Millis
 from pipeline.core.phases import ANSWERING, TALKING, Phase
@@ -151,7 +151,7 @@ class Hearing:
     def _takes_floor(self, text: str) -> bool:
         """Whether these words, said into the agent's voice, are an interruption."""
         if len(text.split()) < self._barge_in_words:
-            return cues.opt_out(text) or cues.farewell(text)
+            return cues.opt_out(text) or leave.farewell(text)
         return bool(text) and not cues.backchannel(text)
 
     # -- the turn --------------------------------------------------------------------------
@@ -217,9 +217,9 @@ def _meaning(text: str, before: str, *, beside: bool, doubtful: bool) -> Verdict
     """
     if cues.opt_out(text):
         return Verdict.OPTS_OUT
-    if beside and (cues.backchannel(text) or (doubtful and not cues.farewell(text))):
+    if beside and (cues.backchannel(text) or (doubtful and not leave.farewell(text))):
         return Verdict.LISTENS
-    leaves = cues.farewell(text) or (cues.farewell(before) and cues.farewell(f"{before}. {text}"))
+    leaves = leave.farewell(text) or (leave.farewell(before) and leave.farewell(f"{before}. {text}"))
     return Verdict.TAKES_LEAVE if leaves else Verdict.TURN
 
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core import cues, greetings
+from pipeline.core import cues, greetings, leave
 
 EXAMPLES: dict[Callable[[str], bool], tuple[str, str]] = {
-    cues.farewell: (
+    leave.farewell: (
         """
         I have to go.
         I've got to go now.
@@ -508,10 +508,10 @@ def test_case_fillers_and_punctuation_do_not_matter(cue: Callable[[str], bool], 
     assert cue(text.upper())
     if cue is not cues.backchannel:
         bare = "".join(ch for ch in text if ch not in ".,!")
-        if cue in {cues.farewell, cues.opt_out}:
+        if cue in {leave.farewell, cues.opt_out}:
             assert cue(f"Okay, {text}")
         if (
-            cue is not cues.farewell
+            cue is not leave.farewell
         ):  # without punctuation it cannot always be told from what is only talked about
             assert cue(bare)
 
@@ -526,3 +526,8 @@ def test_any_text_has_an_answer(cue: Callable[[str], bool], text: str) -> None:
 def test_a_long_turn_is_read_in_no_time(cue: Callable[[str], bool]) -> None:
     # Patterns that backtrack would take minutes here, and the test's time would be up.
     assert not cue("so that is the thing and you have reached it and i have to go " * 60 + "home with him")
+
+
+@pytest.mark.parametrize("sound", ["uhhh", "m", "mh", "ha", "huhhh", "mm-"])
+def test_a_long_hum_is_read_in_no_time(sound: str) -> None:
+    assert not cues.backchannel(f"uh{sound * 500}x")
