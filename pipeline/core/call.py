@@ -23,6 +23,7 @@ from typing import Literal
 
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
+from pipeline.core import leave
 from pipeline.core.budget import LONGEST_NOTICE
 from pipeline.core.dues import Dues
 from pipeline.core.hearing import Hearing, Verdict
@@ -225,8 +226,8 @@ class Call:
         self._out.append(self._speech.say(self.start.phrases.dropped, self._now, protected=True))
         self._enter(Phase.SPEAKING)
         self._speech.answers_from(None)
-        if self.transcript.unanswered:
-            self._ask(leaving=False)
+        if unanswered := self.transcript.unanswered:
+            self._ask(leaving=leave.farewell(unanswered))
 
     def _hear(self, verdict: Verdict) -> None:
         """What came of the caller's side."""

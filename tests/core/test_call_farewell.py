@@ -172,6 +172,13 @@ def test_the_warning_about_money_does_not_come_between() -> None:
     assert story.heard()[-1].startswith("a: Good night, Ann.")
 
 
+def test_a_socket_that_breaks_before_the_last_word_does_not_keep_the_caller() -> None:
+    story = told().reply("Never heard.", first_ms=3_000).say(LEAVE, ms=1_000).run(1_600)
+    story.reply("Good night, Ann.").post(ev.LineBroken).post(ev.StreamStarted, 900)
+    assert story.end().reason is EndReason.AGENT_ENDED
+    assert story.heard()[-1] == f"a: {PHRASES.dropped} Good night, Ann."
+
+
 # -- the model ends the call -----------------------------------------------------------
 
 
