@@ -17,6 +17,7 @@ from pipeline.core.money import Millis
 from pipeline.core.sentences import speakable
 from pipeline.core.tariff import Service
 from pipeline.engines.base import (
+    CutShort,
     Eager,
     Ear,
     EndCall,
@@ -201,10 +202,13 @@ class Performer:
         )
 
     def _piece(self, number: int, piece: Piece) -> None:
-        if isinstance(piece, EndCall):
-            self._post(partial(ev.ReplyEndsCall, reply=number))
-        else:
-            self._post(partial(ev.ReplyPiece, reply=number, text=piece))
+        match piece:
+            case EndCall():
+                self._post(partial(ev.ReplyEndsCall, reply=number))
+            case CutShort():
+                self._post(partial(ev.ReplyCutShort, reply=number))
+            case text:
+                self._post(partial(ev.ReplyPiece, reply=number, text=text))
 
     async def _hang_up(self) -> None:
         """The carrier is told; a little later the socket is closed too, whatever became of that."""

@@ -11,6 +11,7 @@ from pipeline.clips import Clips
 from pipeline.core.effects import Message
 from pipeline.core.errors import EngineError
 from pipeline.engines.base import (
+    CutShort,
     Ear,
     EndCall,
     Hearing,
@@ -25,7 +26,7 @@ from pipeline.engines.base import (
     VoiceTrack,
 )
 from pipeline.ports import Engines
-from pipeline.traffic import ENDED, Heard, Opened, Spoke, Spoken, Tape, Written, Wrote
+from pipeline.traffic import ENDED, Ceiling, Heard, Opened, Spoke, Spoken, Tape, Written, Wrote
 
 
 def taped(engines: Engines, tape: Tape) -> Engines:
@@ -147,9 +148,14 @@ class TapedReply:
     async def pieces(self) -> AsyncGenerator[Piece, None]:
         async with aclosing(self._inner.pieces()) as pieces:
             async for piece in pieces:
-                self._tape.note(Wrote(self._of, None if isinstance(piece, EndCall) else piece))
+                self._tape.note(self._fact(piece))
                 yield piece
         self.complete = True
+
+    def _fact(self, piece: Piece) -> Wrote | Ceiling:
+        if isinstance(piece, CutShort):
+            return Ceiling(self._of)
+        return Wrote(self._of, None if isinstance(piece, EndCall) else piece)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,8 @@ def _event(event: Event) -> tuple[str, str] | None:
             return "caller", "goes on"
         case ev.ReplyEndsCall():
             return "agent", "wants to end the call"
+        case ev.ReplyCutShort():
+            return "agent", "has written as much as it may, and was not done"
         case ev.BeepHeard():
             return "carrier", "a beep"
         case ev.MachineDetected():

@@ -118,6 +118,12 @@ class Wrote(Fact, tag="wrote", frozen=True, gc=False):
     text: str | None
 
 
+class Ceiling(Fact, tag="ceiling", frozen=True, gc=False):
+    """A reply ended because of its ceiling of tokens."""
+
+    of: int
+
+
 class Written(Fact, tag="written", frozen=True, gc=False):
     """A reply is over, of its own accord or cut off, and what was counted."""
 
@@ -191,6 +197,7 @@ AnyFact = (
     | Opened
     | Heard
     | Wrote
+    | Ceiling
     | Written
     | VoiceOpened
     | Spoke

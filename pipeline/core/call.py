@@ -23,6 +23,7 @@ from typing import Literal
 
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
+from pipeline.core import leave
 from pipeline.core.budget import LONGEST_NOTICE
 from pipeline.core.dues import Dues
 from pipeline.core.hearing import Hearing, Verdict
@@ -159,9 +160,11 @@ class Call:
                 self._hear(self._hearing.voice(event, self._now))
             case ev.Heard() | ev.SegmentHeard() | ev.TurnLikelyEnded() | ev.TurnResumed() | ev.TurnEnded():
                 self._words(self._hearing.words(event, self._now))
-                self._hear(self._hearing.so_far(event, self._now, self.phase))
+                self._hear(self._hearing.so_far(event, self._now, self.phase, parting=self._parting))
             case ev.ReplyEndsCall():
                 self._speech.ends(event.reply)
+            case ev.ReplyCutShort():
+                self.replies.cut_short(event.reply)
             case ev.ReplyFinished():
                 if (rest := self.replies.finish(event.reply)) is not None:
                     self._spoken(self._speech.speak(rest, self._now))
@@ -223,8 +226,8 @@ class Call:
         self._out.append(self._speech.say(self.start.phrases.dropped, self._now, protected=True))
         self._enter(Phase.SPEAKING)
         self._speech.answers_from(None)
-        if self.transcript.unanswered:
-            self._ask(leaving=False)
+        if unanswered := self.transcript.unanswered:
+            self._ask(leaving=leave.farewell(unanswered))
 
     def _hear(self, verdict: Verdict) -> None:
         """What came of the caller's side."""
@@ -279,12 +282,14 @@ class Call:
     # -- machines and opting out -------------------------------------------------------
 
     def _machine(self, event: ev.MachineDetected | ev.BeepHeard) -> None:
-        """The carrier's verdict counts at any time, a tone only where a machine is waited for."""
+        """The carrier's verdict counts until a person has talked, a tone only where a machine is waited for."""
         if isinstance(event, ev.BeepHeard):
             if self.phase is Phase.MACHINE:
                 self._leave_message()
             return
         kind = event.kind
+        if kind != "human" and self.phase is not Phase.MACHINE and self._hearing.is_person(self.transcript):
+            return
         if kind == "fax":
             self._hang_up(EndReason.FAX)
         elif kind == "human" and self.phase is Phase.MACHINE:
@@ -372,12 +377,15 @@ class Call:
 
     def _turn_over(self) -> None:
         """The caller's turn has ended: answer it, unless there is nothing to answer."""
-        over = self._hearing.turn_over(self._now, self.phase, self._since, self.transcript.turns)
+        over = self._hearing.turn_over(self._now, self.phase, self._since, self.transcript)
         if self.phase is Phase.BROKEN:  # nobody can be answered just now
             if over.said.text:
                 self._note(over.said)
             if over.verdict is Verdict.OPTS_OUT:
                 self._opt_out("voice")
+            return
+        if self._parting and over.verdict is not Verdict.OPTS_OUT:
+            self._overhear(over.said)
             return
         match over.verdict:
             case Verdict.NOTHING:
@@ -401,9 +409,22 @@ class Call:
                 self._note(over.said)
                 self._answer_turn(over.said.text, verdict)
 
+    @property
+    def _parting(self) -> bool:
+        """The agent says its last word: that is heard to its end, unless no more calls are wanted."""
+        return self.phase in ANSWERING and self.replies.last_word
+
+    def _overhear(self, said: Said) -> None:
+        """It is written down, and nothing follows from it."""
+        if said.text:
+            self._out += self._speech.turn_over(self._now, self._since)  # what was heard before stands before
+            self._note(said)
+
     def _answer_turn(self, text: str, verdict: Verdict) -> None:
         if verdict is Verdict.OPTS_OUT:
             self._opt_out("voice")
+        elif verdict is Verdict.TAKES_LEAVE and self.phase in ANSWERING and self.replies.ends_call:
+            pass  # the last word is on its way
         elif verdict is Verdict.LISTENS:
             self._out += self._speech.unguess()
         elif self._speech.guessed(text, self._now):
@@ -465,10 +486,14 @@ class Call:
     def _words(self, text: str) -> None:
         """Words are known before the turn is over: they may decide what a voice beside the agent's was."""
         if self._hearing.interrupts(text):
-            if self.phase in ANSWERING and not self.playout.protected:
+            if self._interruptible:
                 self._interrupt()
             self._yield_floor()
-        self._hear(self._hearing.greets(text, self.phase, self.transcript.turns))
+        self._hear(self._hearing.greets(text, self.phase, self.transcript))
+
+    @property
+    def _interruptible(self) -> bool:
+        return self.phase in ANSWERING and not self.playout.protected and not self._parting
 
     def _interrupt(self) -> None:
         """A voice beside the agent's."""
@@ -650,7 +675,7 @@ class Call:
             self._agent_silent()
         if self.phase is Phase.SPEAKING and self._now >= self._dues.marks_lost:
             self._marks_lost()
-        if self.phase in ANSWERING and self.turn.held and not self.playout.protected:
+        if self.turn.held and self._interruptible:
             self._interrupt()
         if self.phase is Phase.INTERRUPTED:
             self._sort_out()

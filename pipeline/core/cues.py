@@ -1,232 +1,47 @@
 """What a caller's words mean for the course of the call, apart from their content.
 
 Each cue is a predicate on the words of one turn, transcribed with punctuation or without. What follows
-from a cue is decided where it is asked for. English only; a cue in doubt is no cue.
-
-Long because most of it is tables of phrases.
+from a cue is decided where it is asked for. English only; a cue in doubt is no cue. Of those who take leave
+`leave.py` knows.
 """
 
 from __future__ import annotations
 
 import re
 
-from pipeline.core.wording import any_of, clauses, plain
-
-# -- taking leave ----------------------------------------------------------------------
-
-_SOON = any_of(
-    "later",
-    "soon",
-    "tomorrow",
-    "tonight",
-    "next time",
-    "again(?: soon)?",
-    "then",
-    "around",
-    "in a bit",
-    "another time",
-    "(?:on |next )?(?:mon|tues|wednes|thurs|fri|satur|sun)day",
-    "next week",
-    "in the morning",
-)
-_PART = any_of(
-    r"go(?: now)?",
-    "be going",
-    "get going",
-    "run",
-    "leave",
-    "hang up",
-    "head out",
-    "head off",
-    "be off",
-    "bounce",
-    "dash",
-    "jet",
-    "take off",
-    "sign off",
-    "get off(?: the phone)?",
-    "get back to (?:work|it)",
-    "go to (?:bed|sleep)",
-    "get (?:some sleep|ready)",
-    "let you go",
-    "end (?:the|this) call",
-    "say good ?bye",
-    "go back to work",
-)
-_HAVE_TO = any_of(
-    r"(?:i|we)(?:'ve| have)? ?(?:really |just |do |actually )*(?:gotta|got to|have to|need to|must)",
-    r"(?:i|we)(?: really| probably)?(?:'d| had)? (?:really |probably )?better",
-    r"i(?: really| probably)? (?:should|ought to)(?: really| probably)?",
-    r"(?:i'm|i am|we're|we are) (?:gonna|going to|about to)(?: have to)?",
-    r"(?:i|we)'ll (?:have to )?(?:just )?",
-    r"i (?:just )?(?:want|wanted|wanna)(?: to)?",
-    r"let me",
-)
-_ASIDE = r"(?: (?:now|then|here|though|soon|everyone|right now))*"
-# Said anywhere at the end they take leave, whatever came before.
-_BYE = any_of(
-    r"(?:good ?)?bye(?:[ -]bye)*",
-    r"bye[ -]bye",
-    r"buh[ -]bye",
-    "farewell",
-    "ciao",
-    "adios",
-    "so long",
-    "toodle-?oo",
-    "good ?night",
-    "nighty night",
-    "until next time",
-    "till next time",
-    "over and out",
-    "peace out",
-    "cheerio",
-)
-_SEE_YOU = any_of(
-    rf"(?:i'?ll |we'?ll |let'?s )?(?:talk|speak|chat)(?: (?:to|with) (?:you|ya|u))?(?: guys)? {_SOON}",
-    rf"(?:i'?ll )?(?:see|catch) (?:you|ya|u)(?: guys)? {_SOON}",
-    "see (?:you|ya)",
-    rf"(?:i'?ll )?call you(?: back)? {_SOON}",
-    r"(?:you )?(?:have|enjoy) (?:a|the rest of your|your) (?:\w+ )?(?:day|night|evening|weekend|afternoon|"
-    r"one|week|morning)",
-    "(?:you )?take care(?: of yourself)?",
-    "take it easy",
-    "sleep well",
-    "sweet dreams",
-)
-_GOING = any_of(
-    rf"{_HAVE_TO} ?{_PART}{_ASIDE}",
-    rf"(?:gotta|got to|have to|need to|better) {_PART}{_ASIDE}",
-    r"(?:i'm|i am) (?:hanging up|heading out|off|leaving|signing off|out of here|outta here)(?: now)?",
-    r"(?:it's |it is )?time (?:for me )?to (?:go|hang up|say good ?bye)(?: now)?",
-    r"i'?ll let you (?:go|get back to \w+)",
-    r"(?:you can |let'?s |please )hang up(?: now)?",
-    r"(?:let'?s |please )?end (?:the|this) call(?: here| now)?",
-    r"(?:thanks|thank you)(?: \|)? that'?s (?:all|it|everything)(?: i need(?:ed)?)?",
-    r"that'?s (?:all|it|everything)(?: i (?:need(?:ed)?|have|had|wanted))?(?: for (?:now|today|me))? \|? "
-    r"?(?:thanks|thank you)",
-    r"that'?s (?:all|it) for (?:now|today)",
-    r"that(?:'ll| will) be all",
-    r"(?:it's |it was |it has been |it's been )?(?:so )?(?:nice|great|good|lovely) (?:talking|speaking|"
-    r"chatting) (?:to|with) you",
-)
-_NAMED = (
-    r"(?: (?:\| )?(?!(?:wait|but|to|is|was|what|hold|and|because|said|party|when|if|or|he|she|kiss|the|a|"
-    r"i|actually|"
-    r"no|not|hey|listen|stop|yet|never|why|how|can|could|do|did|one|hello|there|oh|um|uh)\b)[a-z']+)?"
-)
-_LEAVE = re.compile(rf"(?:^|(?<=[ |?]))(?:({_BYE}(?: for now| now| then|{_NAMED}))|({_SEE_YOU})|({_GOING}))$")
-_POLITE = re.compile(
-    r"(?:^|(?<=[ |?]))"
-    + any_of(
-        "okay",
-        "ok",
-        "alright",
-        "all right",
-        "right",
-        "thanks(?: again)?(?: so much| a lot| for [a-z' ]{1,30})?",
-        "thank you(?: again)?(?: so much| very much| for [a-z' ]{1,30})?",
-        "now",
-        "then",
-        "dear",
-        "honey",
-        "buddy",
-        "man",
-        "my friend",
-        "sir",
-        "ma'am",
-        "please",
-        "sorry",
-        "i'?m sorry",
-        "(?:i )?love you",
-        "you too",
-        "well",
-        "so",
-        "um",
-        "uh",
-        "yeah",
-        "yes",
-        "sure",
-        "great",
-        "cool",
-        "anyway",
-        "too",
-        "though",
-        "have fun",
-        "it's late",
-        "for now",
-        "and",
-    )
-    + "$"
-)
-# The leave of others, or one that is only talked about.
-_REPORTED = re.compile(
-    r"(?:^|[ |?])(?:say|says|said|saying|tell|tells|told|wave|waved|waving|kiss|kissed|a|an|the|his|her|"
-    r"my|their|our|your|to|"
-    r"of|like|no|not|don'?t|asked|wrote|called|just|she|he|they|me|without|never|with)$"
-)
-_CONDITION = re.compile(
-    r"(?:^|[ |?])(?:when|where|why|how|if|whether|unless|until|till|before|after|while|once|whenever|that|"
-    r"what|do|does|did|"
-    r"should|would|could|can|must|will|because|says|said|told me|said that)$"
-)
-_SAFE = re.compile(
-    r"(?:^|[ |?])(?:so|but|and|okay|ok|alright|right|well|now|i think|i guess|afraid|sorry|actually|"
-    r"anyway|anyways|thanks|"
-    r"thank you|unfortunately|because|yeah|yes|oh|um|uh|hey|listen|look|no|really|great|late|cool|sure)$"
-)
-_SUBORDINATE = re.compile(
-    r"(?:^|[|?] ?)(?:and |but |so )?(?:when|whenever|once|unless|before|after|until|while|as soon as|"
-    r"if(?! (?:you|that|it|there)\b))\b[^|?]*\| $"
-)
-
-
-def farewell(text: str) -> bool:
-    """The caller takes leave: the turn ends with it, and nothing with content comes after it."""
-    rest = clauses(text)
-    if rest.endswith("?"):
-        rest = re.sub(r"(?:^|(?<=[ |?]))(?:okay|ok|alright|all right|right|yeah) \?$", "", rest)
-        if rest.endswith("?"):
-            return False
-    while rest := rest.rstrip(" |"):
-        if found := _LEAVE.search(rest):
-            before = rest[: found.start()]
-            return _meant(before, found)
-        polite = _POLITE.search(rest)
-        if polite is None:
-            return False
-        rest = rest[: polite.start()]
-    return False
-
-
-def _meant(before: str, found: re.Match[str]) -> bool:
-    """Whether a leave after these words is the caller's own, here and now."""
-    words = before.rstrip(" |")
-    if words.endswith(("said", "says", "told", "like")):
-        return False
-    apart = not words or before.rstrip(" ").endswith(("|", "?"))
-    if found[1]:
-        return apart or not _REPORTED.search(words)
-    if _SUBORDINATE.search(before):
-        return False
-    if found[2]:
-        return apart or not (_REPORTED.search(words) or _CONDITION.search(words))
-    return apart or (_SAFE.search(words) is not None and not _CONDITION.search(words)) or _leaves(words)
-
-
-def _leaves(words: str) -> bool:
-    """Whether a leave that is followed by another stands at the end of these words."""
-    return _LEAVE.search(words.rstrip(" |")) is not None
-
+from pipeline.core.leave import farewell
+from pipeline.core.wording import any_of, plain
 
 # -- listening -------------------------------------------------------------------------
 
 _ASSENTS = frozenset(
-    """mm|mmm|mhm|mm-hm|mm-hmm|mmhm|mmhmm|mm hm|mm hmm|uh-huh|uh huh|uhuh|ah|aha|ah-ha|oh|ooh|aw|aww|huh|hm|hmm|hmmm|ha
-    |haha|yeah|yea|yes|yep|yup|ya|right|okay|ok|alright|all right|sure|for sure|of course|i see|wow|really|got it|gotcha
+    """uhuh|yes|ya|right|okay|ok|alright|all right|sure|for sure|of course|i see|wow|really|got it|gotcha
     |go on|go ahead|cool|nice|great|good|fine|true|exactly|absolutely|definitely|totally|indeed|interesting|perfect
     |awesome|amazing|lovely|i know|i understand|understood|makes sense|that makes sense|fair enough|i bet|oh my
     |oh my god|my god|oh boy|very nice|sounds good|that's true|that's right""".replace("\n    ", "").split(
         "|"
+    )
+)
+# Every transcriber spells these in its own way. "Uh-uh" is a no, "uh" and "um" begin something.
+_HUM = re.compile(
+    any_of(
+        r"m*h+m+",
+        r"m{2,}",
+        r"m+[-' ]h+u?m+",
+        r"(?:m{2,}|m*h+m+)(?:[- ](?:m{2,}|m*h+m+)){1,4}",
+        r"u[hm]+[- ]?h+u?m+",
+        r"(?:u+n?h+|a+h+)(?:[- ]?hu+n?h+){1,3}",
+        r"hu+n?h+",
+        r"a+h*[- ]?h+a+h*",
+        r"o+h+",
+        r"a+(?:h|w)+",
+        r"ha+(?:[- ]?ha+)*h*",
+        r"he(?:[- ]?he)+h*",
+        r"heh+",
+        r"ye+a+h*",
+        r"yah+",
+        r"y[ue]p+",
+        r"m+-?kay",
     )
 )
 BACKCHANNEL_WORDS = 3
@@ -237,12 +52,16 @@ def backchannel(text: str) -> bool:
     left, said = plain(text).split(), []
     count = len(left)
     while left:
-        size = next((size for size in (3, 2, 1) if " ".join(left[:size]) in _ASSENTS), 0)
+        size = next((size for size in (3, 2, 1) if _assents(" ".join(left[:size]))), 0)
         if not size:
             return False
         said.append(" ".join(left[:size]))
         left = left[size:]
     return bool(said) and (count <= BACKCHANNEL_WORDS or len(set(said)) == 1)
+
+
+def _assents(words: str) -> bool:
+    return words in _ASSENTS or _HUM.fullmatch(words) is not None
 
 
 # -- a word that takes the floor -----------------------------------------------------------
@@ -305,7 +124,7 @@ def unfinished(text: str) -> bool:
     """The turn sounds cut off, so that more is likely to come."""
     said = text.strip().rstrip("\"”'")
     words = plain(said)
-    if not words or said.endswith(("?", "!")) or words in _ASSENTS:
+    if not words or said.endswith(("?", "!")) or _assents(words):
         return False
     if _TRAILING.search(said) or _LINKS.search(words) or words in {"i", "well", "like", "you know"}:
         return True

@@ -172,6 +172,13 @@ class ReplyEndsCall(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyCutShort(Event):
+    """The model has written as much as it may, and was not done; `ReplyFinished` follows."""
+
+    reply: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyFinished(Event):
     """The model is done or was stopped; the tokens are what the vendor counts, in either case.
 

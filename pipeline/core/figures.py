@@ -126,6 +126,7 @@ CURRENCIES: Mapping[str, tuple[str, str, str, str]] = {
     "EUR": ("euro", "euros", "cent", "cents"),
     "GBP": ("British pound", "British pounds", "penny", "pence"),
 }
+_SUM = rf"(?:{N}|\.[0-9]+)"
 _MULTIPLES = {"k": "thousand", "m": "million", "b": "billion", "bn": "billion", "t": "trillion"}
 _MULTIPLE = r"(?:\s?(?P<multiple>thousand|million|billion|trillion|(?<=[0-9])(?:bn|[kKmMbBtT]))\b)?"
 
@@ -135,7 +136,7 @@ def _amount(token: str, currency: str, *, adjective: bool = False) -> str:
     whole, _, decimals = token.partition(".")
     if not cent or len(decimals) > 2:
         return f"{number(token)} {one if token == '1' or adjective else many}"
-    units = f"{number(whole)} {one if whole == '1' or adjective else many}"
+    units = f"{number(whole or '0')} {one if whole == '1' or adjective else many}"
     small = int(decimals.ljust(2, "0")) if decimals else 0
     if not small:
         return units
@@ -309,11 +310,13 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(r"(?<![\w.)–-])[-−](?=[$€£]?\.?[0-9])", "minus "),
     _rule(
-        rf"(?P<article>\b[Aa]n?\s+)?(?P<sign>[$€£¥₹])\s?(?P<low>{N})(?:\s?[-–]\s?[$€£¥₹]?(?P<high>{N}))?"
+        rf"(?P<article>\b[Aa]n?\s+)?(?P<sign>[$€£¥₹])\s?(?P<low>{_SUM})(?:\s?[-–]\s?[$€£¥₹]?(?P<high>{_SUM}))?"
         rf"{_MULTIPLE}{_PER}",
         _money,
     ),
-    _rule(rf"(?<![0-9.,])(?P<low>{N})\s?(?P<sign>[€£¥₹¢]|\$(?![0-9])|USD\b|EUR\b|GBP\b){_PER}", _money_after),
+    _rule(
+        rf"(?<![0-9.,])(?P<low>{_SUM})\s?(?P<sign>[€£¥₹¢]|\$(?![0-9])|USD\b|EUR\b|GBP\b){_PER}", _money_after
+    ),
     _rule(r"(?<=[0-9])((?:\s?[ap]\.?m\b\.?|%|°[FC]?|[kK])?)(?:[-–]| – )(?=\.?[0-9])", r"\1 to "),
     _rule(
         rf"{_BEGINS}(?P<hour>[0-9]{{1,2}}):(?P<minute>[0-5][0-9])(?::(?P<second>[0-5][0-9]))?(?![0-9:])(?:\s?{_HALF})?",

@@ -9,16 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from pipeline.core import cues, greetings
+from pipeline.core import cues, greetings, leave
 from pipeline.core import events as ev
 from pipeline.core.money import START, Millis
 from pipeline.core.phases import ANSWERING, TALKING, Phase
+from pipeline.core.transcript import Transcript
 from pipeline.core.turns import CallerTurn, Said
 
 TAIL_MS = 1_000
 """The last of the agent's speech: its quiet end, and the way of its mark. Who speaks then answers it."""
 SCREENED_TURNS = 4
-"""Machines and call screeners speak first: later nothing is taken for one."""
+"""Machines and call screeners speak first: later nothing is taken for one by its words."""
+ANSWERED_TURNS = 2
+"""A recording waits for no answer: whoever heard two of them to the end is a person."""
 
 Voice = ev.SpeechStarted | ev.SpeechHeld | ev.SpeechFaded | ev.SpeechReturned | ev.SpeechStopped
 Words = ev.Heard | ev.SegmentHeard | ev.TurnLikelyEnded | ev.TurnResumed | ev.TurnEnded
@@ -124,12 +127,21 @@ class Hearing:
             return False
         return not self.turn.brief or (self.turn.holds(text) and cues.calls_out(text))
 
-    def greets(self, text: str, phase: Phase, turns: int) -> Verdict:
+    def greets(self, text: str, phase: Phase, transcript: Transcript) -> Verdict:
         """Whether no person says this. A full mailbox may be told of late, by a machine known for one."""
-        early = phase in TALKING and turns <= SCREENED_TURNS
+        early = phase in TALKING and transcript.turns <= SCREENED_TURNS
         if (early or phase is Phase.MACHINE) and greetings.mailbox_full(text):
             return Verdict.FULL_MAILBOX
-        return Verdict.MACHINE if early and greetings.machine(text) else Verdict.NOTHING
+        if not early:
+            return Verdict.NOTHING
+        whole = f"{transcript.unanswered} {text}"  # a transcriber that ends turns may end one in mid-greeting
+        greeted = greetings.machine(text) or greetings.machine(whole)
+        return Verdict.MACHINE if greeted else Verdict.NOTHING
+
+    def is_person(self, transcript: Transcript) -> bool:
+        """Whether a carrier that thinks of a machine is mistaken by now. What a screener was told is no answer."""
+        answered = transcript.answered - (self.screened is not None)
+        return answered >= ANSWERED_TURNS and not any(map(greetings.machine, transcript.callers))
 
     @property
     def heard_out(self) -> bool:
@@ -139,19 +151,19 @@ class Hearing:
     def _takes_floor(self, text: str) -> bool:
         """Whether these words, said into the agent's voice, are an interruption."""
         if len(text.split()) < self._barge_in_words:
-            return cues.opt_out(text) or cues.farewell(text)
+            return cues.opt_out(text) or leave.farewell(text)
         return bool(text) and not cues.backchannel(text)
 
     # -- the turn --------------------------------------------------------------------------
 
-    def so_far(self, event: Words, now: Millis, phase: Phase) -> Verdict:
-        """How far the turn has come with these words."""
+    def so_far(self, event: Words, now: Millis, phase: Phase, *, parting: bool) -> Verdict:
+        """How far the turn has come with these words; `parting`: the agent's last word is not interrupted."""
         match event:
             case ev.Heard():
                 return Verdict.NOTHING
             case ev.SegmentHeard():
                 self.probably = self.turn.text
-                return self._stretch(event.text, phase)
+                return self._stretch(event.text, phase, parting=parting)
             case ev.TurnLikelyEnded():
                 self.probably = self.turn.with_rest(event.text)
                 return Verdict.PROBABLY_DONE
@@ -159,11 +171,13 @@ class Hearing:
                 return Verdict.RESUMED
             case _:
                 self.turn.over(event.text, now, _ago(event.quiet_ms, now))
+                if phase is Phase.MACHINE:  # it may be a person after all, and then has said this
+                    return Verdict.OPTS_OUT if cues.opt_out(event.text) else Verdict.NOTHING
                 return Verdict.OVER
 
-    def _stretch(self, text: str, phase: Phase) -> Verdict:
+    def _stretch(self, text: str, phase: Phase, *, parting: bool) -> Verdict:
         """Where a silence ends the turn; beside a conversation only one thing counts."""
-        if phase not in TALKING and cues.opt_out(text):
+        if (parting or phase not in TALKING) and cues.opt_out(text):
             return Verdict.OPTS_OUT
         if phase in ANSWERING and self.heard_out and not self.turn.texts:
             self.turn.take()  # a noise beside the agent's voice does not make the next one longer
@@ -171,8 +185,8 @@ class Hearing:
             return Verdict.NOTHING
         return Verdict.PAUSES if cues.unfinished(self.turn.text) else Verdict.PROBABLY_DONE
 
-    def turn_over(self, now: Millis, phase: Phase, since: Millis, turns: int) -> Over:
-        """End the turn. `since` is when the phase began, `turns` how many were taken before."""
+    def turn_over(self, now: Millis, phase: Phase, since: Millis, transcript: Transcript) -> Over:
+        """End the turn. `since` is when the phase began, `transcript` what was said before."""
         lost = self.turn.awaited > 0 and not self.turn.text
         doubtful = self._doubtful()
         said = self.turn.take()
@@ -183,11 +197,11 @@ class Hearing:
             return Over(said, Verdict.LOST)
         if phase not in TALKING or not said.text:
             return Over(said, Verdict.OPTS_OUT if cues.opt_out(said.text) else Verdict.NOTHING)
-        if self.screened is None and turns <= SCREENED_TURNS and greetings.screening(said.text):
+        if self.screened is None and transcript.turns <= SCREENED_TURNS and greetings.screening(said.text):
             self.screened = now
             return Over(said, Verdict.SCREENER)
         beside = phase in ANSWERING or said.ended <= since
-        return Over(said, _meaning(said.text, beside=beside, doubtful=doubtful))
+        return Over(said, _meaning(said.text, transcript.unanswered, beside=beside, doubtful=doubtful))
 
     def _doubtful(self) -> bool:
         """Whether what was heard is probably none of the caller's words."""
@@ -197,13 +211,16 @@ class Hearing:
         return not self.turn.holds(text) or (len(text.split()) == 1 and not cues.calls_out(text))
 
 
-def _meaning(text: str, *, beside: bool, doubtful: bool) -> Verdict:
-    """`beside` is whether the agent had the floor while it was said, `doubtful` whether it was said at all."""
+def _meaning(text: str, before: str, *, beside: bool, doubtful: bool) -> Verdict:
+    """`before` is what has no answer yet, `beside` whether the agent had the floor while the turn was said,
+    `doubtful` whether it was said at all.
+    """
     if cues.opt_out(text):
         return Verdict.OPTS_OUT
-    if beside and (cues.backchannel(text) or (doubtful and not cues.farewell(text))):
+    if beside and (cues.backchannel(text) or (doubtful and not leave.farewell(text))):
         return Verdict.LISTENS
-    return Verdict.TAKES_LEAVE if cues.farewell(text) else Verdict.TURN
+    leaves = leave.farewell(text) or (leave.farewell(before) and leave.farewell(f"{before}. {text}"))
+    return Verdict.TAKES_LEAVE if leaves else Verdict.TURN
 
 
 def _ago(ms: int, now: Millis) -> Millis:

@@ -1,6 +1,7 @@
-"""Takes out what is written but not meant to be spoken: markup, emoji, stage directions, line breaks.
+"""Takes out what is written but not meant to be spoken: markup, emoji, line breaks.
 
-The words are left exactly as they are; how they are read is decided in `spoken.py`. The patterns of what
+The words are left exactly as they are; how they are read is decided in `spoken.py`, which of them are stage
+directions in `directions.py`. The patterns of what
 must stay in one piece are here too, for `sentences.py` to cut around them.
 """
 
@@ -35,65 +36,6 @@ def printable(text: str) -> str:
         or " " < ch <= "~"
         or not (unicodedata.category(ch) in _UNSPOKEN or "\ufe00" <= ch <= "\ufe0f" or ch == "\u20e3")
     )
-
-
-# -- stage directions ------------------------------------------------------------------
-
-_DOES = (
-    r"(?:laugh|chuckl|giggl|sigh|gasp|cough|sniffl?|sob|groan|moan|yawn|snort|gulp|humm?|whisper|smil|grinn?|smirk|"
-    r"wink|nodd?|shrugg?|blush|paus|breath|exhal|inhal|scoff|mumbl|mutter|murmur|clapp?|hesitat|pout|frown|cackl|"
-    r"snicker|wheez|think|cr)(?:e?s|ies|ing|ying)"
-)
-_SOUND = (
-    r"(?:pause|beat|sigh|gasp|cough|laughter|laugh|chuckle|giggle|sniff|sniffle|wink|gulp|yawn|applause|silence|"
-    r"smile|grin|breath|ahem)"
-)
-_MANNER = (
-    r"(?:softly|quietly|gently|warmly|excitedly|playfully|cheerfully|thoughtfully|nervously|sarcastically|jokingly|"
-    r"teasingly|sheepishly|brightly|deeply|heavily|lightly|happily|sadly|awkwardly|knowingly|dramatically|slowly)"
-)
-_KIND = r"(?:long|short|brief|deep|soft|light|small|slight|heavy|nervous|awkward|big|warm|happy|sad|little|dramatic)"
-_ACT = (
-    rf"(?:{_MANNER} )?{_DOES}(?: {_MANNER})?|(?:an? )?(?:{_KIND} )?{_SOUND}"
-    r"|clear(?:s|ing) (?:my |his |her |their |its )?throat|tak(?:es|ing) an? (?:deep )?breath"
-)
-_PLAYED = re.compile(rf"(?:{_ACT}|{_MANNER})[.!,… ]*", re.IGNORECASE)
-_PLAYED_SHORT = re.compile(rf"(?:{_ACT})[.!,… ]*", re.IGNORECASE)
-# Between asterisks even more is played, and an adverb alone is but stressed.
-_PLAYED_LONG = re.compile(
-    rf"(?:(?:{_ACT})|(?:{_DOES}|(?:leans|looks|takes|tilts|raises|rolls|shakes|waves|glances|turns|rubs|stares) \S+)"
-    r"(?:,? \S+){0,6})[.!,… ]*",
-    re.IGNORECASE,
-)
-STARRED = re.compile(r"(?<!\w)([*_]{1,3})([^*_\n]{1,60})\1(?!\w)")
-_BRACKETED = re.compile(r"\(([^()\[\]]{0,40})\)|\[([^()\[\]]{0,40})\]")
-_BEGUN_STAR = re.compile(r"(?<!\w)[*_]{1,3}([^*_\n]{1,60})$")
-_SENTENCE_OVER = re.compile(r"(?:^|[.!?…][\"”')]*)\s*$")
-
-
-def _starred(match: re.Match[str]) -> str:
-    said = match[2].strip()
-    alone = _PLAYED.fullmatch(said) and _SENTENCE_OVER.search(match.string[: match.start()])
-    long = _PLAYED_LONG if len(match[1]) == 1 else _PLAYED_SHORT
-    return " " if alone or long.fullmatch(said) else match[0]
-
-
-def _bracketed(match: re.Match[str]) -> str:
-    said = (match[1] or match[2] or "").strip()
-    return " " if not said or _PLAYED.fullmatch(said) else match[0]
-
-
-def without_directions(text: str) -> str:
-    """The text without `*laughs*`, `(sighs)`, `[pause]` and the like; other things in such marks stay."""
-    if "*" in text or "_" in text:
-        text = STARRED.sub(_starred, text)
-    return _BRACKETED.sub(_bracketed, text) if "(" in text or "[" in text else text
-
-
-def without_begun_direction(text: str) -> str:
-    """The text without a direction at its end that breaks off."""
-    begun = _BEGUN_STAR.search(text)
-    return text[: begun.start()] if begun and _PLAYED_LONG.fullmatch(begun[1].strip()) else text
 
 
 # -- lines -----------------------------------------------------------------------------

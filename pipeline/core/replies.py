@@ -42,6 +42,7 @@ class Draft:
     ready: list[str] = field(default_factory=list)
     spoken: bool = False
     finished: bool = False
+    cut_short: bool = False
 
 
 @dataclass(slots=True)
@@ -86,6 +87,11 @@ class Replies:
     def ends_call(self) -> bool:
         """Nothing is to be said after the present reply."""
         return self._draft is not None and self._draft.ends_call
+
+    @property
+    def last_word(self) -> bool:
+        """The reply after which nothing is to be said has begun to be spoken."""
+        return self.ends_call and self.spoken
 
     @property
     def under_way(self) -> bool:
@@ -184,7 +190,12 @@ class Replies:
         if self._draft is None or not self._writes(number):
             return None
         self._draft.finished = True
-        return self._keep(self._draft.cutter.finish())
+        return self._keep(self._draft.cutter.finish(cut_short=self._draft.cut_short))
+
+    def cut_short(self, number: int) -> None:
+        """The ceiling of tokens ended it: it breaks off, in mid-sentence as a rule."""
+        if self._draft is not None and self._draft.number == number:
+            self._draft.cut_short = True
 
     def ends(self, number: int) -> bool:
         """The model wants this to be its last reply; True when it is the one under way."""

@@ -11,18 +11,11 @@ from __future__ import annotations
 
 import re
 
+from pipeline.core.directions import STARRED, without_begun_direction, without_directions
 from pipeline.core.figures import DAY_NAME, MONTH
-from pipeline.core.markup import (
-    ADDRESS,
-    LABEL,
-    LINK,
-    STARRED,
-    TAG,
-    speakable,
-    without_begun_direction,
-    without_directions,
-)
+from pipeline.core.markup import ADDRESS, LABEL, LINK, TAG, speakable
 from pipeline.core.spoken import SENTENCE_OPENERS, spoken
+from pipeline.core.thoughts import Silencer
 
 __all__ = ["FIRST_CLAUSE_CHARS", "LONGEST_CHARS", "SentenceCutter", "speakable"]
 
@@ -38,7 +31,7 @@ _POINT = re.compile(
     r"|(?P<paragraph>\n)(?=[^\S\n]{0,4}\n)"
 )
 # What begins with a mark and stays in one piece; the second of each pair is its beginning, at the end of a text.
-_STARRED_BEGUN = re.compile(r"([*_]{1,3})[^*_\n]{0,60}[*_]{0,2}\Z")
+_STARRED_BEGUN = re.compile(r"([*_]{1,3})[^*_\n]{0,80}[*_]{0,2}\Z")
 _SPANS = {
     "[": (
         re.compile(rf"!?\[{LABEL}\](?:\({ADDRESS}\))?"),
@@ -66,6 +59,7 @@ _ABBREVIATED = (_NEVER, _BEFORE_FIGURE, _INITIAL, _MAY_END)
 _NUMBERED = re.compile(r"(?:\A|\n)\s*[0-9]{1,2}$")
 _WORD = re.compile(r"[\"“'(*_]*([A-Za-z']{1,20})(?=([^A-Za-z'])?)")
 _GOES_ON = re.compile(rf"(?:{DAY_NAME}|{MONTH}|[A-Z]{{2,4}}\b)")
+_ENDED = re.compile(r"[.!?…][\"”’')\]*_\s]*\Z")
 _CLAUSE_END = re.compile(r"[,;:—–]$")
 _FIGURE = re.compile(r"[0-9$€£%#&@+=]")
 
@@ -74,36 +68,61 @@ class SentenceCutter:
     """Feed it the model's pieces; it gives back what can be spoken already, as it is to be spoken."""
 
     def __init__(self) -> None:
+        self._silencer = Silencer()
         self._rest = ""
         self._first = True
         self._started = False
+        self._ready: list[str] = []
+        self._whole: int | None = None
+        """So many of the ready pieces end with a whole sentence; None before there was any."""
 
     def add(self, piece: str) -> list[str]:
-        self._rest += piece
-        return self._ready(last=False)
+        self._rest += self._silencer.feed(piece)
+        self._cut(last=False)
+        return self._take()
 
-    def finish(self) -> list[str]:
-        """The last pieces, whatever they end with."""
-        ready = self._ready(last=True)
+    def finish(self, *, cut_short: bool = False) -> list[str]:
+        """The last pieces, whatever they end with.
+
+        Of a text that was `cut_short` a last sentence that breaks off is left out, if there was a whole one before.
+        """
+        self._rest += self._silencer.end()
+        self._cut(last=True)
         rest, self._rest = self._rest, ""
-        return ready + self._emit(without_begun_direction(_BEGUN_LINK.sub(r"\1", rest)))
+        self._emit(without_begun_direction(_BEGUN_LINK.sub(r"\1", rest)))
+        if cut_short and self._whole is not None:
+            del self._ready[self._whole :]
+        return self._take()
 
-    def _ready(self, *, last: bool) -> list[str]:
-        ready: list[str] = []
+    def _take(self) -> list[str]:
+        ready, self._ready = self._ready, []
+        self._whole = None if self._whole is None else 0
+        return ready
+
+    def _cut(self, *, last: bool) -> None:
         while (
             end := _Cut(self._rest, last=last, first=self._first, started=self._started).place()
         ) is not None:
-            ready += self._emit(self._rest[:end])
+            self._emit(self._rest[:end])
             self._rest = self._rest[end:]
             self._started = True
-        return ready
 
-    def _emit(self, raw: str) -> list[str]:
+    def _emit(self, raw: str) -> None:
         text = spoken(raw)
         if not any(ch.isalnum() for ch in text):
-            return []
+            return
         self._first = False
-        return short_pieces(text)
+        self._ready += short_pieces(text)
+        if _ends_sentence(raw):
+            self._whole = len(self._ready)
+
+
+def _ends_sentence(raw: str) -> bool:
+    ended = _ENDED.search(raw)
+    if ended is None:
+        return False
+    before = raw[: ended.start()]
+    return not (_NEVER.search(before) or _INITIAL.search(before) or _NUMBERED.search(before))
 
 
 _BEGUN_LINK = re.compile(rf"!?\[({LABEL})\]\({ADDRESS}$")

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from pipeline.core import cues
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
+from pipeline.core import leave
 from pipeline.core.money import Millis
 from pipeline.core.notice import Notice
 from pipeline.core.playout import Playout
@@ -122,7 +122,7 @@ class Speech:
     def guess(self, text: str, now: Millis) -> list[fx.Effect]:
         """The caller is probably done: begin the reply to `text`, and hold it back."""
         wanted = self._manners.eager and not self._notice.given
-        if not wanted or not text or self.replies.guessed == text or cues.farewell(text):
+        if not wanted or not text or self.replies.guessed == text or leave.farewell(text):
             return []
         told = self.replies.drop()
         order = self.replies.guess(self.transcript.messages, now, text)

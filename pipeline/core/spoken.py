@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from pipeline.core.directions import without_directions
 from pipeline.core.figures import closes, in_words
-from pipeline.core.markup import LINK, TAG, one_line, printable, speakable, without_directions
+from pipeline.core.markup import LINK, TAG, one_line, printable, speakable
 from pipeline.core.numerals import listed
+from pipeline.core.thoughts import without_thoughts
 
 # -- web addresses ---------------------------------------------------------------------
 
@@ -187,7 +189,7 @@ def spoken(text: str) -> str:
 
 
 def _read(text: str) -> str:
-    text = _plain_figures(printable(text))
+    text = _plain_figures(printable(without_thoughts(text) if "<" in text else text))
     text = _ENTITY.sub(lambda match: _ENTITIES[match[1]], text)
     text = one_line(LINK.sub(r"\1", TAG.sub(" ", text)))
     text = without_directions(text)

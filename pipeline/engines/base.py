@@ -145,7 +145,12 @@ class EndCall:
     """The model used its one tool: it wants the call to end once what it wrote was heard."""
 
 
-Piece = str | EndCall
+@dataclass(frozen=True, slots=True)
+class CutShort:
+    """The last piece of a reply that the ceiling of tokens ended, in mid-sentence as a rule; where that is known."""
+
+
+Piece = str | EndCall | CutShort
 
 
 class Reply(Protocol):

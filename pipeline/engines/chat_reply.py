@@ -15,13 +15,15 @@ from enum import Enum, auto
 from typing import Literal
 
 from pipeline.core.errors import EngineError
-from pipeline.engines.base import EndCall, Piece, Tokens
+from pipeline.core.thoughts import THOUGHTS
+from pipeline.engines.base import CutShort, EndCall, Piece, Tokens
 from pipeline.engines.counting import BYTES_A_TOKEN
 
 TOOL = "end_call"
 MOST_BYTES_A_TOKEN = 16
 """No text has as many on average, in any language: one that comes to more is over its ceiling of tokens."""
-_TAG = re.compile(r"</?think>")
+_TAGS = tuple(f"<{slash}{name}>" for name in THOUGHTS for slash in ("", "/"))
+_TAG = re.compile("|".join(_TAGS))
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -105,7 +107,7 @@ def counted(usage: object) -> Tokens | None:
 
 
 class Aloud:
-    """Streamed content without `<think>` blocks and without white space before its first word.
+    """Streamed content without blocks of thoughts, such as `<think>`, and without white space before its first word.
 
     What may be the beginning of a tag is held back until that is known. `thinking`: the prompt has opened a
     block already, so that all before the first `</think>` is reasoning.
@@ -124,9 +126,10 @@ class Aloud:
         while found := _TAG.search(self._held):
             said += "" if self.thinking else self._held[: found.start()]
             self._held = self._held[found.end() :]
-            self.stray_end |= not self.thinking and found[0] == "</think>"
-            self.thinking = found[0] == "<think>"
-        known = len(self._held) - max(_overlap(self._held, tag) for tag in ("<think>", "</think>"))
+            closes = found[0].startswith("</")
+            self.stray_end |= not self.thinking and closes
+            self.thinking = not closes
+        known = len(self._held) - max(_overlap(self._held, tag) for tag in _TAGS)
         said += "" if self.thinking else self._held[:known]
         self._held = self._held[known:]
         return self._from_first_word(said)
@@ -253,6 +256,8 @@ class ChatReply:
                 # Also where reasoning used up the ceiling: what it thought about was one call's, and others go on.
                 what = "wrote no </think>" if self._aloud.thinking else "wrote nothing"
                 failure = EngineError(f"{self.model} {what}", retryable=True)
+            elif self.finish == "length":
+                self._hand_on(CutShort())
         elif failure is None:
             failure = EngineError(f"{self.model}: the reply was cut off", retryable=True)
         self._outcome = failure or "complete"

@@ -18,12 +18,13 @@ from dataclasses import dataclass, field
 from pipeline.clock import Clock
 from pipeline.core.effects import Message
 from pipeline.core.errors import AllDown, EngineError
-from pipeline.engines.base import WINDOW_SAMPLES, EndCall, Hearing, Piece, Tokens
+from pipeline.engines.base import WINDOW_SAMPLES, CutShort, EndCall, Hearing, Piece, Tokens
 from pipeline.traffic import (
     ENDED,
     HEARINGS,
     AnyFact,
     Asked,
+    Ceiling,
     Failed,
     Heard,
     Opened,
@@ -66,7 +67,7 @@ class Opening:
 class Taken:
     """One reply or utterance: its pieces, how it ended, and how it failed if it did."""
 
-    pieces: list[Wrote | Spoke] = field(default_factory=list)
+    pieces: list[Wrote | Ceiling | Spoke] = field(default_factory=list)
     end: Written | Spoken | None = None
     failed: Failed | None = None
 
@@ -94,7 +95,7 @@ class Traffic:
                 self.ears[fact.of].opened = fact
             case Heard():
                 self.ears[fact.of].heard.append(fact)
-            case Wrote():
+            case Wrote() | Ceiling():
                 self.minds[fact.of].pieces.append(fact)
             case Written():
                 self.minds[fact.of].end = fact
@@ -245,6 +246,8 @@ class ReplayedReply:
         for fact in self._taken.pieces:
             if isinstance(fact, Wrote):
                 yield EndCall() if fact.text is None else fact.text
+            elif isinstance(fact, Ceiling):
+                yield CutShort()
         if self._taken.failed is not None:
             raise _error(self._taken.failed)
         if self._cut:

@@ -12,7 +12,7 @@ import pytest
 from pipeline.clock import Clock, run_virtual
 from pipeline.core.effects import Message
 from pipeline.core.errors import EngineError
-from pipeline.engines.base import Reply, Thinker, Tokens
+from pipeline.engines.base import CutShort, Reply, Thinker, Tokens
 from pipeline.engines.breaker import Breaker
 from pipeline.engines.counting import text_tokens
 from pipeline.engines.failover import FailoverThinker
@@ -127,9 +127,12 @@ async def hosted() -> AsyncIterator[Case]:
 
 
 async def written(reply: Reply, pieces: int | None = None) -> str:
-    text = ""
+    text, over = "", False
     async with aclosing(reply.pieces()) as stream:
         async for piece in stream:
+            assert not over  # nothing follows the word that it was cut short
+            if over := isinstance(piece, CutShort):
+                continue
             assert isinstance(piece, str)
             if not piece:
                 assert not text

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import pytest
+
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.call import Call, Phase
@@ -68,6 +70,12 @@ def minutes_paid(minutes: int, *, slack: int = 9_000_000) -> Nanos:
 PLENTY = Nanos(5_000_000_000)
 
 
+ENDS_TURNS = False
+"""Whether the transcriber ends turns, where a story does not say; the fixture `ends_turns` tells it both ways."""
+ENDED_BY_SILENCE = pytest.mark.parametrize("ends_turns", [False], indirect=True)
+ENDED_BY_TRANSCRIBER = pytest.mark.parametrize("ends_turns", [True], indirect=True)
+
+
 def started(
     allowed: Nanos = PLENTY,
     *,
@@ -78,7 +86,7 @@ def started(
     low: Nanos = ZERO,
     prices: tuple[Price, ...] = PRICES,
     limits: Limits | None = None,
-    transcriber_ends_turns: bool = False,
+    transcriber_ends_turns: bool | None = None,
     manners: Manners = Manners(eager=False),  # noqa: B008  # frozen
 ) -> CallStarted:
     return CallStarted(
@@ -92,7 +100,7 @@ def started(
         limits=Limits() if limits is None else limits,
         manners=manners,
         temperature_pct=70,
-        transcriber_ends_turns=transcriber_ends_turns,
+        transcriber_ends_turns=ENDS_TURNS if transcriber_ends_turns is None else transcriber_ends_turns,
         seed=1,
         started_utc="2025-01-01T12:00:00+00:00",
     )
@@ -100,13 +108,17 @@ def started(
 
 @dataclass(frozen=True)
 class Written:
-    """One reply as the model will write it; `fails` breaks it off, `hangs` never ends it."""
+    """One reply as the model will write it; `fails` breaks it off, `hangs` never ends it.
+
+    `cut_short`: it ends at its ceiling of tokens.
+    """
 
     pieces: tuple[str, ...]
     tokens: tuple[int, int, int] = (40, 0, 12)
     first_ms: int = 300
     fails: bool = False
     hangs: bool = False
+    cut_short: bool = False
 
 
 E = TypeVar("E", bound=fx.Effect)
@@ -376,6 +388,8 @@ class Story:
         over = written.first_ms + 40 * len(written.pieces)
         if written.fails:
             self.post(lambda at: ev.EngineFailed(at, "llm", number, "failed"), over)
+        if written.cut_short:
+            self.post(lambda at: ev.ReplyCutShort(at, number), over)
         if not written.hangs:
             self.finish(number, over)
 

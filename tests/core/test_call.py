@@ -269,3 +269,26 @@ def test_time_never_goes_back() -> None:
     before = story.call.next_deadline()
     assert story.call.step(ev.Tick(Millis(0))) == []
     assert story.call.next_deadline() == before
+
+
+# -- a reply that its ceiling ends --------------------------------------------------------
+
+
+def test_a_reply_that_its_ceiling_of_tokens_ends_stops_with_its_last_whole_sentence() -> None:
+    story = told().reply("That is a long story. ", "It all began when my", cut_short=True)
+    story.say("Tell me a story, please.").run(9_000)
+    assert story.heard()[-1] == "a: That is a long story."
+    assert story.phase() is Phase.LISTENING
+
+
+def test_one_that_has_no_whole_sentence_is_said_as_far_as_it_goes() -> None:
+    story = told().reply("It all began when my", cut_short=True)
+    story.say("Tell me a story, please.").run(9_000)
+    assert story.heard()[-1] == "a: It all began when my"
+
+
+def test_the_ceiling_of_a_reply_that_was_dropped_is_nobodys() -> None:
+    story = told().reply("Never said.", first_ms=3_000, cut_short=True).say("Hello there.").run(1_800)
+    story.reply("Fine. And you").say("No, wait a moment.", ms=1_200).run(2_500)
+    story.post(lambda at: ev.ReplyCutShort(at, 1)).run(6_000)
+    assert story.heard()[-1] == "a: Fine. And you"

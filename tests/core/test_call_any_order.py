@@ -41,6 +41,7 @@ EVENTS: dict[type[Event], dict[str, st.SearchStrategy[object]]] = {
     ev.TurnEnded: {"text": text, "quiet_ms": st.integers(0, 600)},
     ev.ReplyPiece: {"reply": number, "text": text},
     ev.ReplyEndsCall: {"reply": number},
+    ev.ReplyCutShort: {"reply": number},
     ev.ReplyFinished: {
         "reply": number,
         "model": st.sampled_from([LLM_IN.model, ""]),

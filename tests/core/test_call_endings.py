@@ -7,7 +7,9 @@ from pipeline.core import events as ev
 from pipeline.core.call import Phase
 from pipeline.core.money import Nanos
 from pipeline.core.terms import EndReason, Limits
-from tests.core.story import ANSWERED, CARRIER, PHRASES, Story, started
+from tests.core.story import ANSWERED, CARRIER, ENDED_BY_SILENCE, PHRASES, Story, started
+
+pytestmark = pytest.mark.usefixtures("ends_turns")
 
 
 def told(**limits: int) -> Story:
@@ -321,6 +323,7 @@ def test_a_transcriber_that_fails_after_the_hang_up_is_not() -> None:
     story.end()
 
 
+@ENDED_BY_SILENCE
 def test_a_text_that_never_comes_is_apologised_for() -> None:
     story = told().voice(1_000).run(20_000)
     assert story.said()[2] == PHRASES.apology

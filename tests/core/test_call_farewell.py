@@ -9,14 +9,16 @@ from pipeline.core import events as ev
 from pipeline.core.call import Phase
 from pipeline.core.money import Nanos
 from pipeline.core.terms import EndReason, Limits
-from tests.core.story import ANSWERED, PHRASES, PLENTY, Story, minutes_paid, started
+from tests.core.story import ANSWERED, ENDED_BY_TRANSCRIBER, PHRASES, PLENTY, Story, minutes_paid, started
+
+pytestmark = pytest.mark.usefixtures("ends_turns")
 
 LEAVE = "Okay, I have to go."
 STOP = "Stop calling me."
 LONG = "Once upon a time there was a very small house at the end of a very long road."
 
 
-def told(*, ends_turns: bool = False, allowed: Nanos = PLENTY, **limits: int) -> Story:
+def told(*, ends_turns: bool | None = None, allowed: Nanos = PLENTY, **limits: int) -> Story:
     """A call in which the greeting has been heard."""
     start = started(allowed, limits=Limits(**limits), transcriber_ends_turns=ends_turns)
     return Story(start).answer().hear_out()
@@ -35,14 +37,77 @@ def test_a_caller_who_takes_leave_gets_a_last_word_and_then_the_call_ends() -> N
     assert story.times(fx.HangUp) == [story.when_said("Good night, Ann.") + last_word]
 
 
-def test_nothing_interrupts_the_last_word() -> None:
-    story = told().reply("Good night, Ann. ", "Sleep well.").say(LEAVE, ms=1_000).run(2_000)
+LAST_WORD = ("It was so good to talk to you, Ann. ", "Sleep well tonight, and take care.")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Oh, one more thing!",
+        "Thank you so much for today.",
+        "Thanks, bye!",
+        "Mm-hm.",
+        "",
+        "Stay on the line.",
+    ],
+)
+@pytest.mark.parametrize("ms", [150, 900])
+def test_nothing_interrupts_the_last_word(words: str, ms: int) -> None:
+    story = told().reply(*LAST_WORD, first_ms=300).say(LEAVE, ms=1_000).run(2_000)
     assert story.phase() is Phase.SPEAKING
-    story.say("Oh, one more thing!", ms=1_500)
+    story.say(words, ms=ms)
+    end = story.end()
+    assert [*story.all(fx.Pause), *story.all(fx.Hush), *story.all(fx.DropReply)] == []
+    assert len(story.all(fx.AskReply)) == 1
+    assert " ".join(turn[3:] for turn in story.heard()[2:] if turn[0] == "a") == "".join(LAST_WORD)
+    assert end.reason is EndReason.AGENT_ENDED
+
+
+def test_nothing_interrupts_the_rest_of_it_that_is_yet_to_be_written() -> None:
+    story = told().reply("Good night, Ann. ", "Sleep well.", hangs=True).say(LEAVE, ms=1_000).run(4_500)
+    assert story.phase() is Phase.THINKING
+    story.say("Thank you for everything, really.", ms=900).run(1_500)
+    story.post(lambda at: ev.ReplyPiece(at, 1, " And take care of yourself.")).run(100)
+    story.finish(1)
     end = story.end()
     assert [*story.all(fx.Pause), *story.all(fx.DropReply)] == []
-    assert story.heard()[-1] == "a: Good night, Ann. Sleep well."
+    assert story.said()[-1] == "And take care of yourself."
     assert end.reason is EndReason.AGENT_ENDED
+
+
+@ENDED_BY_TRANSCRIBER
+def test_what_is_said_into_the_last_word_stands_where_it_was_said() -> None:
+    story = told().reply(*LAST_WORD).say(LEAVE, ms=1_000).run(3_500)
+    story.say("Thank you so much for today.", ms=900)
+    story.end()
+    before, said, after = story.heard()[2:]
+    assert said == "c: Thank you so much for today."
+    assert [before, after] == [f"a: {part.strip()}" for part in LAST_WORD]
+
+
+@pytest.mark.parametrize("ms", [400, 900])
+def test_into_the_last_word_the_caller_may_still_ask_for_no_more_calls(ms: int) -> None:
+    story = told().reply(*LAST_WORD).say(LEAVE, ms=1_000).run(2_000).say(STOP, ms=ms)
+    assert story.end().reason is EndReason.OPTED_OUT
+    assert story.said()[-1] == PHRASES.opted_out
+
+
+def test_a_caller_who_goes_on_taking_leave_before_it_begins_is_not_kept() -> None:
+    story = told().reply("Good night.", first_ms=3_000).say(LEAVE, ms=1_000).run(1_600)
+    assert story.phase() is Phase.THINKING
+    story.reply("Sleep well, Ann.").say("Thank you so much.", ms=900)
+    assert story.end().reason is EndReason.AGENT_ENDED
+    assert story.heard()[-1] == "a: Sleep well, Ann."
+
+
+@ENDED_BY_TRANSCRIBER
+def test_a_word_more_before_it_begins_changes_nothing() -> None:
+    """Too brief to be an interruption, so that the reply under way stays."""
+    story = told().reply("Good night.", first_ms=3_000).say(LEAVE, ms=1_000).run(1_600)
+    story.say("Bye!", ms=150)
+    assert story.end().reason is EndReason.AGENT_ENDED
+    assert len(story.all(fx.AskReply)) == 1
+    assert story.heard()[2:] == ["c: Bye!", "a: Good night."]
 
 
 def test_a_caller_who_thinks_better_of_it_in_time_is_listened_to() -> None:
@@ -107,6 +172,13 @@ def test_the_warning_about_money_does_not_come_between() -> None:
     assert story.heard()[-1].startswith("a: Good night, Ann.")
 
 
+def test_a_socket_that_breaks_before_the_last_word_does_not_keep_the_caller() -> None:
+    story = told().reply("Never heard.", first_ms=3_000).say(LEAVE, ms=1_000).run(1_600)
+    story.reply("Good night, Ann.").post(ev.LineBroken).post(ev.StreamStarted, 900)
+    assert story.end().reason is EndReason.AGENT_ENDED
+    assert story.heard()[-1] == f"a: {PHRASES.dropped} Good night, Ann."
+
+
 # -- the model ends the call -----------------------------------------------------------
 
 
@@ -122,7 +194,9 @@ def test_a_reply_with_which_the_model_ends_the_call_is_the_last_and_is_not_inter
     story.say("But wait!", ms=900)
     end = story.end()
     assert story.all(fx.Pause) == []
-    assert story.heard()[-1] == "a: Take care, then. Goodbye, Ann."
+    assert (
+        " ".join(turn[3:] for turn in story.heard()[2:] if turn[0] == "a") == "Take care, then. Goodbye, Ann."
+    )
     assert end.reason is EndReason.AGENT_ENDED
 
 

@@ -7,18 +7,20 @@ from pipeline.core import events as ev
 from pipeline.core.call import Phase
 from pipeline.core.money import Nanos
 from pipeline.core.terms import EndReason, Limits
-from tests.core.story import ANSWERED, FADE_MS, PHRASES, Story, started
+from tests.core.story import ANSWERED, ENDED_BY_SILENCE, FADE_MS, PHRASES, Story, started
+
+pytestmark = pytest.mark.usefixtures("ends_turns")
 
 LONG = "Once upon a time there was a very small house at the end of a very long road."
 
 
-def told(*, ends_turns: bool = False, **limits: int) -> Story:
+def told(*, ends_turns: bool | None = None, **limits: int) -> Story:
     """A call in which the greeting has been heard."""
     start = started(limits=Limits(**limits), transcriber_ends_turns=ends_turns)
     return Story(start).answer().hear_out()
 
 
-def talking(*, ends_turns: bool = False, **limits: int) -> Story:
+def talking(*, ends_turns: bool | None = None, **limits: int) -> Story:
     """The agent has been telling its story for a little more than two seconds."""
     story = told(ends_turns=ends_turns, **limits).reply(LONG)
     story.say("Tell me a story, please.", ms=1_000).run(4_000)
@@ -69,6 +71,7 @@ def test_after_a_brief_noise_it_goes_on_in_the_step_in_which_that_fades() -> Non
     assert len(story.all(fx.Say)) == 3
 
 
+@ENDED_BY_SILENCE
 @pytest.mark.parametrize(("ms", "at_once"), [(599, True), (600, False)])
 def test_how_brief_a_noise_is(ms: int, at_once: bool) -> None:
     story = talking(brief_ms=600).voice(ms).run(ms + FADE_MS)
@@ -123,6 +126,7 @@ def test_the_same_from_a_transcriber_that_ends_turns_and_says_nothing() -> None:
     assert story.run(9_000).heard()[-1] == f"a: {LONG}"
 
 
+@ENDED_BY_SILENCE
 def test_a_transcript_that_never_comes_does_not_silence_the_agent_for_ever() -> None:
     story = talking(thinking_ms=4_000).voice(900)
     begun = story.now - ANSWERED
@@ -165,13 +169,16 @@ def test_a_second_fade_is_measured_from_where_the_voice_began() -> None:
 
 @pytest.mark.parametrize("ends_turns", [False, True])
 @pytest.mark.parametrize("ms", [300, 900])
-def test_a_listening_noise_stops_nothing_for_good_and_is_not_answered(ends_turns: bool, ms: int) -> None:
-    story = talking(ends_turns=ends_turns).say("Uh-huh.", ms=ms).run(12_000)
+@pytest.mark.parametrize("noise", ["Uh-huh.", "Mhmm."])
+def test_a_listening_noise_stops_nothing_for_good_and_is_not_answered(
+    ends_turns: bool, ms: int, noise: str
+) -> None:
+    story = talking(ends_turns=ends_turns).say(noise, ms=ms).run(12_000)
     assert story.all(fx.Hush) == []
     assert len(story.all(fx.Resume)) == 1
     assert len(story.all(fx.AskReply)) == 1
     assert f"a: {LONG}" in story.heard()
-    assert "c: Uh-huh." in story.heard()
+    assert f"c: {noise}" in story.heard()
 
 
 def test_a_listening_noise_that_is_still_being_made_does_not_stop_it_for_good() -> None:
@@ -302,6 +309,7 @@ def test_a_noise_while_it_thinks_leaves_the_reply_alone() -> None:
     assert story.heard()[-1] == "a: Here it comes."
 
 
+@ENDED_BY_SILENCE
 def test_a_reply_that_comes_during_the_noise_is_said_after_it() -> None:
     story = thinking(first_ms=500).voice(500)
     begun = story.now - ANSWERED

@@ -1,10 +1,14 @@
 """What else may happen while a voice has stopped the agent and nobody knows yet what it says."""
 
+import pytest
+
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.call import Phase
 from pipeline.core.terms import EndReason, Limits
 from tests.core.story import ANSWERED, PHRASES, Story, minutes_paid, started
+
+pytestmark = pytest.mark.usefixtures("ends_turns")
 
 LONG = "Once upon a time there was a very small house at the end of a very long road."
 

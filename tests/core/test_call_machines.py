@@ -9,7 +9,18 @@ from pipeline.core import events as ev
 from pipeline.core.call import Phase
 from pipeline.core.money import Nanos
 from pipeline.core.terms import EndReason, Limits, Manners
-from tests.core.story import ANSWERED, CARRIER, PHRASES, PLENTY, Story, minutes_paid, started
+from tests.core.story import (
+    ANSWERED,
+    CARRIER,
+    ENDED_BY_SILENCE,
+    PHRASES,
+    PLENTY,
+    Story,
+    minutes_paid,
+    started,
+)
+
+pytestmark = pytest.mark.usefixtures("ends_turns")
 
 GREETING = "Hi, you've reached Ann. Please leave a message after the tone."
 FULL = "The mailbox is full and cannot accept any messages at this time."
@@ -19,7 +30,7 @@ SCREENER = "Please say your name and why you are calling."
 def story_of(
     *,
     hang_up: bool = False,
-    ends_turns: bool = False,
+    ends_turns: bool | None = None,
     eager: bool = False,
     allowed: Nanos = PLENTY,
     limits: Limits | None = None,
@@ -148,6 +159,61 @@ def test_a_goodbye_is_not_cut_by_a_verdict() -> None:
     assert story.heard()[-1] == f"a: {PHRASES.goodbye}"
 
 
+# -- a verdict that comes late ---------------------------------------------------------
+
+
+def talk(story: Story, *turns: str, heard_out: bool = True) -> Story:
+    """So many turns, each answered; unless they are heard out, the next one comes over the answer."""
+    for said in turns:
+        story.reply("That is a rather long answer to it.").say(said, ms=900)
+        story.run(6_000 if heard_out else 2_700)
+    return story
+
+
+@pytest.mark.parametrize("kind", ["machine_start", "machine_end_beep", "machine_end_other", "fax"])
+def test_nobody_who_was_answered_twice_is_taken_for_a_machine(kind: str) -> None:
+    story = talk(story_of().hear_out(), "What is new?", "And how is the cat?")
+    verdict(story, kind)
+    assert story.phase() is Phase.LISTENING
+    assert talk(story, "Tell me more.").heard()[-2:] == [
+        "c: Tell me more.",
+        "a: That is a rather long answer to it.",
+    ]
+    assert [*story.all(fx.ListenForBeep), *story.all(fx.HangUp)] == []
+
+
+def test_a_socket_that_breaks_meanwhile_makes_no_machine_of_a_person() -> None:
+    story = talk(story_of().hear_out(), "What is new?", "And how is the cat?").post(ev.LineBroken).run()
+    verdict(story, "machine_end_beep").post(ev.StreamStarted).run(2_000)
+    assert PHRASES.dropped in story.said()
+    assert story.phase() is not Phase.HUNG_UP
+
+
+def test_after_one_answer_it_may_still_be_a_machine() -> None:
+    story = talk(story_of().hear_out(), "It is Ann here.")
+    assert verdict(story, "machine_end_silence").end().reason is EndReason.VOICEMAIL
+    assert story.said()[-1] == PHRASES.voicemail
+
+
+def test_a_machine_that_talks_over_every_answer_is_none_the_less_one() -> None:
+    """Its greeting was heard as turns. A recording waits for no answer."""
+    parts = ("It is Ann here.", "I am out with the dog.", "Try again tomorrow.")
+    story = talk(story_of().hear_out(), *parts, heard_out=False)
+    assert len(story.all(fx.AskReply)) == 3
+    assert verdict(story, "machine_end_beep").end().reason is EndReason.VOICEMAIL
+
+
+def test_the_words_of_a_greeting_and_the_verdict_together_make_a_machine_at_any_time() -> None:
+    story = talk(story_of().hear_out(), "Good day.", "It is Ann here.", GREETING)
+    assert story.phase() is Phase.LISTENING
+    assert verdict(story, "machine_end_beep").end().reason is EndReason.VOICEMAIL
+
+
+def test_what_a_screener_was_told_is_no_answer_to_a_person() -> None:
+    story = talk(story_of().say(SCREENER, ms=2_500).run(6_000), "It is Ann here.")
+    assert verdict(story, "machine_end_beep").end().reason is EndReason.VOICEMAIL
+
+
 # -- by its words ----------------------------------------------------------------------
 
 
@@ -245,6 +311,7 @@ def test_the_person_who_takes_the_screened_call_is_talked_to() -> None:
     assert story.heard()[-2:] == ["c: Hello, this is Ann.", "a: Good to hear you."]
 
 
+@ENDED_BY_SILENCE
 def test_a_guess_at_a_screener_is_dropped() -> None:
     story = story_of(eager=True).hear_out().say(SCREENER, ms=2_500).run(6_000)
     assert story.said()[-1] == PHRASES.screening

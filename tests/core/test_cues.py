@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core import cues, greetings
+from pipeline.core import cues, greetings, leave
 
 EXAMPLES: dict[Callable[[str], bool], tuple[str, str]] = {
-    cues.farewell: (
+    leave.farewell: (
         """
         I have to go.
         I've got to go now.
@@ -61,6 +61,37 @@ EXAMPLES: dict[Callable[[str], bool], tuple[str, str]] = {
         You can hang up now.
         Before I go, goodbye.
         I have to go bye
+        I have to go now, thanks so much for calling.
+        Bye, thank you so much for calling.
+        I've got to go now, dinner's ready.
+        I gotta run, my bus is here.
+        I have to go, my kids are calling.
+        I have to go now, my bus is here, bye.
+        Thanks so much for calling, bye.
+        I need to go, someone's at the door.
+        I have to run, I'm late for work.
+        I have to go now, I'm late.
+        Sorry, I have to go, the baby is crying.
+        I have to go because dinner's ready.
+        I have to go, thank you very much for the call.
+        Okay, I've gotta go, my mom's calling me.
+        I have to go now. My phone is dying.
+        Goodbye, thanks a lot for everything.
+        Okay, I have to go now.
+        I really have to go, there's someone at the door.
+        I have to go, it was lovely talking to you.
+        I've got to go, talk to you tomorrow, thanks so much for listening.
+        I'm going to hang up now, my battery is almost dead.
+        I should get going, we're about to eat.
+        I have to go now, it's getting late.
+        I have to go, I have a meeting.
+        I gotta go, I've got a meeting in five minutes.
+        I have to get back to work, my break is over.
+        I should go to bed, I'm tired.
+        Thank you so much for your time and your help, goodbye.
+        Bye, thanks for the chat, have a good one.
+        I have to go, thanks for calling me today, really.
+        I have to hang up now, the train is going into a tunnel.
         """,
         """
         I have to go to the dentist tomorrow.
@@ -103,6 +134,39 @@ EXAMPLES: dict[Callable[[str], bool], tuple[str, str]] = {
         I want to leave my job.
         That's all I know about it.
         I hope to see you.
+        I have to go now and then.
+        should I say goodbye to him?
+        I have to go now and then, it is annoying.
+        I have to go, my doctor says.
+        I have to go, is that right?
+        I have to go, but first tell me a joke.
+        I have to go, but my bus is not here yet.
+        I have to go tomorrow, my bus is at nine.
+        When I have to go, my bus is here.
+        He said I have to go, my bus is here.
+        I have to go, can you tell me one more thing?
+        I have to run, it's my favorite sport.
+        Thanks so much for calling.
+        Thank you so much for calling, how are you?
+        I have to go, what do you think?
+        I have to go, my question is what to wear.
+        I have to leave, that's what she told me.
+        I gotta run every day.
+        I have to go, my boss says I should.
+        I have to run, I love it.
+        My bus is here.
+        Dinner's ready.
+        I have to leave him, I'm tired of it.
+        I have to go there, it's late.
+        Do I have to go now, dinner's ready?
+        I need to leave, my marriage is over.
+        I have to go, I'm so nervous about it.
+        I have to get ready, the interview is on Tuesday.
+        Well, my bus is here.
+        I have to say, dinner's ready.
+        I have to get ready, I have an interview on Tuesday.
+        Bye, thanks for asking, but how are you?
+        I have to go, thank you for what do you call it.
 
         """,
     ),
@@ -396,6 +460,27 @@ def lines(block: str) -> list[str]:
     return [line.strip() for line in block.splitlines()[1:-1]]
 
 
+HUMS = """mm mmm mmmm mhm mhmm mmhm mmhmm mmmhmm mm-hm mm-hmm mmm-hmm m-hm m-hmm m'hm mm-mm mhm-mhm hm hmm hmmm hm-hm
+    hmm-mm um-hum um-hmm umhmm uh-hum uh-hmm uh-huh uhhuh uh-huh-huh uhh-huh unh-hunh unh-huh huh hunh ah ahh aha a-ha
+    ah-ha oh ohh ooh oooh aw aww ha haha ha-ha hahaha hehe heh yeah yeahh yea yah yup yupp yep mkay mmkay"""
+"""As transcribers spell them; `mhmm`, `mm-mm` and `uh-huh` are Deepgram's own."""
+NO_HUMS = """m&m m_m um uh er uh-uh uh_uh nuh-uh m he hey hi ham hum home hush human whom mom ohio aloha yet you why who
+    ahead hmm,_why? mhmm_but mm_no uh-huh_no_wait"""
+
+
+@pytest.mark.parametrize("hum", HUMS.split())
+def test_a_listening_noise_is_known_however_it_is_spelt(hum: str) -> None:
+    for said in (hum, f"{hum.capitalize()}.", f"{hum}, {hum}", hum.replace("-", " "), f"{hum} okay"):
+        assert cues.backchannel(said), said
+    assert not cues.unfinished(hum)
+    assert not cues.backchannel(f"{hum}, why?")
+
+
+@pytest.mark.parametrize("word", [word.replace("_", " ") for word in NO_HUMS.split()])
+def test_what_sounds_like_one_and_is_none(word: str) -> None:
+    assert not cues.backchannel(word)
+
+
 YES = [(cue, text) for cue, (yes, _) in EXAMPLES.items() for text in lines(yes)]
 NO = [(cue, text) for cue, (_, no) in EXAMPLES.items() for text in lines(no)]
 
@@ -423,10 +508,10 @@ def test_case_fillers_and_punctuation_do_not_matter(cue: Callable[[str], bool], 
     assert cue(text.upper())
     if cue is not cues.backchannel:
         bare = "".join(ch for ch in text if ch not in ".,!")
-        if cue in {cues.farewell, cues.opt_out}:
+        if cue in {leave.farewell, cues.opt_out}:
             assert cue(f"Okay, {text}")
         if (
-            cue is not cues.farewell
+            cue is not leave.farewell
         ):  # without punctuation it cannot always be told from what is only talked about
             assert cue(bare)
 
@@ -441,3 +526,8 @@ def test_any_text_has_an_answer(cue: Callable[[str], bool], text: str) -> None:
 def test_a_long_turn_is_read_in_no_time(cue: Callable[[str], bool]) -> None:
     # Patterns that backtrack would take minutes here, and the test's time would be up.
     assert not cue("so that is the thing and you have reached it and i have to go " * 60 + "home with him")
+
+
+@pytest.mark.parametrize("sound", ["uhhh", "m", "mh", "ha", "huhhh", "mm-"])
+def test_a_long_hum_is_read_in_no_time(sound: str) -> None:
+    assert not cues.backchannel(f"uh{sound * 500}x")

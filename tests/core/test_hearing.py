@@ -3,10 +3,12 @@
 import pytest
 
 from pipeline.core import events as ev
+from pipeline.core.effects import Message
 from pipeline.core.hearing import SCREENED_TURNS, Hearing, Verdict, Voice, Words
 from pipeline.core.money import Millis
 from pipeline.core.phases import Phase
 from pipeline.core.terms import Limits
+from pipeline.core.transcript import Transcript
 from tests.core.story import started
 
 AT = Millis(5_000)
@@ -30,8 +32,17 @@ def heard(text: str, *, into: Hearing | None = None) -> Hearing:
     return ears
 
 
+def past(turns: int, *unanswered: str) -> Transcript:
+    """What was said before: so many turns, and then the caller's that have no answer yet."""
+    transcript = Transcript()
+    transcript.resume(
+        [*[Message("assistant", "Hello.")] * turns, *[Message("user", it) for it in unanswered]]
+    )
+    return transcript
+
+
 def over(ears: Hearing, phase: Phase = Phase.LISTENING, *, since: int = 0, turns: int = 2) -> Verdict:
-    return ears.turn_over(Millis(7_000), phase, Millis(since), turns).verdict
+    return ears.turn_over(Millis(7_000), phase, Millis(since), past(turns)).verdict
 
 
 def test_a_voice_says_little_before_its_words_come() -> None:
@@ -77,7 +88,7 @@ def test_words_tell_how_far_the_turn_has_come(
 ) -> None:
     ears = hearing()
     assert ears.words(event, AT) == words
-    assert ears.so_far(event, AT, Phase.LISTENING) is verdict
+    assert ears.so_far(event, AT, Phase.LISTENING, parting=False) is verdict
     assert ears.probably == probably
 
 
@@ -86,14 +97,15 @@ def test_a_stretch_is_no_end_while_the_voice_goes_on() -> None:
     ears.voice(ev.SpeechStarted(AT, 0), AT)
     event = ev.SegmentHeard(AT, "So it is.")
     ears.words(event, AT)
-    assert ears.so_far(event, AT, Phase.LISTENING) is Verdict.NOTHING
+    assert ears.so_far(event, AT, Phase.LISTENING, parting=False) is Verdict.NOTHING
 
 
 def test_beside_a_conversation_only_an_opt_out_counts() -> None:
     event = ev.SegmentHeard(AT, NEVER_AGAIN)
     ears = heard(NEVER_AGAIN)
-    assert ears.so_far(event, AT, Phase.CLOSING) is Verdict.OPTS_OUT
-    assert ears.so_far(event, AT, Phase.LISTENING) is Verdict.PROBABLY_DONE
+    assert ears.so_far(event, AT, Phase.CLOSING, parting=False) is Verdict.OPTS_OUT
+    assert ears.so_far(event, AT, Phase.LISTENING, parting=False) is Verdict.PROBABLY_DONE
+    assert ears.so_far(event, AT, Phase.SPEAKING, parting=True) is Verdict.OPTS_OUT
     assert over(ears, Phase.CLOSING) is Verdict.OPTS_OUT
     assert over(heard("Hello?"), Phase.CLOSING) is Verdict.NOTHING
 
@@ -168,12 +180,12 @@ def test_machines_greet_early() -> None:
     greeting = "Please leave a message after the tone."
     full = "The mailbox is full."
     ears = hearing()
-    assert ears.greets(greeting, Phase.SPEAKING, SCREENED_TURNS) is Verdict.MACHINE
-    assert ears.greets(greeting, Phase.SPEAKING, SCREENED_TURNS + 1) is Verdict.NOTHING
-    assert ears.greets(greeting, Phase.MACHINE, 0) is Verdict.NOTHING
-    assert ears.greets(full, Phase.LISTENING, 0) is Verdict.FULL_MAILBOX
-    assert ears.greets(full, Phase.MACHINE, SCREENED_TURNS + 1) is Verdict.FULL_MAILBOX
-    assert ears.greets(full, Phase.LISTENING, SCREENED_TURNS + 1) is Verdict.NOTHING
+    assert ears.greets(greeting, Phase.SPEAKING, past(SCREENED_TURNS)) is Verdict.MACHINE
+    assert ears.greets(greeting, Phase.SPEAKING, past(SCREENED_TURNS + 1)) is Verdict.NOTHING
+    assert ears.greets(greeting, Phase.MACHINE, past(0)) is Verdict.NOTHING
+    assert ears.greets(full, Phase.LISTENING, past(0)) is Verdict.FULL_MAILBOX
+    assert ears.greets(full, Phase.MACHINE, past(SCREENED_TURNS + 1)) is Verdict.FULL_MAILBOX
+    assert ears.greets(full, Phase.LISTENING, past(SCREENED_TURNS + 1)) is Verdict.NOTHING
 
 
 @pytest.mark.parametrize(
@@ -192,9 +204,26 @@ def test_machines_greet_early() -> None:
 )
 def test_what_a_turn_comes_to(text: str, phase: Phase, since: int, verdict: Verdict) -> None:
     ears = heard(text)
-    ended = ears.turn_over(Millis(7_000), phase, Millis(since), 2)
+    ended = ears.turn_over(Millis(7_000), phase, Millis(since), past(2))
     assert (ended.verdict, ended.said.text) == (verdict, text)
     assert not ears.turn.text
+
+
+@pytest.mark.parametrize(
+    ("before", "text", "verdict"),
+    [
+        ((BYE,), "Thank you so much.", Verdict.TAKES_LEAVE),
+        (("Good night.", "Thank you."), "Thanks again.", Verdict.TAKES_LEAVE),
+        ((), "Thank you so much.", Verdict.TURN),
+        (("I have a question.",), "Thank you so much.", Verdict.TURN),
+        ((BYE,), "Oh, one more thing!", Verdict.TURN),
+        (("Should I",), "go now?", Verdict.TURN),
+    ],
+)
+def test_a_leave_is_taken_by_turns(before: tuple[str, ...], text: str, verdict: Verdict) -> None:
+    """The second has nothing but politeness in it, and the first no answer yet."""
+    said = heard(text).turn_over(Millis(7_000), Phase.LISTENING, Millis(0), past(2, *before))
+    assert said.verdict is verdict
 
 
 def test_a_turn_whose_words_never_come_is_lost() -> None:
@@ -210,3 +239,30 @@ def test_a_screener_is_met_once_and_early() -> None:
     assert over(ears, turns=SCREENED_TURNS) is Verdict.SCREENER
     assert ears.screened == 7_000
     assert over(heard(ASKS, into=ears)) is Verdict.TURN
+
+
+def test_what_a_machine_said_is_kept_for_the_case_that_it_is_a_person() -> None:
+    ears = hearing(ends_turns=True)
+    said = [ev.TurnEnded(AT, text) for text in ("Hello?", "Who is there?", NEVER_AGAIN)]
+    verdicts = [ears.so_far(event, AT, Phase.MACHINE, parting=False) for event in said]
+    assert verdicts == [Verdict.NOTHING, Verdict.NOTHING, Verdict.OPTS_OUT]
+    assert ears.turn.text == f"Hello? Who is there? {NEVER_AGAIN}"
+
+
+def test_who_heard_two_answers_to_their_end_is_a_person() -> None:
+    ears, talked = hearing(), Transcript()
+    people = []
+    for said in ("Hi.", "And you?"):
+        people.append(ears.is_person(talked))
+        talked.caller(said, AT, AT)
+        talked.agent("Fine.", AT, AT, interrupted=False)
+    assert [*people, ears.is_person(talked)] == [False, False, True]
+    ears.screened = AT
+    assert not ears.is_person(talked)
+
+
+def test_a_greeting_is_known_by_what_came_before_in_the_same_breath() -> None:
+    ears = hearing()
+    assert ears.greets("right now, leave a word.", Phase.THINKING, past(1)) is Verdict.NOTHING
+    split = past(1, "Ann is not here")
+    assert ears.greets("right now, leave a word.", Phase.THINKING, split) is Verdict.MACHINE

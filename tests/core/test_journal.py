@@ -34,7 +34,7 @@ EFFECTS = kinds(effects, Effect)
 
 
 def test_the_lists_are_complete() -> None:
-    assert len(EVENTS) == 36
+    assert len(EVENTS) == 37
     assert len(EFFECTS) == 20
 
 

@@ -178,6 +178,7 @@ def test_nothing_is_said_after_a_reply_that_ends_the_call() -> None:
     writer, _ = replies()
     writer.ask(HISTORY, NOW, announced=None, ends_call=True)
     last = [writer.ends_call]
+    assert not writer.last_word
     writer.ask(HISTORY, NOW, announced=None)
     last.append(writer.ends_call)
     assert not writer.ends(1)

@@ -287,3 +287,32 @@ def test_what_is_spoken_does_not_depend_on_how_the_text_arrives(text: str, size:
 def test_speech_is_cut_the_same_as_the_whole_is_read() -> None:
     text = "Dr. Lee paid $1,234.50 (cash) on June 3, 2026. It was 72°F, e.g. warm. *smiles* See you at 3 p.m. today!"
     assert " ".join(cut(*text)) == spoken(text)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "sentences"),
+    [
+        (("Yes, it is. ", "And then I went to the"), ["Yes, it is."]),
+        (("Yes, it is. And then I went to the",), ["Yes, it is."]),
+        (("It is a very long thing to say, ", "and so I thought"), None),
+        (("It is a very long thing to say, and so I thought",), None),
+        (("It is so. ", "That was all."), ["It is so.", "That was all."]),
+        (('It is so. He said: "Yes."',), ["It is so.", 'He said: "Yes."']),
+        (("It is so. Ask Mr.",), ["It is so."]),
+        (("It is so. Then ask Dr.",), ["It is so."]),
+        (("It is so.\n1. Milk. \n2.",), ["It is so.", "one. Milk."]),
+        (("*smiles.* And so I", " thought"), ["And so I thought"]),
+        (("So I thought",), ["So I thought"]),
+        (("Yes. " + "word " * 45,), ["Yes.", " ".join(["word"] * 39)]),  # was out before anybody knew
+        (("It is so. ", "*chuck"), ["It is so."]),
+        ((), []),
+    ],
+)
+def test_of_a_text_that_was_cut_short_only_whole_sentences_are_kept(
+    pieces: tuple[str, ...], sentences: list[str] | None
+) -> None:
+    """A clause that is spoken already is better followed by the rest, where no sentence came before it."""
+    cutter = SentenceCutter()
+    said = [sentence for piece in pieces for sentence in cutter.add(piece)]
+    whole = ["It is a very long thing to say,", "and so I thought"]
+    assert said + cutter.finish(cut_short=True) == (whole if sentences is None else sentences)

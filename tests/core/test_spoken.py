@@ -58,6 +58,8 @@ MONEY = r"""
 $5, $1, $3.50 | five dollars, one dollar, three dollars and fifty cents
 $1,234.56 | one thousand two hundred thirty-four dollars and fifty-six cents
 $0.50, $0.01, $1.01, $0 | fifty cents, one cent, one dollar and one cent, zero dollars
+$.50, $.05, $.5, $.00, $.075 | fifty cents, five cents, fifty cents, zero dollars, point zero seven five dollars
+$.50-$1, -$.50, .50€, a $.50 stamp | fifty cents to one dollar, minus fifty cents, fifty cents, a fifty cent stamp
 $2M, $3.2 billion, $5k | two million dollars, three point two billion dollars, five thousand dollars
 $1.5-2 million | one point five to two million dollars
 €5, £5.20, £0.01, ¥500 | five euros, five pounds and twenty pence, one penny, five hundred yen
@@ -158,6 +160,7 @@ do it *softly* | do it softly
 *takes a deep breath* Hi | Hi
 the shop (which opens at nine) is | the shop (which opens at nine) is
 [your name] | your name
+<thinking>He is sad.</thinking> Hi | Hi
 <break time="1s"/>Hi <b>there</b> | Hi there
 (*laughs*) ( 🙂 ) Hi | Hi
 Hi 🙂👍🏽 there | Hi there

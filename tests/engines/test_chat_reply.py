@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import EngineError
-from pipeline.engines.base import EndCall, Piece, Tokens
+from pipeline.engines.base import CutShort, EndCall, Piece, Tokens
 from pipeline.engines.chat_reply import Aloud, Bill, ChatReply, counted
 
 MODEL = "some-model"
@@ -53,6 +53,7 @@ def aloud(pieces: Sequence[str], *, thinking: bool = False) -> str:
         ("Hello.", "Hello."),
         ("  \n Hello. ", "Hello. "),
         ("<think>secret</think>\n\nHello.", "Hello."),
+        ("<thinking>secret</thinking>Hello <reasoning>secret</reasoning>there.", "Hello there."),
         ("Hello <think>secret</think>there.", "Hello there."),
         ("<think></think>Hello.<think>more", "Hello."),
         ("1 < 2 and <b> is <thin", "1 < 2 and <b> is <thin"),
@@ -177,3 +178,9 @@ async def test_reasoning_that_comes_under_two_names_counts_once() -> None:
 
 async def test_halves_of_characters_are_left_out() -> None:
     assert await read({"content": "So \ud83d"}, {"content": "\ude00 what"}) == ["So  what"]
+
+
+@pytest.mark.parametrize("finish", ["stop", "length", "content_filter"])
+async def test_only_a_ceiling_cuts_a_reply_short(finish: str) -> None:
+    pieces = await read({"content": "That sounds"}, {"content": " like"}, finish=finish)
+    assert pieces == ["That sounds like", *([CutShort()] if finish == "length" else [])]

@@ -22,7 +22,17 @@ from pipeline.core.errors import JournalError
 from pipeline.core.events import CallStarted
 from pipeline.core.money import Millis
 from pipeline.core.terms import Limits, Manners
-from pipeline.engines.base import Eager, EndCall, Partial, Resumed, Speaker, Thinker, Transcriber, Voice
+from pipeline.engines.base import (
+    CutShort,
+    Eager,
+    EndCall,
+    Partial,
+    Resumed,
+    Speaker,
+    Thinker,
+    Transcriber,
+    Voice,
+)
 from pipeline.engines.breaker import Breaker
 from pipeline.engines.failover.speaker import FailoverSpeaker
 from pipeline.engines.failover.thinker import FailoverThinker
@@ -203,6 +213,18 @@ def test_the_wish_to_end_the_call_comes_out_the_same(tmp_path: Path) -> None:
     assert recorded.again().replay.exact
     ended = [effect for effect in recorded.effects if isinstance(effect, fx.Ended)]
     assert [one.reason for one in ended] == ["agent_ended"]
+
+
+def test_a_reply_that_its_ceiling_ended_comes_out_the_same(tmp_path: Path) -> None:
+    from tests.pipeline.wishing import WishingThinker
+
+    caller = PAUSE * 9 + line("hello") + PAUSE * 9
+    thinker = minds(WishingThinker(["That is all. And so", CutShort()]))
+    recorded = Recorded(tmp_path, caller, engines(thinker=thinker))
+    assert recorded.again().replay.exact
+    said = [effect.text for effect in recorded.effects if isinstance(effect, fx.Say)]
+    assert "That is all." in said
+    assert "And so" not in said
 
 
 # -- engines that fail, and those behind them ------------------------------------------------

@@ -18,6 +18,7 @@ from pipeline.core.errors import AllDown, EngineError
 from pipeline.core.events import Event
 from pipeline.core.money import Millis, Nanos
 from pipeline.engines.base import (
+    CutShort,
     Eager,
     Ear,
     EndCall,
@@ -302,6 +303,13 @@ def test_a_model_that_wants_to_end_the_call_says_so_beside_its_words() -> None:
     assert at_zero(act(ask, thinker=Mind(["Bye.", EndCall()])))[:2] == [
         ev.ReplyPiece(START, 7, "Bye."),
         ev.ReplyEndsCall(START, 7),
+    ]
+
+
+def test_a_reply_that_its_ceiling_ended_says_so_before_it_is_over() -> None:
+    assert at_zero(act(ask, thinker=Mind(["It is a", CutShort()])))[:2] == [
+        ev.ReplyPiece(START, 7, "It is a"),
+        ev.ReplyCutShort(START, 7),
     ]
 
 

@@ -115,6 +115,7 @@ def test_each_new_turn_of_a_call_has_its_line() -> None:
         ev.TurnResumed(at): ("caller", "goes on"),
         ev.BeepHeard(at): ("carrier", "a beep"),
         ev.ReplyEndsCall(at, 1): ("agent", "wants to end the call"),
+        ev.ReplyCutShort(at, 1): ("agent", "has written as much as it may, and was not done"),
         ev.Listening(at, "flux", True): ("caller", "is listened to by flux"),
     }
     for event, line_of_it in told.items():

@@ -16,7 +16,7 @@ from pipeline.clock import Clock
 from pipeline.core.effects import Message
 from pipeline.core.errors import AllDown, EngineError
 from pipeline.core.sentences import SentenceCutter
-from pipeline.engines.base import EndCall, Piece, Reply, Thinker, Tokens
+from pipeline.engines.base import Piece, Reply, Thinker, Tokens
 from pipeline.engines.breaker import Attempt, Breaker
 
 OnLost = Callable[[str, Tokens], None]
@@ -145,7 +145,7 @@ class FailoverReply:
         cutter, coming = SentenceCutter(), first
         while coming is not None and not isinstance(coming, EngineError):
             begun.append(coming)
-            if isinstance(coming, EndCall) or cutter.add(coming):
+            if not isinstance(coming, str) or cutter.add(coming):
                 break
             coming = await self._next(pieces, self._patience_s)
         if isinstance(coming, EngineError):
