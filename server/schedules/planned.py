@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from server.errors import invalid
-from server.schedules.recurrence import BadRule, Plan, check, local_of, next_run, runs, utc_of
+from server.schedules.recurrence import Plan, check, local_of, next_run, runs, utc_of
+from server.schedules.rule_parts import BadRule
 
 FARTHEST = timedelta(days=1827)
 OLDEST_START = timedelta(days=366)
