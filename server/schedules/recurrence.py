@@ -76,6 +76,14 @@ def next_run(plan: Plan, after: datetime) -> datetime | None:
     return found[0] if found else None
 
 
+def locals_at(plan: Plan, moment: datetime) -> list[datetime]:
+    """The local times of the plan that come due at this moment; several where one of them is in a gap."""
+    clock = local_of(moment, plan.zone)
+    return [
+        local for local in _locals(plan, clock - LONGEST_JUMP, clock) if utc_of(local, plan.zone) == moment
+    ]
+
+
 def check(plan: Plan, after: datetime, least: timedelta) -> None:
     """Raises `BadRule` unless the schedule comes due after `after`, and its runs lie `least` apart."""
     if not runs(plan, after, 1):
