@@ -61,6 +61,7 @@ users = Table(
     # Last dialled; what somebody else's proof of the number did to this account; quiet hours of one's own.
     moment("phone_used_at"),
     words("phone_notice"),
+    moment("missed_seen_at"),
     Column("quiet_hours", Text),
     UniqueConstraint("email", name="uq_users_email"),
     check("role IN ('user', 'admin')", "users_role"),
