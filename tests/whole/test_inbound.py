@@ -38,7 +38,8 @@ async def rings(world: World, caller: str, *keys: str | HangUp, acts: tuple[Act,
     while True:
         call = world.carrier.exchange.ring_in(caller, order, Script(acts=acts, keys=keys))
         await call.over.wait()
-        if call.status != "busy":  # as it may be while this machine is slow
+        told = " ".join(call.spoken)
+        if call.status != "busy" and replies.FULL not in told:  # as it may be while this machine is slow
             return call
 
 
