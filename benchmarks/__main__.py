@@ -18,6 +18,7 @@ from rich.table import Table
 from benchmarks import (
     books,
     concurrency,
+    due,
     first_view,
     flushing,
     interrupting,
@@ -53,6 +54,7 @@ async def measure(console: Console, *, quick: bool) -> list[Figure]:
         "books": lambda: books.measure(
             copies=1_000 if quick else 10_000, seconds=1.0 if quick else 5.0, with_postgres=not quick
         ),
+        "schedules": lambda: due.measure(*((50, 5.0) if quick else (300, 60.0))),
         "start": lambda: starting.measure(with_local=not quick),
         "console": lambda: first_view.measure(3 if quick else 11),
         "calls": lambda: concurrency.measure(QUICK if quick else FULL),

@@ -1,8 +1,9 @@
 """Budgets as accounts: what of a limit is spent and what is held, for each call, local day and local month.
 
-A period is a row named `call:<id>`, `day:<date>` or `month:<month>`; the calendar is that of the user's time zone
-when money is taken, so a day has 23 or 25 hours twice a year. Every part of a hold is taken from one period of each
-kind, and `hold_periods` knows how much of which call lies in which. All writers hold the lock of the user's account.
+A period is a row named `call:<id>`, `day:<date>` or `month:<month>`; a call goes by the calendar of the zone that was
+its user's when it took its first part, so a day has 23 or 25 hours twice a year. Every part of a hold is taken from one
+period of each kind, and `hold_periods` knows how much of which call lies in which. All writers hold the lock of the
+user's account.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy import select, update
 
 from pipeline.core.money import Nanos
 from storage.columns import UtcNow
 from storage.db import Tx, insert
+from storage.periods import calendar, counted, kind_of, near
 from storage.records import Budget, BudgetPeriod
 from storage.rows import columns, every, first
 from storage.tables import budget_periods, hold_periods, user_budget_settings, users
@@ -34,10 +35,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One of a user's budgets as it is now. `nano` is None for none."""
+    """One of a user's budgets as it is now. `nano` is None for none. `zones` are those the period is noted with."""
 
     key: str
     nano: Nanos | None
+    zones: str = ""
 
 
 async def budget(tx: Tx, user_id: str) -> Budget:
@@ -54,23 +56,13 @@ async def put_budget(tx: Tx, user_id: str, budget: Budget) -> Budget:
     return budget
 
 
-def calendar(timezone: str, now: datetime) -> tuple[str, str]:
-    """The keys of the local day and month; of UTC's for a name that is no time zone, as only a row by hand has."""
-    try:
-        zone = ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        zone = ZoneInfo("UTC")
-    local = now.astimezone(zone)
-    return f"day:{local:%Y-%m-%d}", f"month:{local:%Y-%m}"
-
-
 def limits(budget: Budget, timezone: str, call_id: str, now: datetime) -> tuple[Limit, ...]:
-    """The user's three limits for money that this call takes now."""
+    """The user's three limits for money that this call takes now, by this zone's calendar."""
     day, month = calendar(timezone, now)
     return (
         Limit(f"call:{call_id}", budget.per_call_nano),
-        Limit(day, budget.daily_nano),
-        Limit(month, budget.monthly_nano),
+        Limit(day, budget.daily_nano, timezone),
+        Limit(month, budget.monthly_nano, timezone),
     )
 
 
@@ -80,13 +72,16 @@ async def timezone(tx: Tx, user_id: str) -> str:
 
 
 async def periods_of(tx: Tx, user_id: str, now: datetime) -> tuple[BudgetPeriod, BudgetPeriod]:
-    """The user's present day and month, with the limits as the user set them last."""
-    wished = await budget(tx, user_id)
-    day, month = calendar(await timezone(tx, user_id), now)
-    return (
-        replace(await period(tx, user_id, day), limit_nano=wished.daily_nano),
-        replace(await period(tx, user_id, month), limit_nano=wished.monthly_nano),
+    """The user's present day and month with all that counts for them, and the limits as the user set them last."""
+    wished, zone = await budget(tx, user_id), await timezone(tx, user_id)
+    query = select(*columns(budget_periods, BudgetPeriod))
+    query = query.where(budget_periods.c.user_id == user_id, budget_periods.c.key.in_(near(now)))
+    known = {period.key: period for period in await every(tx, BudgetPeriod, query)}
+    day, month = (
+        counted(known.get(key, BudgetPeriod(key, None, Nanos(0), Nanos(0))), zone, known.values())
+        for key in calendar(zone, now)
     )
+    return replace(day, limit_nano=wished.daily_nano), replace(month, limit_nano=wished.monthly_nano)
 
 
 async def period(tx: Tx, user_id: str, key: str) -> BudgetPeriod:
@@ -123,11 +118,6 @@ async def give_back(tx: Tx, user_id: str, call_id: str, amount: Nanos) -> None:
         left[kind] = left.get(kind, amount) - back
         changes[part.key] = (0, -back)
     await _change(tx, user_id, call_id, changes)
-
-
-def kind_of(key: str) -> str:
-    """call, day or month."""
-    return key.partition(":")[0]
 
 
 async def _change(tx: Tx, user_id: str, call_id: str, changes: Mapping[str, tuple[int, int]]) -> None:

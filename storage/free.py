@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from pipeline.core.money import Nanos
 from pipeline.core.terms import EndReason
-from storage import budgets
+from storage import budgets, periods
 from storage.accounts import lock_account
 from storage.budgets import Limit
 from storage.columns import UtcNow
@@ -53,9 +53,13 @@ class Wishes:
 
 @dataclass(slots=True)
 class CallMoney:
-    """A call and its hold; None where there is none. `parts` are what it took of which period."""
+    """A call and its hold; None where there is none. `parts` are what it took of which period.
+
+    `timezone` is the one whose days and months it takes from; empty before it has taken anything.
+    """
 
     epoch: int | None = None
+    timezone: str = ""
     final: bool = False
     amount: Nanos | None = None
     status: str | None = None
@@ -75,13 +79,28 @@ class Money:
         """The next call of the same account finds so much less."""
         self.credit = Nanos(self.credit - amount)
         for limit in limits:
-            had = self.period(limit)
-            self.periods[limit.key] = replace(had, held_nano=Nanos(had.held_nano + amount))
+            had = self._own(limit)
+            self.periods[limit.key] = replace(had, held_nano=Nanos(had.held_nano + amount), zones=limit.zones)
 
-    def period(self, limit: Limit) -> BudgetPeriod:
-        """With this limit; one nothing was ever taken from is empty."""
-        had = self.periods.get(limit.key, BudgetPeriod(limit.key, None, Nanos(0), Nanos(0)))
-        return replace(had, limit_nano=limit.nano)
+    def zone(self, call_id: str, wishes: Wishes) -> str:
+        """Whose days and months the call takes from. Another zone of its user's does not reach it any more."""
+        known = self.calls.get(call_id)
+        return wishes.timezone if known is None or not known.timezone else known.timezone
+
+    def limits(self, call_id: str, wishes: Wishes) -> tuple[Limit, ...]:
+        """The user's limits for what this call takes now."""
+        found = budgets.limits(wishes.budget, self.zone(call_id, wishes), call_id, wishes.now)
+        return tuple(
+            replace(limit, zones=periods.named(self._own(limit), limit.zones)) if limit.zones else limit
+            for limit in found
+        )
+
+    def period(self, limit: Limit, zone: str) -> BudgetPeriod:
+        """With this limit, and all that counts for it; one nothing was ever taken from is empty."""
+        return replace(periods.counted(self._own(limit), zone, self.periods.values()), limit_nano=limit.nano)
+
+    def _own(self, limit: Limit) -> BudgetPeriod:
+        return self.periods.get(limit.key, BudgetPeriod(limit.key, None, Nanos(0), Nanos(0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +138,7 @@ async def locked(tx: Tx, user_id: str, call_ids: Sequence[str], wishes: Wishes) 
     account = await lock_account(tx, user_id)
     credit = 0 if account is None else account.balance_nano - account.held_nano
     money = Money(Nanos(credit), calls={call_id: CallMoney() for call_id in call_ids})
-    keys = list(budgets.calendar(wishes.timezone, wishes.now)) + [f"call:{call_id}" for call_id in call_ids]
+    keys = periods.near(wishes.now) + [f"call:{call_id}" for call_id in call_ids]
     for what, name, key, one, two, three in await tx.execute(
         _KNOWN, {"of_user": user_id, "of_calls": list(call_ids), "of_keys": keys}
     ):
@@ -128,10 +147,12 @@ async def locked(tx: Tx, user_id: str, call_ids: Sequence[str], wishes: Wishes) 
                 money.calls[name].epoch, money.calls[name].final = one, bool(two)
             case "hold":
                 money.calls[name].amount, money.calls[name].status = Nanos(one), key
+            case "zone":
+                money.calls[name].timezone = key
             case "part":
                 money.calls[name].parts.append(budgets.Part(key, Nanos(one), Nanos(two)))
             case "period":
-                money.periods[key] = BudgetPeriod(key, three, Nanos(one), Nanos(two))
+                money.periods[key] = BudgetPeriod(key, three, Nanos(one), Nanos(two), name)
             case "sharing":
                 money.sharing = one
     return money
@@ -160,11 +181,19 @@ def _everything() -> CompoundSelect[Any]:
         select(literal("hold"), hold.call_id, hold.status, hold.amount_nano, no_number, no_number).where(
             hold.call_id.in_(asked)
         ),
+        select(literal("zone"), hold.call_id, hold.timezone, no_number, no_number, no_number).where(
+            hold.call_id.in_(asked)
+        ),
         select(literal("part"), part.call_id, part.key, part.held_nano, part.spent_nano, no_number).where(
             part.call_id.in_(asked)
         ),
         select(
-            literal("period"), none, period.key, period.spent_nano, period.held_nano, period.limit_nano
+            literal("period"),
+            period.zones,
+            period.key,
+            period.spent_nano,
+            period.held_nano,
+            period.limit_nano,
         ).where(period.user_id == mine, period.key.in_(keys)),
         select(literal("sharing"), none, none, func.count(), no_number, no_number).where(
             others.c.user_id == mine, others.c.status == "open"
@@ -177,9 +206,9 @@ _KNOWN = _everything()
 
 def free_for(money: Money, wishes: Wishes, call_id: str, budget_limit: Nanos | None) -> Free:
     sharing = max(1, money.sharing)
-    limits = budgets.limits(wishes.budget, wishes.timezone, call_id, wishes.now)
+    zone, limits = money.zone(call_id, wishes), money.limits(call_id, wishes)
     hard = tuple(hard_limit(limit, wishes.budget, budget_limit) for limit in limits)
-    left = [(room(money.period(limit)), budgets.kind_of(limit.key) == "call") for limit in hard]
+    left = [(room(money.period(limit, zone)), periods.kind_of(limit.key) == "call") for limit in hard]
     bounded = [(amount, own) for amount, own in left if amount is not None]
     budgeted = min((amount for amount, _ in bounded), default=None)
     shared = min((amount if own else amount // sharing for amount, own in bounded), default=None)
@@ -189,16 +218,16 @@ def free_for(money: Money, wishes: Wishes, call_id: str, budget_limit: Nanos | N
         share=Nanos(part if shared is None else min(part, shared)),
         binds=EndReason.CREDIT if shared is None or part < shared else EndReason.BUDGET,
         limits=hard,
-        warn_used=_warn_used(money, call_id, wishes.budget, limits),
+        warn_used=_warn_used(money, call_id, zone, wishes.budget, limits),
     )
 
 
 def hard_limit(limit: Limit, budget: Budget, budget_limit: Nanos | None) -> Limit:
     """What really ends a call: not a budget that only warns; for the call itself also the limit given with it."""
     known = [limit.nano] if budget.auto_cutoff else []
-    if budgets.kind_of(limit.key) == "call":
+    if periods.kind_of(limit.key) == "call":
         known.append(budget_limit)
-    return Limit(limit.key, min((nano for nano in known if nano is not None), default=None))
+    return replace(limit, nano=min((nano for nano in known if nano is not None), default=None))
 
 
 def room(period: BudgetPeriod) -> Nanos | None:
@@ -208,7 +237,9 @@ def room(period: BudgetPeriod) -> Nanos | None:
     return Nanos(max(0, period.limit_nano - period.spent_nano - period.held_nano))
 
 
-def _warn_used(money: Money, call_id: str, budget: Budget, limits: tuple[Limit, ...]) -> Nanos | None:
+def _warn_used(
+    money: Money, call_id: str, zone: str, budget: Budget, limits: tuple[Limit, ...]
+) -> Nanos | None:
     """What the call has used when the first of its budgets comes to the user's percentage.
 
     What a call took of an earlier day or month counts there. A percentage that was reached without this call, has
@@ -221,9 +252,9 @@ def _warn_used(money: Money, call_id: str, budget: Budget, limits: tuple[Limit, 
         earlier = sum(
             part.held_nano
             for part in money.calls[call_id].parts
-            if part.key < limit.key and budgets.kind_of(part.key) == budgets.kind_of(limit.key)
+            if part.key < limit.key and periods.kind_of(part.key) == periods.kind_of(limit.key)
         )
-        mark = -(-limit.nano * budget.warn_percent // 100) - money.period(limit).spent_nano
+        mark = -(-limit.nano * budget.warn_percent // 100) - money.period(limit, zone).spent_nano
         if mark > 0:
             marks.append(earlier + mark)
     return Nanos(min(marks)) if marks else None

@@ -17,6 +17,7 @@ from pipeline.core.terms import EndReason
 from storage import budgets
 from storage.db import Tx
 from storage.free import CallMoney, Money, Wishes, free_for, hard_limit, locked, room, wishes_of
+from storage.periods import kind_of
 from storage.records import Fenced, Grant, Hold
 from storage.rows import columns, first
 from storage.tables import budget_periods, credit_holds
@@ -69,7 +70,7 @@ class Drawing:
             granted = Nanos(min(wanted, free.all))
             if granted < at_least:
                 return None
-            self._taken.append(Taken(call_id, epoch, granted, free.limits))
+            self._taken.append(Taken(call_id, epoch, granted, free.limits, money.zone(call_id, wishes)))
             money.take(free.limits, granted)
             money.sharing += 1
             state.status, state.amount = "open", granted
@@ -81,10 +82,11 @@ class Drawing:
     def budgets_left(self, call_id: str) -> dict[str, Nanos]:
         """What is left of each budget that limits this call, by its kind: call, day, month."""
         wishes, left = self.wishes_of, {}
-        for limit in budgets.limits(wishes.budget, wishes.timezone, call_id, wishes.now):
-            bound = room(self._money.period(hard_limit(limit, wishes.budget, None)))
+        zone = self._money.zone(call_id, wishes)
+        for limit in self._money.limits(call_id, wishes):
+            bound = room(self._money.period(hard_limit(limit, wishes.budget, None), zone))
             if bound is not None:
-                left[budgets.kind_of(limit.key)] = bound
+                left[kind_of(limit.key)] = bound
         return left
 
     async def write(self, tx: Tx) -> None:
@@ -157,7 +159,8 @@ async def renew_all(tx: Tx, *, user_id: str, asks: Sequence[Ask], now: datetime)
         free = free_for(money, wishes, ask.call_id, None)
         more = Nanos(min(ask.wanted, free.share)) if state.amount <= ask.known else Nanos(0)
         if more > 0:
-            taken.append(Taken(ask.call_id, ask.epoch, more, free.limits))
+            zone = money.zone(ask.call_id, wishes)
+            taken.append(Taken(ask.call_id, ask.epoch, more, free.limits, zone))
             money.take(free.limits, more)
         amount = Nanos(state.amount + more)
         reach = Nanos(amount + free.share - more)

@@ -345,12 +345,16 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class BudgetPeriod:
-    """A call, day or month of a user's budgets as an account. `limit_nano` is None without a limit."""
+    """A call, day or month of a user's budgets as an account. `limit_nano` is None without a limit.
+
+    `zones` are those whose day or month of this name was taken from, divided by commas.
+    """
 
     key: str
     limit_nano: Nanos | None
     spent_nano: Nanos
     held_nano: Nanos
+    zones: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from pipeline.core.money import Nanos, usd
-from storage import budgets, ledger
+from storage import budgets, ledger, periods
 from storage.accounts import lock_account
 from storage.db import Tx, insert
 from storage.free import room
@@ -55,6 +55,6 @@ async def provide(tx: Tx, daily: Nanos, call_id: str, now: datetime) -> User:
 
 async def left_today(tx: Tx, daily: Nanos, now: datetime) -> Nanos:
     """What of today's budget, by UTC's calendar, is neither spent nor held."""
-    day, _ = budgets.calendar("UTC", now)
+    day, _ = periods.calendar("UTC", now)
     period = await budgets.period(tx, ACCOUNT, day)
     return room(replace(period, limit_nano=daily)) or Nanos(0)

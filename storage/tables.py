@@ -61,6 +61,7 @@ users = Table(
     # Last dialled; what somebody else's proof of the number did to this account; quiet hours of one's own.
     moment("phone_used_at"),
     words("phone_notice"),
+    moment("missed_seen_at"),
     Column("quiet_hours", Text),
     UniqueConstraint("email", name="uq_users_email"),
     check("role IN ('user', 'admin')", "users_role"),
@@ -425,6 +426,7 @@ budget_periods = Table(
     nanos("spent_nano"),
     nanos("held_nano"),
     moment("closed_at"),
+    words("zones"),
     PrimaryKeyConstraint("user_id", "key"),
     check("spent_nano >= 0 AND held_nano >= 0", "budget_periods_money"),
     check("spent_nano + held_nano <= limit_nano", "budget_periods_limit"),
@@ -447,6 +449,7 @@ credit_holds = Table(
     words("status", default="open"),
     written("opened_at"),
     moment("closed_at"),
+    words("timezone"),
     check("used_nano >= 0 AND amount_nano >= used_nano", "credit_holds_money"),
     check("status IN ('open', 'closed')", "credit_holds_status"),
     Index("ix_credit_holds_user", "user_id", "status"),

@@ -25,12 +25,13 @@ from storage.tables import budget_periods, credit_holds, hold_periods, user_cred
 @dataclass(frozen=True, slots=True)
 class Taken:
     """So much more (above 0) for one call, and the periods it comes from with their limits. One has a hold already
-    or gets it now."""
+    or gets it now, with the zone by whose calendar it goes."""
 
     call_id: str
     epoch: int
     amount: Nanos
     limits: tuple[Limit, ...]
+    timezone: str = ""
 
 
 async def take(tx: Tx, user_id: str, taken: Sequence[Taken]) -> None:
@@ -46,15 +47,15 @@ async def take(tx: Tx, user_id: str, taken: Sequence[Taken]) -> None:
         await _table_by_table(tx, user_id, taken)
 
 
-def _by_period(taken: Sequence[Taken]) -> list[tuple[str, int | None, int]]:
-    """Key, limit, and what is taken in all, in the order of the keys."""
+def _by_period(taken: Sequence[Taken]) -> list[tuple[Limit, int]]:
+    """Each period as it was last given, and what is taken of it in all, in the order of the keys."""
     sums: Counter[str] = Counter()
-    limits: dict[str, int | None] = {}
+    limits: dict[str, Limit] = {}
     for one in taken:
         for limit in one.limits:
             sums[limit.key] += one.amount
-            limits[limit.key] = limit.nano
-    return [(key, limits[key], sums[key]) for key in sorted(sums)]
+            limits[limit.key] = limit
+    return [(limits[key], sums[key]) for key in sorted(sums)]
 
 
 _AT_ONCE = text("""
@@ -62,18 +63,19 @@ WITH account AS (
     UPDATE user_credits SET held_nano = held_nano + CAST(:total AS bigint), updated_at = now()
     WHERE user_id = :user_id AND balance_nano - held_nano >= CAST(:total AS bigint) RETURNING 1
 ), periods AS (
-    INSERT INTO budget_periods AS had (user_id, key, limit_nano, held_nano)
-    SELECT :user_id, key, nano, amount
-    FROM unnest(CAST(:keys AS text[]), CAST(:limits AS bigint[]), CAST(:sums AS bigint[])) AS new (key, nano, amount)
+    INSERT INTO budget_periods AS had (user_id, key, limit_nano, held_nano, zones)
+    SELECT :user_id, key, nano, amount, zones
+    FROM unnest(CAST(:keys AS text[]), CAST(:limits AS bigint[]), CAST(:sums AS bigint[]), CAST(:zones AS text[]))
+        AS new (key, nano, amount, zones)
     ON CONFLICT (user_id, key) DO UPDATE
-    SET limit_nano = excluded.limit_nano, held_nano = had.held_nano + excluded.held_nano
+    SET limit_nano = excluded.limit_nano, held_nano = had.held_nano + excluded.held_nano, zones = excluded.zones
     WHERE excluded.limit_nano IS NULL OR had.spent_nano + had.held_nano + excluded.held_nano <= excluded.limit_nano
     RETURNING 1
 ), holds AS (
-    INSERT INTO credit_holds AS had (call_id, user_id, epoch, amount_nano)
-    SELECT call_id, :user_id, epoch, amount
-    FROM unnest(CAST(:calls AS text[]), CAST(:epochs AS bigint[]), CAST(:amounts AS bigint[]))
-        AS new (call_id, epoch, amount)
+    INSERT INTO credit_holds AS had (call_id, user_id, epoch, amount_nano, timezone)
+    SELECT call_id, :user_id, epoch, amount, timezone
+    FROM unnest(CAST(:calls AS text[]), CAST(:epochs AS bigint[]), CAST(:amounts AS bigint[]),
+        CAST(:timezones AS text[])) AS new (call_id, epoch, amount, timezone)
     ON CONFLICT (call_id) DO UPDATE SET amount_nano = had.amount_nano + excluded.amount_nano
     WHERE had.status = 'open' RETURNING 1
 ), parts AS (
@@ -94,12 +96,14 @@ async def _at_once(tx: Tx, user_id: str, taken: Sequence[Taken]) -> None:
     values: dict[str, Any] = {
         "user_id": user_id,
         "total": sum(one.amount for one in taken),
-        "keys": [key for key, _, _ in periods],
-        "limits": [limit for _, limit, _ in periods],
-        "sums": [amount for _, _, amount in periods],
+        "keys": [limit.key for limit, _ in periods],
+        "limits": [limit.nano for limit, _ in periods],
+        "sums": [amount for _, amount in periods],
+        "zones": [limit.zones for limit, _ in periods],
         "calls": [one.call_id for one in taken],
         "epochs": [one.epoch for one in taken],
         "amounts": [one.amount for one in taken],
+        "timezones": [one.timezone for one in taken],
         "part_calls": [call_id for call_id, _, _ in parts],
         "part_keys": [key for _, key, _ in parts],
         "part_amounts": [amount for _, _, amount in parts],
@@ -119,8 +123,14 @@ async def _table_by_table(tx: Tx, user_id: str, taken: Sequence[Taken]) -> None:
     if (await tx.execute(raised)).rowcount != 1:
         raise Overdrawn("a hold exceeds the balance")
     periods = [
-        {"user_id": user_id, "key": key, "limit_nano": limit, "held_nano": amount}
-        for key, limit, amount in _by_period(taken)
+        {
+            "user_id": user_id,
+            "key": limit.key,
+            "limit_nano": limit.nano,
+            "held_nano": amount,
+            "zones": limit.zones,
+        }
+        for limit, amount in _by_period(taken)
     ]
     # Of several rows the driver tells how many were changed in all.
     if (await tx.execute(_FROM_PERIODS, periods)).rowcount != len(periods):
@@ -128,7 +138,13 @@ async def _table_by_table(tx: Tx, user_id: str, taken: Sequence[Taken]) -> None:
     await tx.execute(
         _INTO_HOLDS,
         [
-            {"call_id": one.call_id, "user_id": user_id, "epoch": one.epoch, "amount_nano": one.amount}
+            {
+                "call_id": one.call_id,
+                "user_id": user_id,
+                "epoch": one.epoch,
+                "amount_nano": one.amount,
+                "timezone": one.timezone,
+            }
             for one in taken
         ],
     )
@@ -146,7 +162,9 @@ def _from_periods() -> sqlite.Insert:
     row, had = sqlite.insert(budget_periods), budget_periods.c
     new = row.excluded
     fits = new.limit_nano.is_(None) | (had.spent_nano + had.held_nano + new.held_nano <= new.limit_nano)
-    changed = {"limit_nano": new.limit_nano, "held_nano": had.held_nano + new.held_nano}
+    changed = {
+        "limit_nano": new.limit_nano, "held_nano": had.held_nano + new.held_nano, "zones": new.zones,
+    }  # fmt: skip
     return row.on_conflict_do_update(index_elements=["user_id", "key"], set_=changed, where=fits)
 
 

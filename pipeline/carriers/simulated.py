@@ -7,6 +7,7 @@ missing. Text messages end up in `sms` and, at once, with whoever listens.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -18,6 +19,9 @@ from pipeline.carriers.phonecall import Alert, PhoneCall, Sms
 from pipeline.clock import Clock
 from pipeline.core.errors import CarrierError
 from pipeline.core.guard import Permit
+
+RINGS_S, LIMIT_S = 60, 4 * 3600
+"""How long a call in rings, and lasts at the most, as at a real carrier."""
 
 
 def patient_listener(_number: str) -> Script:
@@ -53,6 +57,7 @@ class SimulatedCarrier:
             keep_audio=keep_audio,
         )
         self._clock = clock
+        self._phones = phones
         self._sender = sender
         self._on_sms = on_sms
 
@@ -82,6 +87,11 @@ class SimulatedCarrier:
     async def dial(self, order: DialOrder, permit: Permit) -> Leg:
         permit.spend(order.to, self._clock.utc())
         return self.exchange.place(order).leg
+
+    def ring_in(self, caller: str, answer_url: str, status_url: str, keys: tuple[str, ...] = ()) -> Leg:
+        """Whoever is at this number rings the server's; `keys` are theirs at each menu, "" for nothing."""
+        order = DialOrder(self._sender, caller, answer_url, status_url, "", RINGS_S, LIMIT_S)
+        return self.exchange.ring_in(caller, order, replace(self._phones(caller), keys=keys)).leg
 
     async def find(self, order: DialOrder, since: datetime) -> Leg | None:
         for call in reversed(self.exchange.calls.values()):

@@ -29,7 +29,9 @@ RINGS = 20
 """How often one number is answered in a day, whatever comes of it."""
 
 BUSY = "busy"
-"""They are told that it is worth trying again; of every other reason they hear nothing."""
+"""They hear the tone that says that it is worth trying again; of every other reason they hear nothing."""
+FULL = "full"
+"""They are answered and told so: whoever has a PIN can be rung back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +41,31 @@ class Door:
     desk: Desk
 
     async def closed(self, tx: Tx, e164: str | None, user: User | None, now: datetime) -> str | None:
-        """Why this caller is not answered; None to answer. `user` is whose number it claims to be."""
+        """Why this caller is not put through, `FULL` for one who is answered; None to ask them for their PIN.
+
+        `user` is whose number it claims to be.
+        """
         if self.settings.inbound_calls == "off":
             return "off"
         if await inbound.is_blocked(tx, e164):
             return "blocked"
-        try:
-            self.desk.check_room()
-        except Refused:
-            return BUSY
         if await inbound.answered(tx, now - MENU_LASTS, ["menu"]) >= MENUS:
             return BUSY
         if await inbound.rang(tx, e164, now - DAY) >= RINGS:
             return "too_often"
         if user is not None and user.inbound_pin_hash is not None:
-            return None
-        return await self.closed_to_strangers(tx, e164, now)
+            return self.full()
+        why = await self.closed_to_strangers(tx, e164, now)
+        # Nobody hears from the words whether the number is a user's, so strangers are answered too.
+        return FULL if why == BUSY else why or self.full()
+
+    def full(self) -> str | None:
+        """`FULL` where this process takes no more calls just now."""
+        try:
+            self.desk.check_room()
+        except Refused:
+            return FULL
+        return None
 
     async def closed_to_strangers(self, tx: Tx, e164: str | None, now: datetime, sid: str = "") -> str | None:
         """The same for whoever proves nothing; asked again, of the call `sid`, when they have not."""
@@ -63,12 +74,15 @@ class Door:
             return "users_only"
         if await inbound.rang(tx, e164, now - DAY, ["stranger"]) >= settings.inbound_trials_daily:
             return "too_often"
-        if await calls.count_live(tx, strangers.ACCOUNT) >= settings.inbound_trials_at_once:
-            return BUSY
         order = await stranger_order(tx, settings, Rung("", "", now, e164))
         needed, minute = await self.admissions.least(tx, order)
         # Those who hung up at the menu cost a minute of the line, which no call pays.
         day = now.replace(hour=0, minute=0, second=0, microsecond=0)
         menus = await inbound.answered(tx, day, ["menu", "left"], but=sid)
         left = await strangers.left_today(tx, parse_usd(settings.inbound_daily_usd), now)
-        return "budget" if left - menus * minute < needed else None
+        if left - menus * minute < needed:
+            return "budget"
+        # Last, since who is told so has been answered.
+        return (
+            BUSY if await calls.count_live(tx, strangers.ACCOUNT) >= settings.inbound_trials_at_once else None
+        )

@@ -21,7 +21,7 @@ from server.calls.answers import new_token
 from server.calls.files import open_files
 from server.desk import Desk
 from server.inbound import call_back, keyed, replies
-from server.inbound.door import BUSY, Door
+from server.inbound.door import BUSY, FULL, Door
 from server.inbound.partners import stranger_order, user_order
 from server.inbound.pins import Pins
 from server.inbound.replies import Asked, Connected, Dismissed, Reply, Turned
@@ -71,10 +71,15 @@ class Reception:
             ring = await inbound.find(tx, sid)
             if ring is None:
                 user = None if number is None else await users.by_number(tx, number)
-                if (why := await self._door.closed(tx, number, user, now)) is not None:
+                why = await self._door.closed(tx, number, user, now)
+                if why not in {None, FULL}:
                     return _turned(why)
                 ring = await inbound.begin(tx, sid, number, None if user is None else user.id, now)
-        return replies.welcome(self._settings) if ring.stage == "menu" else await self._once_more(ring)
+            else:
+                why = self._door.full()
+        if ring.stage != "menu":
+            return await self._once_more(ring)
+        return replies.welcome(self._settings, full=why == FULL)
 
     async def keyed(self, sid: str, sender: str, digits: str) -> Reply:
         """What the caller of the menu keyed in, or nothing in time."""
@@ -94,6 +99,8 @@ class Reception:
                 return Asked(replies.WRONG)
             return await self._put_through(rung, user)
         except Refused as refused:
+            if user is not None and refused.code == "overloaded":
+                return Asked(replies.FULL)
             return await self._dismiss(sid, refused.code, known=user is not None)
         except _Gone:
             return await self._once_more(ring)

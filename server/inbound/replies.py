@@ -16,6 +16,10 @@ WAIT_S = 5
 
 QUESTION = "If you have a PIN, key it in now, and then the pound key. Otherwise, please stay on the line."
 WRONG = "That was not right. Please try again, or stay on the line."
+FULL = (
+    "I am sorry, all lines are busy just now. If you have a PIN, key it in now, then star, then the pound key, "
+    "and I will call you back as soon as a line is free. Otherwise, please call again later."
+)
 NOT_NOW = "I am sorry, nobody can take your call just now. Please try again later. Goodbye."
 NO_STRANGERS = "I am sorry, I can only talk to callers with a PIN. Goodbye."
 NO_MONEY = "I am sorry, your credit or your budget does not pay for a call just now. Goodbye."
@@ -64,6 +68,6 @@ class Receiving(Protocol):
     async def keyed(self, sid: str, sender: str, digits: str) -> Reply: ...
 
 
-def welcome(settings: Settings) -> Asked:
+def welcome(settings: Settings, *, full: bool = False) -> Asked:
     """The first words are the disclosure, as in every call."""
-    return Asked(f"{disclosure(settings, rang_us=True)} {QUESTION}")
+    return Asked(f"{disclosure(settings, rang_us=True)} {FULL if full else QUESTION}")

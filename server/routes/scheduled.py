@@ -23,7 +23,7 @@ from server.routes.calls import Ident
 from server.routes.scheduled_views import PREVIEWED, Preview, ScheduleList, ScheduleView, dials_of, shown
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Text, no_content
 from server.schedules.due import plan_of
-from server.schedules.planned import Planned, planned, skip_of_run
+from server.schedules.planned import Planned, planned, skips_of_run
 from server.schedules.recurrence import Plan, local_of, next_run, runs, skip_of
 from server.schedules.rule_words import describe
 from server.zones import tzdata_version
@@ -295,7 +295,7 @@ async def skip_next(ask: Ask[None, None]) -> ScheduleView:
 def _without_next(schedule: Schedule, plan: Plan, now: datetime) -> tuple[tuple[str, ...], datetime | None]:
     """What is skipped when the next run is too, and the run after it, if there is one."""
     # While a retry is due, the next run is that retry: it is left out by going on to the run after.
-    skipped = () if schedule.attempt else (skip_of_run(plan, schedule.run_at),)
+    skipped = () if schedule.attempt else skips_of_run(plan, schedule.run_at)
     today = local_of(now, plan.zone).date().isoformat()
     # Those of days that are over have done their work.
     skips = (*(skip for skip in plan.skips if skip >= today), *skipped)

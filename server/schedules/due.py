@@ -23,7 +23,8 @@ from server.calls.open_points import kept
 from server.errors import InvalidFields, whereabouts
 from server.metrics import SCHEDULED, SCHEDULED_LATE, SURPRISES
 from server.parts import PlaceCall
-from server.schedules.recurrence import BadRule, Plan, local_of, next_run, runs, utc_of
+from server.schedules.recurrence import Plan, local_of, next_run, runs, utc_of
+from server.schedules.rule_parts import BadRule
 from server.zones import tzdata_version
 from storage import schedules, users
 from storage.db import Database, DatabaseDown, Tx

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from server.errors import invalid
-from server.schedules.recurrence import BadRule, Plan, check, local_of, next_run, runs, utc_of
+from server.schedules.recurrence import Plan, check, local_of, locals_at, next_run, utc_of
+from server.schedules.rule_parts import BadRule
 
 FARTHEST = timedelta(days=1827)
 OLDEST_START = timedelta(days=366)
@@ -79,12 +80,9 @@ def _start(
         raise invalid("at", "is no moment anybody will see") from None
 
 
-def skip_of_run(plan: Plan, run_at: datetime) -> str:
-    """The skip that leaves out this run. In the gap of spring that is not what clocks show at it."""
-    local = local_of(run_at, plan.zone)
-    for minutes in range(0, 181, 15):
-        name = (local - timedelta(minutes=minutes)).isoformat("T", "minutes")
-        without = Plan(plan.start, plan.zone, plan.rule, (*plan.skips, name))
-        if run_at not in runs(without, run_at - timedelta(seconds=1), 1):
-            return name
-    return local.date().isoformat()
+def skips_of_run(plan: Plan, run_at: datetime) -> tuple[str, ...]:
+    """What leaves out this run and no other: the local times of the plan that come due at it.
+
+    In the gap of spring they are not what clocks show then, and there may be two.
+    """
+    return tuple(local.isoformat("T", "minutes") for local in locals_at(plan, run_at))

@@ -7,7 +7,6 @@ Nothing here reads a clock, and no rule can keep it busy: a search ends `HORIZON
 
 from __future__ import annotations
 
-import re
 from calendar import isleap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,29 +18,16 @@ from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrulestr
 
+from server.schedules.rule_parts import DAYS, UNTIL, BadRule, parts
+
 HORIZON = timedelta(days=3653)
 """How far ahead a run is looked for: ten years, in which any rule that comes due at all but for the rarest does."""
 LONGEST_JUMP = timedelta(hours=25)
 """More than any zone ever put its clocks forward at once (24 h, when Samoa changed sides)."""
-LONGEST_RULE = 400
-MOST_RUNS = 10_000
 DENSITY_RUNS = 400
 """So many runs are looked at to see how close together they come."""
 
-_PART = re.compile(r"([A-Z]+)=([A-Z0-9,+:-]+)")
-_UNTIL = re.compile(r"(\d{8})(?:T(\d{6})(Z?))?")
-_KEYS = frozenset(
-    {
-        *("FREQ", "INTERVAL", "COUNT", "UNTIL", "WKST", "BYDAY", "BYMONTHDAY", "BYYEARDAY"),
-        *("BYWEEKNO", "BYMONTH", "BYSETPOS", "BYHOUR", "BYMINUTE"),
-    }
-)
 _HOURS = {"HOURLY": 1, "DAILY": 24, "WEEKLY": 7 * 24}
-_FREQUENCIES = ("YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY")
-
-
-class BadRule(ValueError):
-    """The rule will not do; the text says why, for the person who wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,44 +41,6 @@ class Plan:
     zone: str
     rule: str | None = None
     skips: tuple[str, ...] = ()
-
-
-def parts(rule: str) -> dict[str, str]:
-    """The parts of a rule by name, in its order. Raises `BadRule` for what is none, or not supported."""
-    text = rule.strip().upper().removeprefix("RRULE:")
-    if len(text) > LONGEST_RULE:
-        raise BadRule(f"is longer than {LONGEST_RULE} characters")
-    if "DTSTART" in text or "\n" in text:
-        raise BadRule(
-            "is the rule alone, such as FREQ=DAILY;BYHOUR=7;BYMINUTE=0; its beginning goes into `at`"
-        )
-    found: dict[str, str] = {}
-    for part in text.rstrip(";").split(";"):
-        match = _PART.fullmatch(part)
-        if match is None:
-            raise BadRule("is no RFC 5545 rule, such as FREQ=WEEKLY;BYDAY=MO,WE;BYHOUR=7;BYMINUTE=30")
-        name, value = match.groups()
-        if name in found:
-            raise BadRule(f"has {name} twice")
-        if name == "BYSECOND":
-            raise BadRule("has BYSECOND; runs are as exact as the minute")
-        if name not in _KEYS:
-            raise BadRule(f"has {name}, which is not part of a rule here")
-        found[name] = value
-    _check_parts(found)
-    return found
-
-
-def _check_parts(found: dict[str, str]) -> None:
-    if found.get("FREQ") not in _FREQUENCIES:
-        raise BadRule(f"needs FREQ, one of {', '.join(_FREQUENCIES)}; minutes are given by BYMINUTE")
-    for name, most in (("INTERVAL", 1_000), ("COUNT", MOST_RUNS)):
-        if name in found and not (found[name].isdigit() and 1 <= int(found[name]) <= most):
-            raise BadRule(f"has {name} that is no number from 1 to {most}")
-    if "COUNT" in found and "UNTIL" in found:
-        raise BadRule("ends by COUNT or by UNTIL, not by both")
-    if "UNTIL" in found and _UNTIL.fullmatch(found["UNTIL"]) is None:
-        raise BadRule("has UNTIL that is no date, such as UNTIL=20271231 or UNTIL=20271231T170000Z")
 
 
 def utc_of(local: datetime, zone: str) -> datetime:
@@ -126,6 +74,14 @@ def next_run(plan: Plan, after: datetime) -> datetime | None:
     """The first moment after `after`; None when the schedule is at its end."""
     found = runs(plan, after, 1)
     return found[0] if found else None
+
+
+def locals_at(plan: Plan, moment: datetime) -> list[datetime]:
+    """The local times of the plan that come due at this moment; several where one of them is in a gap."""
+    clock = local_of(moment, plan.zone)
+    return [
+        local for local in _locals(plan, clock - LONGEST_JUMP, clock) if utc_of(local, plan.zone) == moment
+    ]
 
 
 def check(plan: Plan, after: datetime, least: timedelta) -> None:
@@ -170,6 +126,8 @@ def _locals(plan: Plan, since: datetime, until: datetime) -> Iterator[datetime]:
 def _expanded(start: datetime, zone: str, rule: str, since: datetime, until: datetime) -> Iterator[datetime]:
     """Local times of the rule from some time before `since` on, rising, to `until`. Raises `BadRule`."""
     found = parts(rule)
+    if "BYWEEKNO" in found and not found.keys() & {"BYDAY", "BYMONTHDAY", "BYYEARDAY"}:
+        found["BYDAY"] = DAYS[start.weekday()]  # of the beginning, like all that a rule does not say
     start, end = _nearer(start, found, since), until
     if given := found.pop("UNTIL", None):
         end = min(end, _until(given, zone))
@@ -183,7 +141,7 @@ def _expanded(start: datetime, zone: str, rule: str, since: datetime, until: dat
             yield late - jump
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError):
         raise BadRule(
-            "does not make sense: its parts do not fit together, or one is out of its range"
+            "does not make sense: its parts leave no moment at which all of them hold; say less"
         ) from None
 
 
@@ -221,7 +179,7 @@ def _to_the_last_years(first: int, last: int) -> timedelta:
 
 def _until(text: str, zone: str) -> datetime:
     """The last local time of a rule: UNTIL may be a whole day, a local time, or a moment in UTC."""
-    match = _UNTIL.fullmatch(text)
+    match = UNTIL.fullmatch(text)
     if match is None:
         raise BadRule("has UNTIL that is no date")
     try:

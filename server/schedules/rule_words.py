@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from server.schedules.recurrence import Plan, parts
+from server.schedules.recurrence import Plan
+from server.schedules.rule_parts import parts
 
 DAYS = {
     "MO": "Monday",

@@ -17,7 +17,7 @@ import wave
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ from pipeline.audio import mulaw
 from pipeline.audio.resample import resample
 from pipeline.audio.wav import read_wav
 from pipeline.core.money import parse_usd
-from storage import ledger, users
+from server.zones import tzdata_version
+from storage import ledger, schedules, users
 from storage.db import Database
 from tests.storage.world import ready
 from tests.whole.rig import free_port
@@ -100,6 +101,17 @@ class Site:
         async with database.write() as tx:
             await users.update(tx, account.user["id"], role="admin")
         await database.aclose()
+
+    async def missed(self, account: Account) -> None:
+        """A scheduled call that was due while no server was there, as the next one to come finds it."""
+        database = Database.open(f"sqlite:///{self.data_dir / 'callmeback.db'}", checkpoint=False)
+        async with database.write() as tx:
+            late = datetime.now(UTC) - timedelta(hours=1)
+            values = {"persona_id": "brad", "due_at": late, "tzdata": tzdata_version(), "retries": 0}
+            await schedules.add(tx, account.user["id"], values, late)
+        await database.aclose()
+        while not (await self.ask("GET", "/api/missed-calls", None, account))["items"]:
+            pass
 
     async def grant(self, user_id: str, usd: str) -> None:
         """What `callmeback credit` does, without starting a process for it."""

@@ -42,6 +42,22 @@ async def test_a_schedule_is_made_seen_in_the_calendar_skipped_paused_and_cancel
     assert [each["status"] for each in kept["items"]] == ["canceled"]
 
 
+async def test_a_missed_call_is_told_on_every_page_until_it_was_seen(browser: Browser, site: Site) -> None:
+    account = await site.account(phone=True)
+    await site.missed(account)
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go("/")
+        told = page.locator("#missed")
+        await expect(told).to_contain_text("A scheduled call was missed: ")
+        page = await visit.go("/settings")
+        await expect(told).to_contain_text("The server was not there in time.")
+        await told.get_by_role("button", name="I have seen it").click()
+        await expect(told).to_have_count(0)
+        page = await visit.go("/schedules")
+        await expect(page.get_by_text("Earlier")).to_be_visible()
+        await expect(page.locator("#missed")).to_have_count(0)
+
+
 async def test_what_the_scenario_leaves_open_is_asked_for(browser: Browser, site: Site) -> None:
     account = await site.account(phone=True)
     excuse = {"title": "A way out", "prompt": "Get me out of {place}."}

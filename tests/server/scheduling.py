@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+
+from sqlalchemy import text
 
 from server.parts import PlaceCall
 from server.schedules.due import Scheduler
@@ -64,6 +68,19 @@ class ToyDesk:
     def _reached(self, point: str) -> None:
         if self.dies(point):
             raise Killed(point)
+
+
+@dataclass
+class StalledDesk(ToyDesk):
+    """Frozen between claim and dial, as SIGSTOP would, until it is let go."""
+
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def place(self, user: User, order: PlaceCall, idem: tuple[str, str] | None) -> CallRow:
+        self.reached.set()
+        await self.go.wait()
+        return await super().place(user, order, idem)
 
 
 @dataclass
@@ -134,3 +151,19 @@ class World:
         while self.clock.utc() < end:
             wait = min([await node.step() for node in nodes])
             self.clock.move(min(max(wait, 0.001), (end - self.clock.utc()).total_seconds() + 0.001))
+
+
+async def leases_run_out(world: World) -> None:
+    async with world.databases[0].write() as tx:
+        await tx.execute(text("UPDATE scheduled_calls SET lease_until = NULL WHERE status = 'claimed'"))
+
+
+@asynccontextmanager
+async def stalled_before_the_dial(world: World) -> AsyncIterator[None]:
+    """Node a has claimed what is due and stands still before the dial while the block runs; then it goes on."""
+    desk = StalledDesk(world.databases[0], world.clock, world.desk.rung)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(world.node("a", desk=desk).step())
+        await desk.reached.wait()
+        yield
+        desk.go.set()

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from pipeline.core import effects as fx
 from pipeline.core import events as ev
@@ -347,6 +348,23 @@ async def test_a_limit_that_is_lowered_in_mid_call_holds_from_the_next_renewal_o
         assert call.outside.ended.reason is EndReason.BUDGET
         assert final.operator == 0
         assert all(grant.held == call.account.held for grant in call.grants[-2:])
+        await world.check()
+
+
+async def test_a45_another_time_zone_in_mid_call_gives_it_no_second_day(folder: Path) -> None:
+    """Kiritimati is a day ahead: the call goes on in the day it began in."""
+    async with books(folder, NANOS_PER_USD) as world:
+        await world.put(daily_nano=12 * CENT)
+        call = await world.call()
+        await world.run(60)
+        async with world.database.write() as tx:
+            await tx.execute(text("UPDATE users SET timezone = 'Pacific/Kiritimati'"))
+        final = await world.end(call)
+        assert call.outside.ended is not None
+        assert call.outside.ended.reason is EndReason.BUDGET
+        assert final.total <= 12 * CENT
+        days = await rows(world.database, "SELECT key, spent_nano FROM budget_periods WHERE key LIKE 'day:%'")
+        assert [spent for _, spent in days] == [final.from_user]
         await world.check()
 
 

@@ -108,6 +108,8 @@ async def test_a22_fields_that_are_not_the_clients_are_refused_everywhere(rig: R
         ("POST", "/api/scheduled-calls"): {"persona_id": "brad", "at": "2026-12-24T18:00:00"},
         ("POST", "/api/scheduled-calls/preview"): {"rrule": "FREQ=DAILY"},
         ("PATCH", "/api/scheduled-calls/{id}"): {"context": "c"},
+        ("POST", "/api/simulation/calls"): {"phone": "+12025550171"},
+        ("POST", "/api/missed-calls/seen"): {"until": "2026-11-23T12:00:00Z"},
         ("PUT", "/api/budget"): {},
         ("POST", "/api/credits/checkout"): {"pack": "5"},
     }

@@ -10,6 +10,7 @@ from pipeline.core.money import Nanos
 from pipeline.core.terms import EndReason
 from storage import budgets, ledger
 from storage.db import Database
+from storage.periods import calendar
 from storage.records import Budget, BudgetPeriod, Fenced, Grant, User
 from tests.storage.world import (
     DOLLAR,
@@ -55,7 +56,7 @@ async def periods(database: Database) -> list[tuple[object, ...]]:
     ],
 )
 def test_the_day_and_the_month_are_the_users_own(zone: str, utc: datetime, day: str, month: str) -> None:
-    assert budgets.calendar(zone, utc) == (day, month)
+    assert calendar(zone, utc) == (day, month)
 
 
 async def renewed(
@@ -171,4 +172,56 @@ async def test_what_is_left_of_each_budget_is_told_by_its_kind(database: Databas
         drawing = await ledger.draw(tx, user.id, call_ids=[placed.id], now=NOON)
         assert drawing.budgets_left(placed.id) == {"call": 30, "day": 40}
         _, month = await ledger.periods_of(tx, user.id, NOON)
-    assert month == BudgetPeriod("month:2026-11", None, Nanos(0), Nanos(20))
+    assert month == BudgetPeriod("month:2026-11", None, Nanos(0), Nanos(20), "America/New_York")
+
+
+async def moved_to(database: Database, zone: str) -> None:
+    async with database.write() as tx:
+        await tx.execute(text("UPDATE users SET timezone = :zone"), {"zone": zone})
+
+
+async def test_a45_a_call_stays_in_the_zone_it_began_in(database: Database) -> None:
+    async with database.write() as tx:
+        user = await person(tx, credit=DOLLAR)
+        await ledger.put_budget(tx, user.id, Budget(daily_nano=Nanos(50)))
+        placed = await held_call(tx, user, 20)
+    await moved_to(database, "Pacific/Kiritimati")
+    grant = await renewed(database, user, placed.id, 20, 1_000, NOON)
+    assert (grant.held, grant.binds) == (50, EndReason.BUDGET)
+    assert await periods(database) == [("day:2026-11-23", 0, 50), ("month:2026-11", 0, 50)]
+    # Midnight is that of New York, too.
+    grant = await renewed(database, user, placed.id, 50, 1_000, MINUTE_TO)
+    assert grant.held == 50
+    grant = await renewed(database, user, placed.id, 50, 1_000, MINUTE_PAST)
+    assert grant.held == 100
+    assert [key for key, _, _ in await periods(database)] == [
+        "day:2026-11-23",
+        "day:2026-11-24",
+        "month:2026-11",
+    ]
+    assert (await audited(database)).breaches == []
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Etc/GMT+12", "America/New_York", "no such place"])
+async def test_a45_another_zone_gives_no_second_days_budget(database: Database, zone: str) -> None:
+    """Between calls: a day that shares a moment with the old one counts what was taken in that."""
+    async with database.write() as tx:
+        user = await person(tx, credit=DOLLAR)
+        await ledger.put_budget(tx, user.id, Budget(daily_nano=Nanos(50), monthly_nano=Nanos(70)))
+        await held_call(tx, user, 30)
+    await moved_to(database, zone)
+    async with database.write() as tx:
+        day, month = await ledger.periods_of(tx, user.id, NOON)
+        assert (day.held_nano, month.held_nano) == (30, 30)
+        second = await call(tx, user)
+        taken = await ledger.hold(
+            tx, user_id=user.id, call_id=second.id, epoch=1, at_least=Nanos(1), wanted=Nanos(1_000), now=NOON
+        )
+        assert taken == 20
+        third = await call(tx, user)
+        later = NOON + timedelta(hours=50)
+        taken = await ledger.hold(
+            tx, user_id=user.id, call_id=third.id, epoch=1, at_least=Nanos(1), wanted=Nanos(1_000), now=later
+        )
+        assert taken == 20, "two days later the day is another one, the month is not"
+    assert (await audited(database)).breaches == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from sqlalchemy import text
 from pipeline.core.money import parse_usd
 from server.calls.live import open_desk
 from server.inbound import replies
+from server.inbound.call_back import CallBack
 from server.signatures import sign
 from storage import calls, strangers
 from storage.audit import audit
@@ -88,6 +90,10 @@ CONNECTED = ["Connect", "Pause", "Redirect", "Hangup"]
 WRONG = [f"Gather {replies.WRONG}", "Redirect"]
 NOT_NOW = [f"Say {replies.NOT_NOW}", "Hangup"]
 REJECTED, BUSY = ["Reject rejected"], ["Reject busy"]
+
+
+def full(rig: Rig) -> list[str]:
+    return [f"Gather {replies.welcome(rig.parts.settings, full=True).words}", "Redirect"]
 
 
 async def with_pin(rig: Rig) -> Person:
@@ -240,10 +246,67 @@ async def test_strangers_are_few_at_a_time_and_a_number_is_answered_few_times(tm
         for caller in (one, two, three):
             await caller.rings()
         assert [await caller.keys() for caller in (one, two, three)] == [CONNECTED, CONNECTED, NOT_NOW]
-        assert await Caller(rig, THIRD).rings() == BUSY
+        again = Caller(rig, THIRD)
+        assert await again.rings() == full(rig)
+        assert await again.keys() == NOT_NOW
         assert await Caller(rig, STRANGER).rings() == REJECTED
         async with rig.parts.database.read() as tx:
             assert await calls.count_live(tx, strangers.ACCOUNT) == 2
+
+
+async def test_when_all_lines_are_busy_a_pin_and_a_star_have_its_user_rung_back(tmp_path: Path) -> None:
+    async with serving(tmp_path, max_live_calls=1) as rig:
+        ann = await with_pin(rig)
+        talking, early, late = Caller(rig, STRANGER), Caller(rig, PHONE), Caller(rig, PHONE)
+        await early.rings()
+        await talking.rings()
+        assert await talking.keys() == CONNECTED
+        # Whoever rang while there was room hears of it when they are to be put through.
+        assert await early.keys(PIN) == [f"Gather {replies.FULL}", "Redirect"]
+        assert await late.rings() == await late.rings() == full(rig)
+        assert await late.keys("111222*") == WRONG
+        assert await late.keys(f"{PIN}*") == [f"Say {replies.RUNG_BACK}", "Hangup"]
+        async with rig.parts.database.read() as tx:
+            [payload] = (
+                await tx.execute(text("SELECT payload FROM jobs WHERE kind = 'call_back'"))
+            ).scalars()
+        wish, job = json.loads(payload), CallBack(rig.parts.database, rig.clock, rig.parts.desk)
+        assert wish["user"] == ann.id
+        assert await job(wish) is not None, "no line is free yet"
+        row = await talking.row()
+        assert row is not None
+        await rig.parts.desk.hang_up(strangers.ACCOUNT, row.id)
+        async with asyncio.timeout(30):
+            while await job(wish) is not None:
+                pass
+        async with rig.parts.database.read() as tx:
+            out = await tx.execute(text("SELECT user_id, phone_e164 FROM calls WHERE direction = 'outbound'"))
+            assert [tuple(each) for each in out] == [(ann.id, PHONE)]
+
+
+async def test_strangers_hear_the_same_while_all_lines_are_busy_and_get_nothing(tmp_path: Path) -> None:
+    async with serving(tmp_path, max_live_calls=1) as rig:
+        await with_pin(rig)
+        talking = Caller(rig, STRANGER)
+        await talking.rings()
+        assert await talking.keys() == CONNECTED
+        forged, stranger = Caller(rig, PHONE), Caller(rig, OTHER)
+        assert [await forged.rings(), await stranger.rings()] == [full(rig)] * 2
+        assert [await forged.keys(), await stranger.keys()] == [NOT_NOW] * 2
+        async with rig.parts.database.read() as tx:
+            assert (
+                await tx.execute(text("SELECT COUNT(*) FROM jobs WHERE kind = 'call_back'"))
+            ).scalar_one() == 0
+
+
+async def test_no_more_than_ten_are_told_that_all_lines_are_busy(tmp_path: Path) -> None:
+    async with serving(tmp_path, max_live_calls=1) as rig:
+        talking = Caller(rig, STRANGER)
+        await talking.rings()
+        assert await talking.keys() == CONNECTED
+        for number in range(10):
+            assert await Caller(rig, f"+120255501{number:02d}").rings() == full(rig)
+        assert await Caller(rig, OTHER).rings() == BUSY
 
 
 async def test_what_was_left_when_they_rang_is_asked_again_when_they_are_put_through(tmp_path: Path) -> None:

@@ -8,23 +8,22 @@ from itertools import islice
 from zoneinfo import ZoneInfo
 
 import pytest
-from dateutil.rrule import rrulestr
+from dateutil.rrule import rrule, rruleset, rrulestr
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server.schedules.recurrence import (
     HORIZON,
-    BadRule,
     Plan,
     _expanded,
     check,
     local_of,
     next_run,
-    parts,
     runs,
     skip_of,
     utc_of,
 )
+from server.schedules.rule_parts import BadRule, parts
 
 NEW_YORK, BERLIN = "America/New_York", "Europe/Berlin"
 START = datetime.fromisoformat("2026-11-02T07:30")
@@ -84,12 +83,18 @@ def rules(draw: st.DrawFn) -> str:
     return ";".join(f"{name}={value}" for name, value in chosen.items())
 
 
+def straight(rule: str, start: datetime) -> rrule | rruleset:
+    """By the library alone. Of a week's number without a day it would make all seven of that week."""
+    day = f";BYDAY={DAYS[start.weekday()]}" if "BYWEEKNO" in rule else ""
+    return rrulestr(rule + day, dtstart=start)
+
+
 def expected(plan: Plan, after: datetime, limit: int) -> list[datetime]:
     """Straight from the two libraries: every local time of the rule, in its zone as of before any change."""
     assert plan.rule is not None
     end = local_of(after, plan.zone) - timedelta(hours=25) + HORIZON
     found: set[datetime] = set()
-    for local in islice(rrulestr(plan.rule, dtstart=plan.start), 5_000):
+    for local in islice(straight(plan.rule, plan.start), 5_000):
         if local > end or len(found) > limit + 120:
             break
         moment = local.replace(tzinfo=ZoneInfo(plan.zone)).astimezone(UTC)
@@ -144,7 +149,7 @@ def test_a_rule_of_years_ago_goes_on_as_if_all_its_runs_had_been_counted(
             rrulestr(rule, dtstart=plan.start)
         return
     if len(found) == 5:  # beyond its last run the slow search does not end
-        slow = rrulestr(rule, dtstart=plan.start).xafter(after.replace(tzinfo=None))
+        slow = straight(rule, plan.start).xafter(after.replace(tzinfo=None))
         assert found == [local.replace(tzinfo=UTC) for local in islice(slow, 5)]
 
 
@@ -256,14 +261,11 @@ def test_skips_leave_out_a_day_or_a_time_and_do_not_lengthen_a_count() -> None:
         ("FREQ=DAILY;COUNT=2;UNTIL=20270101", "not by both"),
         ("FREQ=DAILY;UNTIL=tomorrow", "no RFC 5545 rule|UNTIL"),
         ("FREQ=DAILY;UNTIL=20271341", "UNTIL"),
-        ("FREQ=DAILY;BYHOUR=25", "does not make sense"),
-        ("FREQ=WEEKLY;BYDAY=XX", "does not make sense"),
         ("FREQ=HOURLY;INTERVAL=24;BYHOUR=3", "does not make sense"),
         ("DTSTART:20261101T070000\nRRULE:FREQ=DAILY", "rule alone"),
         ("FREQ=DAILY;BYMONTHDAY=" + ",".join(["1"] * 300), "longer"),
         ("FREQ=HOURLY;BYMONTH=2;BYMONTHDAY=30", "never comes due"),
         ("FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "never comes due"),
-        ("FREQ=MONTHLY;BYDAY=6MO", "never comes due"),
         ("FREQ=MONTHLY;BYDAY=MO;BYSETPOS=9", "never comes due"),
         ("FREQ=HOURLY;INTERVAL=168;BYDAY=WE", "never comes due"),
         ("FREQ=DAILY;UNTIL=20261101", "no run left"),

@@ -2,6 +2,7 @@
 
 import { get, post, Problem } from "./api.js";
 import { clearNotices, content, fill, h, notice } from "./dom.js";
+import { tellMissed } from "./missed.js";
 import { forget, know, token, toSignIn, user } from "./session.js";
 
 const THEME = "callmeback.theme";
@@ -80,6 +81,7 @@ export async function page(render, { open = false } = {}) {
       account = user() ?? (await get("/api/me"));
       know(account);
       showMenu(account);
+      attempt(() => tellMissed(account), { beside: true });
     }
     await render(root, account);
   } catch (error) {
