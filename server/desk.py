@@ -212,11 +212,8 @@ class Desk:
         leg: Leg | None = None
         try:
             leg = await self._dial(ongoing, order, permit)
-        except (
-            Spent,
-            Refused,
-            DatabaseDown,
-        ) as error:  # it stood still, or was kept waiting, and may not ring now
+        except (Spent, Refused, DatabaseDown) as error:
+            # It stood still, or was kept waiting, and may not ring now.
             log.warning("permit_not_used", call=ongoing.row.id, kind=type(error).__name__)
             ongoing.outside.no_leg()
             ongoing.live.carrier_done("failed", 0)
