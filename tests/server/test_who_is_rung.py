@@ -219,7 +219,7 @@ class WhoIsRung(RuleBasedStateMachine):
         assert (answer.status_code == 202) is (not why), (why, answer.text)
 
     async def _rings(self, call: str) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while all(done.call != call for done in self.oracle.log):
                 self.carrier.news.clear()
                 await self.carrier.news.wait()
@@ -257,7 +257,7 @@ class WhoIsRung(RuleBasedStateMachine):
 
     async def _all_ring(self) -> None:
         """Before the time of day is moved: what was placed rings a moment later, in a task of its own."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.rig.parts.desk.live_calls > len(self.oracle.live):
                 self.carrier.news.clear()
                 await self.carrier.news.wait()
@@ -269,7 +269,7 @@ class WhoIsRung(RuleBasedStateMachine):
 
     async def _end(self, done: Dialled, status: str) -> None:
         await self.rig.parts.desk.status(done.sid, done.call, status, 0, 9)  # type: ignore[attr-defined]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.rig.parts.desk.live_calls >= len(self.oracle.live):
                 await self.rig.http.get("/readyz")  # which asks the database, and so lets others run
         del self.oracle.live[done.call]
