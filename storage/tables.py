@@ -62,6 +62,9 @@ users = Table(
     moment("phone_used_at"),
     words("phone_notice"),
     Column("quiet_hours", Text),
+    # Why they were not rung back as they had been told, and when that was given up.
+    words("missed_call_back"),
+    moment("missed_call_back_at"),
     UniqueConstraint("email", name="uq_users_email"),
     check("role IN ('user', 'admin')", "users_role"),
     # One owner a number, counting only those who proved it.

@@ -1,4 +1,5 @@
-"""What outlives an account says nothing of whose it was: codes sent are counted apart, numbers hashed under a key"""
+"""What outlives an account says nothing of whose it was: codes sent are counted apart, numbers hashed under a key.
+Who was told that they are rung back, and was not, finds out why"""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any
 from alembic import op
 from sqlalchemy import Boolean, Column, ForeignKey, Index, Text, column, false, select, table
 
-from storage.columns import BIG_ID, Moment, name, words, written
+from storage.columns import BIG_ID, Moment, moment, name, words, written
 
 revision = "0020"
 down_revision = "0019"
@@ -16,7 +17,7 @@ down_revision = "0019"
 SENT = table(
     "phone_verifications",
     *(column(text, Text) for text in ("id", "e164", "region", "network")),
-    *(column(moment, Moment) for moment in ("created_at", "expires_at", "finished_at")),
+    *(column(at, Moment) for at in ("created_at", "expires_at", "finished_at")),
 )
 CODES = table(
     "codes_sent",
@@ -24,12 +25,14 @@ CODES = table(
         column(text, Text)
         for text in ("verification_id", "number_hash", "prefix_hash", "network_hash", "region")
     ),
-    *(column(moment, Moment) for moment in ("at", "expires_at")),
+    *(column(at, Moment) for at in ("at", "expires_at")),
     column("confirmed", Boolean),
 )
 
 
 def upgrade() -> None:
+    op.add_column("users", words("missed_call_back"))
+    op.add_column("users", moment("missed_call_back_at"))
     op.create_table("number_keys", name("kid"), Column("sealed", Text, nullable=False), written())
     op.create_table(
         "codes_sent",
