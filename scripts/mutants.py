@@ -45,12 +45,20 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A mistake, what it would break, and what to give pytest to see it caught."""
+    """A mistake, what it would break, and what to give pytest to see it caught.
+
+    `also`: what must notice it by itself too, as the test of all ways to the telephone does.
+    """
 
     name: str
     breaks: str
     tests: tuple[str, ...]
     changes: tuple[Change, ...]
+    also: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> tuple[tuple[str, ...], ...]:
+        return (self.tests, self.also) if self.also else (self.tests,)
 
 
 class Moved(Exception):
@@ -60,7 +68,8 @@ class Moved(Exception):
 def load(path: Path = DATA) -> list[Mutant]:
     def mutant(entry: dict[str, Any]) -> Mutant:
         changes = tuple(Change(**change) for change in entry["change"])
-        return Mutant(entry["name"], entry["breaks"], tuple(entry["tests"]), changes)
+        also = tuple(entry.get("also", ()))
+        return Mutant(entry["name"], entry["breaks"], tuple(entry["tests"]), changes, also)
 
     return [mutant(entry) for entry in tomllib.loads(path.read_text(encoding="utf-8"))["mutant"]]
 
@@ -96,13 +105,17 @@ def verdict(tree: Path, mutant: Mutant) -> str:
             source = path.read_text(encoding="utf-8")
             before.setdefault(path, source)
             path.write_text(mutated(source, change), encoding="utf-8")
-        code = run_tests(tree, mutant.tests)
+        codes = {tests: run_tests(tree, tests) for tests in mutant.runs}
     except (Moved, FileNotFoundError) as error:
         return f"NOT TRIED: {error}"
     finally:
         for path, source in before.items():
             path.write_text(source, encoding="utf-8")
-    return {0: "SURVIVED", FAILED: "caught"}.get(code, f"NOT TRIED: pytest said {code}")
+    for tests, code in codes.items():
+        if code != FAILED:
+            where = f" {' '.join(tests)}" if len(codes) > 1 else ""
+            return f"SURVIVED{where}" if code == 0 else f"NOT TRIED: pytest said {code}"
+    return "caught"
 
 
 def sound(tree: Path, mutants: list[Mutant]) -> list[str]:
@@ -111,7 +124,7 @@ def sound(tree: Path, mutants: list[Mutant]) -> list[str]:
     told = subprocess.run(where, cwd=tree, capture_output=True, text=True, check=True).stdout.strip()
     if not Path(told).resolve().is_relative_to(tree.resolve()):
         return [f"the tests would import {told}, not the copy"]
-    names = {tests: mutant.name for mutant in mutants for tests in (mutant.tests,)}
+    names = {tests: mutant.name for mutant in mutants for tests in mutant.runs}
     return [
         f"the tests of {name} fail without it: {' '.join(tests)}"
         for tests, name in names.items()

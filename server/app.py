@@ -42,6 +42,7 @@ from server.limits import AnswerHeaders, BodyLimit, Limiter
 from server.metrics import READY
 from server.news import News
 from server.nodes.neighbours import Neighbours
+from server.number_key import unlock
 from server.openapi import document
 from server.parts import Account, Limiters, Parts, PlaceCall, Placing, State
 from server.passwords import Passwords
@@ -146,6 +147,7 @@ def build(
             private_dir(settings.data_dir)
             private_dir(settings.calls_dir)
             db = database or await _open_database(stack, settings)
+            await unlock(db, signing_ring(settings))
             texts = Texts() if settings.simulated else None
             line = carrier or await _open_carrier(stack, settings, the_clock, the_account, texts)
             hashes = passwords or _open_passwords(stack, settings)

@@ -246,7 +246,9 @@ def block(
 ) -> None:
     """Do not answer a number when it rings."""
     from pipeline.clock import Clock
+    from server.auth import signing_ring
     from server.inbound.senders import named
+    from server.number_key import unlock
     from storage import inbound
 
     async def work() -> None:
@@ -254,11 +256,13 @@ def block(
             e164 = named(number)
         except ValueError as error:
             fail(str(error))
-        async with open_database() as database, database.write() as tx:
-            if lift:
-                await inbound.unblock(tx, e164)
-            else:
-                await inbound.block(tx, e164, "operator", Clock().utc())
+        async with open_database() as database:
+            await unlock(database, signing_ring(configured()))
+            async with database.write() as tx:
+                if lift:
+                    await inbound.unblock(tx, e164)
+                else:
+                    await inbound.block(tx, e164, "operator", Clock().utc())
         typer.echo(f"{number} is {'answered' if lift else 'not answered any more'}")
 
     run(work())

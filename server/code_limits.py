@@ -1,7 +1,7 @@
 """How many codes are texted: to a number, for a person, from a network, to neighbouring numbers, to a country.
 
-Texts cost money, and whoever gains from them asks for as many as they get, for numbers nobody answers. Figures and
-reasons: docs/who-may-be-rung.md.
+Texts cost money, and whoever gains from them asks for as many as they get, for numbers nobody answers. Deleting the
+account that asked sets none of these counts back. Figures and reasons: docs/who-may-be-rung.md.
 """
 
 from __future__ import annotations
@@ -19,20 +19,19 @@ TEN_MINUTES, HOUR, DAY = timedelta(minutes=10), timedelta(hours=1), timedelta(da
 MONTH = timedelta(days=30)
 WATCHED = 50
 """The share of codes typed in is looked at over so many, and not before there were as many."""
-LINE_DIGITS = 4
 
 
 async def check(
     tx: Tx, settings: Settings, user_id: str, number: NumberFacts, network: str, now: datetime
 ) -> None:
     """Raises `Refused` unless a code may go to this number now."""
-    e164, prefix = number.e164, number.e164[:-LINE_DIGITS]
+    e164 = number.e164
     windows = (
         (TEN_MINUTES, settings.codes_per_number, {"e164": e164}),
         (DAY, settings.codes_per_number_daily, {"e164": e164}),
         (HOUR, settings.codes_per_user, {"user_id": user_id}),
         (DAY, settings.figure("codes_per_network"), {"network": network}),
-        (HOUR, settings.figure("codes_per_prefix"), {"prefix": prefix}),
+        (HOUR, settings.figure("codes_per_prefix"), {"near": e164}),
     )
     full = [
         window

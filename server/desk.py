@@ -13,7 +13,7 @@ from datetime import datetime
 
 import structlog
 
-from pipeline.carriers.base import Carrier, DialOrder, Leg
+from pipeline.carriers.base import RATE_PAUSES_S, TOO_MANY, Carrier, DialOrder, Leg
 from pipeline.clips import Clips
 from pipeline.clock import Clock
 from pipeline.core.call import UNSAID
@@ -23,6 +23,7 @@ from pipeline.core.guard import Permit, Spent
 from pipeline.core.terms import EndReason
 from pipeline.ports import Engines, Line, Pulse
 from pipeline.runner import NO_GAPS, LiveCall
+from server import permits
 from server.browser import BrowserCalls, BrowserLegs, sid_of
 from server.calls.answers import hash_of, new_token, since_answer, take_answer
 from server.calls.files import Files, open_files
@@ -205,14 +206,15 @@ class Desk:
         await self._note_leg(ongoing.row.id, "ringing", sid)
 
     async def _ring(self, ongoing: Ongoing, permit: Permit) -> None:
-        """Dial, once. After an answer that was lost the carrier is asked, never dialled again."""
+        """Dial. After an answer that was lost the carrier is asked, never dialled again."""
         order = dial_order(ongoing.row, self._settings, self._sender)
         begun = self._clock.utc()
         leg: Leg | None = None
         try:
-            leg = await self._carrier.dial(order, permit)
-        except Spent:  # this process stood still between the decision and now
-            log.warning("permit_not_used", call=ongoing.row.id)
+            leg = await self._dial(ongoing, order, permit)
+        except (Spent, Refused, DatabaseDown) as error:
+            # It stood still, or was kept waiting, and may not ring now.
+            log.warning("permit_not_used", call=ongoing.row.id, kind=type(error).__name__)
             ongoing.outside.no_leg()
             ongoing.live.carrier_done("failed", 0)
         except CarrierError as error:
@@ -225,6 +227,20 @@ class Desk:
         if leg is not None:
             ongoing.outside.leg(leg.sid)
             await self._rung(ongoing, leg)
+
+    async def _dial(self, ongoing: Ongoing, order: DialOrder, permit: Permit) -> Leg:
+        """Each try needs a leave of its own: while it waits, somebody may hang up, or want no more calls."""
+        for pause in RATE_PAUSES_S:
+            try:
+                return await self._carrier.dial(order, permit)
+            except CarrierError as error:
+                if error.code != TOO_MANY:
+                    raise
+            await asyncio.sleep(pause)
+            permit = await permits.again(self._database, permit, self._settings, self._clock)
+            if ongoing.live.over:
+                raise Spent("nobody wants the call any more")
+        return await self._carrier.dial(order, permit)
 
     async def _look_for(self, ongoing: Ongoing, order: DialOrder, begun: datetime) -> Leg | None:
         """The call an unsure dial may have made: listed late, or known by its first callback.

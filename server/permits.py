@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from pipeline.clock import Clock
 from pipeline.core import guard
 from pipeline.core.errors import Refused
 from pipeline.core.guard import Lately, NotAllowed, NumberFacts, Permit, Purpose, QuietHours, Rules, Why
@@ -18,8 +19,8 @@ from pipeline.core.money import parse_usd
 from server import numbers
 from server.money.destinations import for_number, price_of
 from server.settings import Settings
-from storage import dials, opt_outs, users
-from storage.db import Tx
+from storage import dials, opt_outs, pricing, users
+from storage.db import Database, Tx
 from storage.records import PriceRow, User
 
 UNREADABLE_WAITS = timedelta(days=1)
@@ -131,6 +132,20 @@ async def phone_of(tx: Tx, user_id: str, rows: Collection[PriceRow], now: dateti
     number = _facts(user.phone_e164, rows, now)
     owner = _owner(user, await opt_outs.has(tx, number.e164), now)
     return Phone(owner, number, await dials.lately(tx, user.id, number.e164, now))
+
+
+async def again(database: Database, permit: Permit, settings: Settings, clock: Clock) -> Permit:
+    """Leave in the place of one that was spent on a try the carrier did not act on.
+
+    Raises `Refused` where the number must not be rung any more, and `DatabaseDown` where nobody can tell.
+    """
+    async with database.read() as tx:
+        now = clock.utc()
+        phone = await phone_of(tx, permit.user_id, await pricing.current(tx, now, settings.price_list), now)
+        try:
+            return guard.may_dial_again(permit, phone.owner, phone.number, rules(settings), now)
+        except NotAllowed as refused:
+            raise refusal(refused) from None
 
 
 def check_number(settings: Settings, number: NumberFacts) -> None:

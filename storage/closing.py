@@ -1,15 +1,30 @@
-"""What stays of an account for the operator's books: sums without a name, in the transaction that removes the rest."""
+"""What stays of an account: sums without a name for the operator's books, counts against abuse, and nothing to tell
+whose they were. All in the transaction that removes the rest.
+
+Most rows hang on the user's and go with it. The others are named here; `tests/server/test_every_trace.py` fills every
+table and finds those that are missing.
+"""
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 
-from sqlalchemy import delete, func, literal, select, update
+from sqlalchemy import Select, delete, func, literal, select, update
 
-from storage import search, strangers, users
+from storage import inbound, search, strangers, users
 from storage.db import Tx, insert
-from storage.tables import calls, closed_accounts, credit_transactions, jobs, operator_losses
-from storage.tables import users as users_table
+from storage.ids import new_id
+from storage.tables import (
+    audit_log,
+    calls,
+    closed_accounts,
+    credit_transactions,
+    jobs,
+    operator_losses,
+    payment_reversals,
+    purchases,
+)
 
 
 async def close(tx: Tx, user_id: str, now: datetime) -> bool:
@@ -37,12 +52,7 @@ async def close(tx: Tx, user_id: str, now: datetime) -> bool:
         "forfeited_nano": int(granted) - int(used),
         "losses_nano": int((await tx.execute(lost)).scalar_one()),
     }
-    # Somebody may have rung from the number without proving anything: that call is another account's.
-    number = select(users_table.c.phone_e164).where(users_table.c.id == user_id).scalar_subquery()
-    rung = update(calls).where(calls.c.user_id == strangers.ACCOUNT, calls.c.phone_e164 == number)
-    await tx.execute(rung.values(phone_e164=None))
-    about = select(literal("reconcile:") + calls.c.id).where(calls.c.user_id == user_id)
-    await tx.execute(delete(jobs).where(jobs.c.id.in_(about)))
+    await _sever(tx, user_id, mine)
     if not await users.delete(tx, user_id):
         return False
     # A day is enough for the books, and a moment might tell whose they are.
@@ -50,3 +60,27 @@ async def close(tx: Tx, user_id: str, now: datetime) -> bool:
     await tx.execute(insert(tx, closed_accounts).values(**row, closed_at=day))
     await search.forget(tx)
     return True
+
+
+async def _sever(tx: Tx, user_id: str, mine: Select[tuple[str]]) -> None:
+    """What does not go with the user's row: it goes here, or loses what tells whose it was. `mine`: ids of calls."""
+    user = await users.by_id(tx, user_id)
+    number = None if user is None else user.phone_e164
+    if number is not None:
+        # Somebody may have rung from the number without proving anything: that call is another account's.
+        rung = update(calls).where(calls.c.user_id == strangers.ACCOUNT, calls.c.phone_e164 == number)
+        await tx.execute(rung.values(phone_e164=None))
+    await inbound.forget_caller(tx, user_id, number)
+    about = select(literal("reconcile:") + calls.c.id).where(calls.c.user_id == user_id)
+    named = jobs.c.payload.contains(json.dumps(user_id), autoescape=True)
+    await tx.execute(delete(jobs).where(jobs.c.id.in_(about) | named))
+    await tx.execute(update(audit_log).where(audit_log.c.subject == user_id).values(subject="", detail=""))
+    actor = f"user:{user_id}"
+    await tx.execute(update(audit_log).where(audit_log.c.actor == actor).values(actor="user: deleted"))
+    paid = select(purchases.c.payment_intent).where(purchases.c.user_id == user_id)
+    await tx.execute(delete(payment_reversals).where(payment_reversals.c.payment_intent.in_(paid)))
+    # Sums by reason stay right; rows of one call stay together, under another name.
+    lost = select(operator_losses.c.call_id).where(operator_losses.c.call_id.in_(mine)).distinct()
+    for call_id in (await tx.execute(lost)).scalars().all():
+        losses = update(operator_losses).where(operator_losses.c.call_id == call_id)
+        await tx.execute(losses.values(call_id=new_id()))

@@ -12,6 +12,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import aiosqlite
@@ -28,6 +29,17 @@ from storage.turnstile import Turnstile
 
 Tx = AsyncConnection
 """A connection inside a transaction that the caller opened and will end."""
+
+NUMBER_KEY = "callmeback_number_key"
+"""An execution option of the engines: the `NumberKey` that `storage/number_hashes.py` hashes with."""
+
+
+@dataclass(slots=True)
+class NumberKey:
+    """Filled in once, at the start (`server/number_key.py`); None before, and then no number is looked for."""
+
+    value: bytes | None = field(default=None, repr=False)
+
 
 BUSY_MS = 5_000
 READERS = 4
@@ -80,6 +92,7 @@ class Database:
         self._file = url.database if url.get_backend_name() == "sqlite" else None
         # Waiting for the one writer takes no timer, as waiting for the pool would: tests run on virtual time.
         self._turnstile = Turnstile()
+        self.number_key = NumberKey()
         if self._file is not None:
             self._writer = _sqlite_engine(
                 url, size=1, begin="BEGIN IMMEDIATE", pragmas=_writer_pragmas(checkpoint)
@@ -92,6 +105,9 @@ class Database:
             self._reader = self._writer.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
+        options = {NUMBER_KEY: self.number_key}
+        self._writer = self._writer.execution_options(**options)
+        self._reader = self._reader.execution_options(**options)
 
     @classmethod
     def open(cls, url: str, checkpoint: bool = True) -> Database:

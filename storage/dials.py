@@ -1,22 +1,22 @@
 """Which numbers were dialled lately, and for whom: what the rates of `pipeline/core/guard.py` are counted from.
 
-A row is written in the transaction that places the call, so none that rings is missing. Numbers are kept as
-hashes, and rows no longer than a rate looks back; a deleted account leaves its rows without its name, for the number
-is rung no more often for that.
+A row is written in the transaction that places the call, so none that rings is missing. Numbers are kept as keyed
+hashes, and rows little longer than a rate looks back (`storage/ageing.py`); a deleted account leaves its rows without
+its name, for the number is rung no more often for that.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select, update
 
 from pipeline.core.guard import Lately
 from storage import calls
 from storage.db import Tx, insert
 from storage.ids import new_id
+from storage.number_hashes import hashed
 from storage.records import Dialled
 from storage.tables import dials, users
 
@@ -27,7 +27,7 @@ async def lately(tx: Tx, user_id: str, e164: str, now: datetime) -> Lately:
     """What was dialled in the hour and the day before `now`. Others who ask for this number wait meanwhile."""
     if tx.dialect.name == "postgresql":
         await tx.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(e164, 1))))
-    number = dials.c.number_hash == _hash(e164)
+    number = dials.c.number_hash == _hash(tx, e164)
     query = select(
         func.max(dials.c.at).filter(number),
         func.count().filter(number, dials.c.at > now - HOUR),
@@ -46,13 +46,12 @@ async def lately(tx: Tx, user_id: str, e164: str, now: datetime) -> Lately:
 
 
 async def add(tx: Tx, user_id: str, dialled: Sequence[Dialled], now: datetime) -> None:
-    """These calls are about to ring. Rows that no rate counts any more go."""
+    """These calls are about to ring."""
     if not dialled:
         return
-    await tx.execute(delete(dials).where(dials.c.at <= now - 2 * DAY))
     rows = [
         {
-            "id": new_id(), "user_id": user_id, "number_hash": _hash(one.e164),
+            "id": new_id(), "user_id": user_id, "number_hash": _hash(tx, one.e164),
             "purpose": one.purpose.name.lower(), "call_id": one.call_id, "at": now,
         }
         for one in dialled
@@ -61,5 +60,5 @@ async def add(tx: Tx, user_id: str, dialled: Sequence[Dialled], now: datetime) -
     await tx.execute(update(users).where(users.c.id == user_id).values(phone_used_at=now))
 
 
-def _hash(e164: str) -> str:
-    return hashlib.sha256(f"callmeback dial {e164}".encode()).hexdigest()
+def _hash(tx: Tx, e164: str) -> str:
+    return hashed(tx, "dial", e164)

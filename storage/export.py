@@ -1,7 +1,7 @@
 """Everything kept of one user, table by table, for the user to take along.
 
 Found by the columns that say whose a row is, so a new table is in it without being listed here. Secrets are left
-out: what proves who somebody is, is not about them.
+out, what proves who somebody is and hashes of what is there in words: they are not about them.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ SECRET = frozenset(
         "jti",
         "idem_hash",
         "token_version",
+        "number_hash",
+        "prefix_hash",
+        "network_hash",
     }
 )
 SECRET_TABLES = frozenset({"stream_tokens", "token_blacklist"})

@@ -1,25 +1,23 @@
-"""Who rang us, how far each came, and numbers that are not answered. Numbers are kept as hashes, for counting only."""
+"""Who rang us, how far each came, and numbers that are not answered. Numbers are kept as keyed hashes,
+for counting only."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import ColumnElement, delete, func, select, update
 
 from storage.db import Tx, insert
 from storage.ids import new_id
+from storage.number_hashes import hashed
 from storage.rows import columns, first
 from storage.tables import inbound_blocks, inbound_rings
 
 Stage = Literal["menu", "stranger", "known", "call_back", "left"]
 """Being asked for a PIN; then talking as a stranger or as a user, rung back instead, or gone without a call."""
-
-KEPT = timedelta(days=2)
-"""Longer than any limit looks back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +39,8 @@ async def find(tx: Tx, sid: str) -> Ring | None:
 
 async def begin(tx: Tx, sid: str, e164: str | None, user_id: str | None, now: datetime) -> Ring:
     """Is answered now. `user_id` is whose number it claims to be. The carrier may say so twice."""
-    await tx.execute(delete(inbound_rings).where(inbound_rings.c.at <= now - KEPT))
     row = insert(tx, inbound_rings).values(
-        sid=sid, call_id=new_id(), number_hash=_hash(e164), user_id=user_id, at=now
+        sid=sid, call_id=new_id(), number_hash=_hash(tx, e164), user_id=user_id, at=now
     )
     await tx.execute(row.on_conflict_do_nothing(index_elements=["sid"]))
     ring = await find(tx, sid)
@@ -73,7 +70,7 @@ async def guessed_right(tx: Tx, sid: str) -> None:
 
 async def guesses(tx: Tx, e164: str | None, user_id: str | None, since: datetime) -> int:
     """Guesses made after `since`: by calls from this number or on this account, whichever are more."""
-    lines: list[ColumnElement[bool]] = [inbound_rings.c.number_hash == _hash(e164)]
+    lines: list[ColumnElement[bool]] = [inbound_rings.c.number_hash == _hash(tx, e164)]
     if user_id is not None:
         lines.append(inbound_rings.c.user_id == user_id)
     made = [
@@ -92,9 +89,19 @@ async def forget_guesses(tx: Tx, user_id: str) -> None:
     await tx.execute(update(inbound_rings).where(inbound_rings.c.user_id == user_id).values(guesses=0))
 
 
+async def forget_caller(tx: Tx, user_id: str, e164: str | None) -> None:
+    """Their account is closed. That this number rang still counts; which calls those were nobody knows any more."""
+    theirs = inbound_rings.c.user_id == user_id
+    if e164 is not None:
+        theirs |= inbound_rings.c.number_hash == _hash(tx, e164)
+    for sid in (await tx.execute(select(inbound_rings.c.sid).where(theirs))).scalars().all():
+        ring = update(inbound_rings).where(inbound_rings.c.sid == sid)
+        await tx.execute(ring.values(sid=new_id(), call_id=new_id(), user_id=None))
+
+
 async def rang(tx: Tx, e164: str | None, since: datetime, stages: Collection[Stage] | None = None) -> int:
     """How often this number rang after `since` and was answered; those who withhold theirs count as one number."""
-    return await _count(inbound_rings.c.number_hash == _hash(e164), since, stages, tx)
+    return await _count(inbound_rings.c.number_hash == _hash(tx, e164), since, stages, tx)
 
 
 async def answered(tx: Tx, since: datetime, stages: Collection[Stage], *, but: str = "") -> int:
@@ -113,18 +120,18 @@ async def _count(
 
 async def block(tx: Tx, e164: str | None, how: str, now: datetime) -> None:
     """The number is not answered from now on; None: nobody is who withholds theirs."""
-    row = insert(tx, inbound_blocks).values(number_hash=_hash(e164), method=how, created_at=now)
+    row = insert(tx, inbound_blocks).values(number_hash=_hash(tx, e164), method=how, created_at=now)
     await tx.execute(row.on_conflict_do_nothing(index_elements=["number_hash"]))
 
 
 async def unblock(tx: Tx, e164: str | None) -> None:
-    await tx.execute(delete(inbound_blocks).where(inbound_blocks.c.number_hash == _hash(e164)))
+    await tx.execute(delete(inbound_blocks).where(inbound_blocks.c.number_hash == _hash(tx, e164)))
 
 
 async def is_blocked(tx: Tx, e164: str | None) -> bool:
-    query = select(inbound_blocks.c.number_hash).where(inbound_blocks.c.number_hash == _hash(e164))
+    query = select(inbound_blocks.c.number_hash).where(inbound_blocks.c.number_hash == _hash(tx, e164))
     return (await tx.execute(query)).first() is not None
 
 
-def _hash(e164: str | None) -> str:
-    return "" if e164 is None else hashlib.sha256(f"callmeback ring {e164}".encode()).hexdigest()
+def _hash(tx: Tx, e164: str | None) -> str:
+    return "" if e164 is None else hashed(tx, "ring", e164)

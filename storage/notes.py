@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, case, select, update
 
 from pipeline.core.effects import EagerSettled, OptedOut, TurnTaken, TurnTimed
 from storage import opt_outs, turns
 from storage.db import Tx, insert
 from storage.records import EagerReply
 from storage.rows import columns, every
-from storage.tables import call_eager_replies, call_turns, calls
+from storage.tables import call_eager_replies, call_turns, calls, users
 
 Note = TurnTaken | TurnTimed | EagerSettled | OptedOut
 
@@ -70,6 +70,10 @@ _TIMED = update(call_turns).where(
 
 
 async def _opted_out(tx: Tx, call_id: str, how: str, now: datetime) -> None:
-    number = (await tx.execute(select(calls.c.phone_e164).where(calls.c.id == call_id))).scalar_one_or_none()
+    """The number the call is on; of a call in the browser, the one its user has proved, if they have."""
+    proved = case((users.c.phone_verified_at.is_not(None), users.c.phone_e164), else_=None)
+    meant = case((calls.c.channel == "browser", proved), else_=calls.c.phone_e164)
+    query = select(meant).join(users, users.c.id == calls.c.user_id).where(calls.c.id == call_id)
+    number = (await tx.execute(query)).scalar_one_or_none()
     if number is not None:
         await opt_outs.add(tx, number, how, now)

@@ -1,12 +1,10 @@
 """Numbers whose owners want no calls. They outlive the account; only proving the number anew lifts one.
 
-A number is kept as a hash. It hides the number from a glance and no more, since there are few enough
-numbers to try; it has no key, because a lost key would have everybody rung again.
+A number is kept as a keyed hash only (`storage/number_hashes.py`).
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection
 from datetime import datetime
 
@@ -14,12 +12,13 @@ from sqlalchemy import delete, select
 
 from storage import consents, schedules
 from storage.db import Tx, insert
+from storage.number_hashes import hashed
 from storage.tables import opt_outs, users
 
 
 async def add(tx: Tx, e164: str, how: str, now: datetime) -> None:
     """Also pauses what is scheduled to ring it, and puts on record that its owner's consent is taken back."""
-    row = insert(tx, opt_outs).values(number_hash=_hash(e164), method=how, created_at=now)
+    row = insert(tx, opt_outs).values(number_hash=_hash(tx, e164), method=how, created_at=now)
     done = await tx.execute(row.on_conflict_do_nothing(index_elements=["number_hash"]))
     if done.rowcount == 1:
         owners = select(users.c.id).where(users.c.phone_e164 == e164, users.c.phone_verified_at.is_not(None))
@@ -29,21 +28,21 @@ async def add(tx: Tx, e164: str, how: str, now: datetime) -> None:
 
 
 async def has(tx: Tx, e164: str) -> bool:
-    query = select(opt_outs.c.number_hash).where(opt_outs.c.number_hash == _hash(e164))
+    query = select(opt_outs.c.number_hash).where(opt_outs.c.number_hash == _hash(tx, e164))
     return (await tx.execute(query)).first() is not None
 
 
 async def among(tx: Tx, numbers: Collection[str]) -> set[str]:
     """Those of these numbers whose owners want no calls."""
-    by_hash = {_hash(number): number for number in numbers}
+    by_hash = {_hash(tx, number): number for number in numbers}
     query = select(opt_outs.c.number_hash).where(opt_outs.c.number_hash.in_(by_hash))
     return {by_hash[found] for found in (await tx.execute(query)).scalars()}
 
 
 async def lift(tx: Tx, e164: str) -> None:
     """Its owner has proven the number again, and so wants calls again."""
-    await tx.execute(delete(opt_outs).where(opt_outs.c.number_hash == _hash(e164)))
+    await tx.execute(delete(opt_outs).where(opt_outs.c.number_hash == _hash(tx, e164)))
 
 
-def _hash(e164: str) -> str:
-    return hashlib.sha256(f"callmeback opt-out {e164}".encode()).hexdigest()
+def _hash(tx: Tx, e164: str) -> str:
+    return hashed(tx, "opt-out", e164)

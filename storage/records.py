@@ -101,6 +101,9 @@ class User:
     """"lost": somebody else proved the number since; "taken_over": it was somebody else's until this one proved it."""
     quiet_hours: str | None = None
     """Their own, as "23:00-06:00"; None leaves them to the operator."""
+    missed_call_back: str = ""
+    """The problem code for which they were not rung back, though they had been told so; "" where they were."""
+    missed_call_back_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,9 @@ users = Table(
     words("phone_notice"),
     moment("missed_seen_at"),
     Column("quiet_hours", Text),
+    # Why they were not rung back as they had been told, and when that was given up.
+    words("missed_call_back"),
+    moment("missed_call_back_at"),
     UniqueConstraint("email", name="uq_users_email"),
     check("role IN ('user', 'admin')", "users_role"),
     # One owner a number, counting only those who proved it.
@@ -91,13 +94,33 @@ phone_verifications = Table(
     Column("expires_at", Moment, nullable=False),
     moment("finished_at"),
     written(),
-    # Where the number and the asker are, for limits; the carrier's name of the code where it made it.
-    words("region"),
-    words("network"),
+    # The carrier's name of the code where it made it.
     Column("sid", Text),
     Index("ix_phone_verifications_user", "user_id", "created_at"),
-    Index("ix_phone_verifications_e164", "e164", "created_at"),
 )
+
+# What limits on codes are counted from: it outlives the account that asked, and does not say who that was.
+codes_sent = Table(
+    "codes_sent",
+    metadata,
+    Column("id", BIG_ID, primary_key=True, autoincrement=True),
+    Column("verification_id", Text, ForeignKey("phone_verifications.id", ondelete="SET NULL")),
+    Column("number_hash", Text, nullable=False),
+    Column("prefix_hash", Text, nullable=False),
+    Column("network_hash", Text, nullable=False),
+    words("region"),
+    Column("at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("confirmed", Boolean, nullable=False, server_default=false()),
+    Index("ix_codes_sent_verification", "verification_id"),
+    Index("ix_codes_sent_number", "number_hash", "at"),
+    Index("ix_codes_sent_prefix", "prefix_hash", "at"),
+    Index("ix_codes_sent_network", "network_hash", "at"),
+    Index("ix_codes_sent_region", "region", "at"),
+)
+
+# The key of all such hashes, as each secret of the server's sealed it.
+number_keys = Table("number_keys", metadata, name("kid"), Column("sealed", Text, nullable=False), written())
 
 consents = Table(
     "consents", metadata, name(), _user(), Column("phone_e164", Text, nullable=False), words("text_version"),

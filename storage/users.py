@@ -120,6 +120,12 @@ async def set_inbound_pin(tx: Tx, user_id: str, pin_hash: str | None) -> User:
     return await _changed(tx, user_id, {"inbound_pin_hash": pin_hash, "updated_at": UtcNow()})
 
 
+async def note_call_back(tx: Tx, user_id: str, missed: str, at: datetime | None) -> None:
+    """They are not rung back, for the problem of this code; "" and None: they are, or have seen why not."""
+    values = {"missed_call_back": missed, "missed_call_back_at": at}
+    await tx.execute(change(users).where(users.c.id == user_id).values(values))
+
+
 async def delete(tx: Tx, user_id: str) -> bool:
     """Removes the account and all that hangs on it, calls and ledger included. False when there was none."""
     return (await tx.execute(delete_from(users).where(users.c.id == user_id))).rowcount == 1

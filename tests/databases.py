@@ -9,7 +9,7 @@ import pytest
 
 from storage.db import Database
 from tests.postgres import Server
-from tests.storage.world import migrated
+from tests.storage.world import NUMBER_KEY, migrated
 
 Pair = tuple[Database, Database]
 
@@ -39,6 +39,7 @@ def migrated_url(request: pytest.FixtureRequest) -> str:
 async def postgres_pair(migrated_postgres: str) -> AsyncIterator[Pair]:
     """Two processes' worth of connections to one PostgreSQL database, for what only PostgreSQL does."""
     one, other = Database.open(migrated_postgres), Database.open(migrated_postgres)
+    one.number_key.value = other.number_key.value = NUMBER_KEY
     yield one, other
     for database in (one, other):
         await database.aclose()
@@ -49,6 +50,7 @@ async def two_nodes(migrated_url: str) -> AsyncIterator[Pair]:
     """One database as two processes see it; SQLite has but one that writes."""
     one = Database.open(migrated_url)
     other = one if one.dialect == "sqlite" else Database.open(migrated_url)
+    one.number_key.value = other.number_key.value = NUMBER_KEY
     yield one, other
     for database in {one, other}:
         await database.aclose()

@@ -227,6 +227,18 @@ def dialling_in_desk(module: Module) -> Iterator[Breach]:
                 yield node.lineno, "only server/desk.py dials"
 
 
+WAYS = ("server/routes/calls.py", "server/schedules/due.py", "server/inbound/call_back.py")
+"""Who asks for calls. A new one is a way to the telephone: `tests/server/test_every_way.py` has to go it too."""
+PASSED_ON = ("server/desk.py", "server/nodes/anywhere.py", "server/calls/placing.py")
+
+
+def placing_on_known_ways(module: Module) -> Iterator[Breach]:
+    if module.at("server/*") and not module.at(*WAYS, *PASSED_ON):
+        for node in module.nodes:
+            if isinstance(node, ast.Attribute) and node.attr == "place":
+                yield node.lineno, f"only {', '.join(WAYS)} place calls"
+
+
 def permits_by_the_guard(module: Module) -> Iterator[Breach]:
     """Nobody else makes a permit, and nobody else has what one is made with."""
     if not module.at("pipeline/core/guard.py"):
@@ -335,6 +347,7 @@ RULES: list[Rule] = [
     environment_in_settings,
     clock_in_clock,
     dialling_in_desk,
+    placing_on_known_ways,
     permits_by_the_guard,
     structured_tasks,
     broad_except_at_edges,
@@ -391,6 +404,7 @@ MUST_CATCH: list[tuple[Rule, str, str]] = [
     (clock_in_clock, "pipeline/pacer.py", "import asyncio\nx = asyncio.get_running_loop().time()"),
     (clock_in_clock, "pipeline/pacer.py", "class P:\n    def f(self): return self._loop.time()"),
     (dialling_in_desk, "server/jobs.py", "async def f(carrier): await carrier.dial(x)"),
+    (placing_on_known_ways, "server/routes/admin.py", "async def f(desk): await desk.place(x)"),
     (dialling_in_desk, "pipeline/perform.py", "def f(self): return later(self.carrier.dial)"),
     (permits_by_the_guard, "server/desk.py", "p = Permit(x, user_id=u, e164=n, purpose=p, given_at=t)"),
     (permits_by_the_guard, "server/permits.py", "p = guard.Permit(guard._MINT)"),
@@ -448,6 +462,7 @@ MUST_PASS: list[tuple[Rule, str, str]] = [
     (environment_in_settings, "server/app.py", "import os\nx = os.cpu_count()"),
     (clock_in_clock, "pipeline/clock.py", "import time\nx = time.monotonic_ns()"),
     (clock_in_clock, "server/app.py", "x = clock.now() + clock.monotonic() + event.time()"),
+    (placing_on_known_ways, "server/schedules/due.py", "async def f(desk): await desk.place(x)"),
     (dialling_in_desk, "server/desk.py", "async def f(carrier): await carrier.dial(x)"),
     (permits_by_the_guard, "server/desk.py", "def f(permit: Permit) -> None: g(permit)"),
     (dialling_in_desk, "pipeline/carriers/twilio.py", "class T:\n    async def dial(self): ..."),

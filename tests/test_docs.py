@@ -109,6 +109,18 @@ def test_each_place_in_the_where_is_table_exists() -> None:
     assert not missing_places(table)
 
 
+def test_each_module_the_pages_name_exists_with_what_they_name_in_it() -> None:
+    """`server/x.py` and `server/x.py:name`, in whatever sentence."""
+    named = r"`((?:server|pipeline|storage|migrations|tests|benchmarks|scripts)/[\w/]+\.py(?::[\w.]+)?)`"
+    missing = {
+        f"{page.name}: {place}"
+        for page in pages()
+        for place in re.findall(named, read(page))
+        if "NNNN" not in place and missing_places(f"| | |\n|---|---|\n| x | `{place}` |")
+    }
+    assert missing == set()
+
+
 def test_each_relative_link_leads_somewhere() -> None:
     broken = [
         f"{page.relative_to(ROOT)}: {target}"

@@ -7,7 +7,7 @@ from alembic import op
 from storage.columns import moment, words
 
 revision = "0021"
-down_revision = "0019"
+down_revision = "0020"
 
 
 def upgrade() -> None:

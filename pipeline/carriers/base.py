@@ -15,6 +15,10 @@ OVER = frozenset({"completed", "busy", "no-answer", "failed", "canceled"})
 """The statuses of a call that nothing follows."""
 NO_SUCH_CALL = 20404
 """The code of the `CarrierError` about a call that the carrier does not know."""
+TOO_MANY = 429
+"""The code of the one about a request the carrier was asked for too soon after others, and did not act on."""
+RATE_PAUSES_S = (1.0, 2.0)
+"""Waits before such a request is repeated: a carrier's usual rate is one call a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Carrier(Protocol):
     """Raises `CarrierError`; `unsure` is set when a dial may have gone through."""
 
     async def dial(self, order: DialOrder, permit: Permit) -> Leg:
-        """Ask for one call, once. Never repeated on doubt: see `find`.
+        """Ask for one call, in one request, whatever the answer. On doubt nobody asks again: see `find`.
 
         Raises `Spent`, and has asked for nothing, where the permit is not for this number, used or too old.
         """

@@ -1,8 +1,9 @@
 """Twilio's REST interface behind the `Carrier` seam, by its official SDK.
 
 Decides how often a request is tried and what its failure means; must not decide whether a
-number may be rung. A dial is asked for once: an answer that got lost is told as `unsure`, and
-only a refusal the carrier promises not to have acted on (429) is repeated.
+number may be rung. A dial is one request: an answer that got lost is told as `unsure`, and a
+refusal the carrier promises not to have acted on (429) is told too, for only who asks knows
+whether the number may still be rung.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
@@ -23,7 +24,7 @@ from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
 
-from pipeline.carriers.base import OVER, DialOrder, Leg
+from pipeline.carriers.base import OVER, RATE_PAUSES_S, TOO_MANY, DialOrder, Leg
 from pipeline.clock import Clock
 from pipeline.core.errors import CarrierError
 from pipeline.core.guard import Permit
@@ -32,8 +33,6 @@ from pipeline.core.money import NANOS_PER_USD
 REQUEST_S = 5.0
 """The longest wait for one answer."""
 SECOND_TRY_S = 0.3
-RATE_PAUSES_S = (1.0, 2.0)
-"""Waits before a request refused with 429 is repeated: the default rate is one call a second."""
 LISTED = 20
 """Calls looked through by `find`, newest first."""
 
@@ -42,7 +41,6 @@ CLOCK_SLACK = timedelta(seconds=5)
 
 _PUBLIC_API = "https://api.twilio.com"
 _ALREADY_OVER = frozenset({21220, 20404})
-_TOO_MANY = 429
 _VERIFYS_OWN = range(60_200, 60_300)
 """Limits of one code, such as five guesses: no waiting helps."""
 _EVENTS = ["initiated", "ringing", "answered", "completed"]
@@ -120,6 +118,7 @@ class TwilioCarrier:
                 **detection,
             ),
             once=True,
+            pauses=(),
         )
         if not call.sid:
             raise CarrierError("the carrier's answer names no call", unsure=True)
@@ -162,9 +161,14 @@ class TwilioCarrier:
         await self._http.close()  # type: ignore[no-untyped-call]
 
 
-async def tried(request: Callable[[], Awaitable[T]], *, once: bool = False) -> T:
-    """The answer. `once`: what may have been carried out is not repeated but raised as unsure."""
-    pauses = list(RATE_PAUSES_S)
+async def tried(
+    request: Callable[[], Awaitable[T]], *, once: bool = False, pauses: Sequence[float] = RATE_PAUSES_S
+) -> T:
+    """The answer. `once`: what may have been carried out is not repeated but raised as unsure.
+
+    `pauses`: seconds before each further try of what was refused with 429.
+    """
+    waits = list(pauses)
     again = not once
     while True:
         try:
@@ -180,9 +184,9 @@ async def tried(request: Callable[[], Awaitable[T]], *, once: bool = False) -> T
             failure = CarrierError(
                 f"the carrier's answer was lost: {type(error).__name__}", retryable=not once, unsure=once
             )
-        if failure.code == _TOO_MANY and pauses:
-            pause = pauses.pop(0)
-        elif again and failure.retryable and failure.code != _TOO_MANY:
+        if failure.code == TOO_MANY and waits:
+            pause = waits.pop(0)
+        elif again and failure.retryable and failure.code != TOO_MANY:
             again, pause = False, SECOND_TRY_S
         else:
             log.warning("carrier_failed", code=failure.code, unsure=failure.unsure)
@@ -193,8 +197,8 @@ async def tried(request: Callable[[], Awaitable[T]], *, once: bool = False) -> T
 def _refusal(status: int, code: object, once: bool) -> CarrierError:
     """An HTTP error as ours. Texts stay behind: they repeat phone numbers."""
     number = code if isinstance(code, int) else status
-    if status == _TOO_MANY and number not in _VERIFYS_OWN:
-        return CarrierError("the carrier is asked too often", retryable=True, code=_TOO_MANY)
+    if status == TOO_MANY and number not in _VERIFYS_OWN:
+        return CarrierError("the carrier is asked too often", retryable=True, code=TOO_MANY)
     if status >= 500:
         return CarrierError(f"the carrier failed with {status}", retryable=not once, unsure=once, code=number)
     if status == 404 and not isinstance(code, int):

@@ -169,7 +169,7 @@ _MINT = object()
 
 
 class Permit:
-    """Leave to ring one number once, within `PERMIT_LIFE`. Only `may_dial` makes one."""
+    """Leave to ring one number once, within `PERMIT_LIFE`. Only `may_dial` and `may_dial_again` make one."""
 
     __slots__ = ("_spent", "e164", "given_at", "purpose", "user_id")
 
@@ -211,6 +211,16 @@ def may_dial(
     if wait := quiet_for(owner, number, rules, now):
         raise NotAllowed(Why.QUIET, wait=wait)
     return Permit(_MINT, user_id=owner.user_id, e164=number.e164, purpose=purpose, given_at=now)
+
+
+def may_dial_again(permit: Permit, owner: Owner, number: NumberFacts, rules: Rules, now: datetime) -> Permit:
+    """Leave in the place of `permit`, spent on a try the carrier did not act on. Raises `NotAllowed`.
+
+    All is asked anew that may have changed while it waited; not the rates, which count that try already.
+    """
+    if owner.user_id != permit.user_id or number.e164 != permit.e164:
+        raise NotAllowed(Why.UNVERIFIED)
+    return may_dial(owner, number, permit.purpose, Lately(), rules, now)
 
 
 def check_number(number: NumberFacts, rules: Rules) -> None:

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Literal
 
 from pipeline.core import memory_order, memory_prompt, prompt, scenario
 from pipeline.core.effects import Message
@@ -66,6 +67,16 @@ MISSED = "I tried to reach you as you asked. Talk to you soon, goodbye!"
 """Left on a voicemail. Whoever plays it may not be whom it is for: it says nothing of the call."""
 
 
+Reach = Literal["this number", "their phone", "nothing"]
+"""Which telephone of the caller's may be rung: the one they are on, one they proved, none."""
+NO_MORE: Mapping[Reach, str] = {
+    "this number": "Understood. I won't call this number again. Goodbye.",
+    "their phone": "Understood. I won't call your phone again. Goodbye.",
+    "nothing": "Understood. I have no number of yours to call. Goodbye.",
+}
+"""The answer to whoever wants no more calls."""
+
+
 class Unpriced(CallMeBackError):
     """A service a call would use has no price; a missing price is never nothing."""
 
@@ -85,6 +96,7 @@ class Part:
     today: date | None = None
     """Where the caller lives; None for somebody of whom nothing is to be remembered."""
     rang_us: bool = False
+    reach: Reach = "this number"
 
     @property
     def first_name(self) -> str:
@@ -199,7 +211,7 @@ def phrases(part: Part, settings: Settings) -> Phrases:
         # Whoever plays it has not heard the call's first words.
         voicemail=f"{told} {left}",
         trouble="I'm so sorry, something has gone wrong on my side and I have to go. Goodbye!",
-        opted_out="Understood. I won't call this number again. Goodbye.",
+        opted_out=NO_MORE[part.reach],
         screening=f"This is {part.persona.name}, an automated caller from {settings.operator_name}. "
         f"{first if first != 'there' else 'Somebody'} asked for this call.",
         listening="Mm-hm.",

@@ -65,7 +65,8 @@ class CallBack:
         order = PlaceCall(
             order.persona_id, order.scenario_id, order.context, None, "phone", purpose=Purpose.CALL_BACK
         )
-        key = f"{KIND}:{payload['sid']}"
+        # A blank, which no client's own Idempotency-Key may contain.
+        key = f"{KIND} {payload['sid']}"
         try:
             await self._desk.place(user, order, (key, hashlib.sha256(key.encode()).hexdigest()))
         except Refused as refused:
@@ -74,4 +75,12 @@ class CallBack:
                 return again
             INBOUND.labels("call_back_refused").inc()
             log.warning("call_back_refused", user=user.id, code=refused.code)
+            await self._note(user, refused.code, now)
+        else:
+            await self._note(user, "", None)
         return None
+
+    async def _note(self, user: User, missed: str, at: datetime | None) -> None:
+        """They were told that their phone rings: why it does not, they find in their account."""
+        async with self._database.write() as tx:
+            await users.note_call_back(tx, user.id, missed, at)

@@ -102,7 +102,13 @@ class Facts:
             memories=tuple(remembered),
             today=today(self._user, self.now),
             rang_us=order.rung is not None,
+            reach=self._reach(order),
         )
+
+    def _reach(self, order: PlaceCall) -> casting.Reach:
+        if order.channel == "phone":
+            return "this number"
+        return "nothing" if self._user.phone_verified_at is None else "their phone"
 
     async def _persona(self, ident: str) -> Persona:
         return await self._once(("persona", ident), lambda: persona_of(self._tx, ident))

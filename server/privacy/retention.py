@@ -1,5 +1,7 @@
 """Old calls lose their words: transcript, context, number, journal, recording. Their costs and dates stay.
 
+With them goes whatever else is only kept for a while (`storage/ageing.py`).
+
 The database is cleared by a daily job, on whichever node takes it. Files lie on the node that was on the call, so
 each node looks for itself which of the calls in its folder have been cleared, or are not there any more.
 """
@@ -16,7 +18,7 @@ from typing import Any
 import structlog
 
 from pipeline.clock import Clock
-from storage import jobs, retention, schedules, search
+from storage import ageing, jobs, retention, schedules, search
 from storage.db import Database, DatabaseDown
 
 log = structlog.get_logger()
@@ -51,6 +53,7 @@ class Retention:
             async with self._database.write() as tx:
                 ids = await retention.clear_calls(tx, before, now, BATCH)
                 removed = await schedules.delete_before(tx, before) + await jobs.delete_before(tx, before)
+                removed += await ageing.purge(tx, now, BATCH)
             calls, gone = calls + len(ids), gone + removed
             if not ids and not removed:
                 break

@@ -51,6 +51,13 @@ class Login(Body):
     password: Password
 
 
+class MissedCallBack(View):
+    """I was told that I am rung back, and was not: why, as the code of a problem, and when that was given up."""
+
+    code: str
+    at: When
+
+
 class UserView(View):
     """An account, as its owner sees it. `quiet_hours` are one's own, null where the operator's hold.
 
@@ -65,6 +72,7 @@ class UserView(View):
     phone_notice: Literal["", "lost", "taken_over"]
     quiet_hours: str | None
     inbound_pin: Annotated[bool, Field(description="Whether I have a PIN for when I ring.")]
+    missed_call_back: MissedCallBack | None
     timezone: str
     role: str
     created_at: When
@@ -89,6 +97,12 @@ def _notice(user: User) -> Literal["", "lost", "taken_over"]:
             return ""
 
 
+def _missed(user: User) -> MissedCallBack | None:
+    if user.missed_call_back_at is None:
+        return None
+    return MissedCallBack(code=user.missed_call_back, at=user.missed_call_back_at)
+
+
 def view(user: User) -> UserView:
     return UserView(
         id=user.id,
@@ -99,6 +113,7 @@ def view(user: User) -> UserView:
         phone_notice=_notice(user),
         quiet_hours=user.quiet_hours,
         inbound_pin=user.inbound_pin_hash is not None,
+        missed_call_back=_missed(user),
         timezone=user.timezone,
         role=user.role,
         created_at=user.created_at,

@@ -19,11 +19,15 @@ QuietHours = Annotated[Text, AfterValidator(quiet_span)]
 
 
 class Profile(Body):
-    """`quiet_hours` of one's own, such as 23:00-06:00 or off, hold for the verified number; null: the operator's."""
+    """`quiet_hours` of one's own, such as 23:00-06:00 or off, hold for the verified number; null: the operator's.
+
+    `missed_call_back: null` says that I have seen it.
+    """
 
     name: PersonName | None = None
     timezone: Zone | None = None
     quiet_hours: QuietHours | None = None
+    missed_call_back: None = None
 
 
 class ConsentView(View):
@@ -47,6 +51,8 @@ async def show(ask: Ask[None, None]) -> UserView:
 
 async def change(ask: Ask[Profile, None]) -> UserView:
     async with ask.parts.database.write() as tx:
+        if "missed_call_back" in ask.body.model_fields_set:
+            await users.note_call_back(tx, ask.user.id, "", None)
         user = await users.update(tx, ask.user.id, name=ask.body.name, timezone=ask.body.timezone)
         if "quiet_hours" in ask.body.model_fields_set:
             if user.phone_e164 is None or user.phone_verified_at is None:

@@ -154,10 +154,13 @@ async def create(ask: Ask[NewSchedule, None]) -> ScheduleView:
         checked(scenario, body.variables)
         await _room(tx, parts, ask.user.id)
         schedule = await schedules.add(tx, ask.user.id, values, parts.clock.utc())
-        await consents.add(
-            tx, ask.user.id, ask.user.phone_e164 or "", text_version=consent.VERSION, ip=ask.client,
-            method=f"schedule {schedule.id}", now=parts.clock.utc(),
-        )  # fmt: skip
+        number = ask.user.phone_e164
+        # Who has proved no number yet agrees to nothing with this; proving one is a consent.
+        if number is not None and ask.user.phone_verified_at is not None:
+            await consents.add(
+                tx, ask.user.id, number, text_version=consent.VERSION, ip=ask.client,
+                method=f"schedule {schedule.id}", now=parts.clock.utc(),
+            )  # fmt: skip
     return await shown(schedule, [])
 
 

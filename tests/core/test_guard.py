@@ -25,6 +25,7 @@ from pipeline.core.guard import (
     Spent,
     Why,
     may_dial,
+    may_dial_again,
     quiet_for,
 )
 from pipeline.core.money import Nanos
@@ -183,6 +184,31 @@ def test_a_permit_rings_once() -> None:
     permit.spend(NUMBER.e164, NOON + PERMIT_LIFE)
     with pytest.raises(Spent, match="once"):
         permit.spend(NUMBER.e164, NOON)
+
+
+@pytest.mark.parametrize(
+    ("owner", "number"),
+    [
+        (replace(OWNER, user_id="u2"), NUMBER),
+        (replace(OWNER, number="+12025550143"), replace(NUMBER, e164="+12025550143")),
+    ],
+)
+def test_leave_is_given_again_for_the_same_person_and_number_only(owner: Owner, number: NumberFacts) -> None:
+    given = decide()
+    again = may_dial_again(given, OWNER, NUMBER, RULES, NOON)
+    assert (again is given, again.e164, again.purpose) == (False, given.e164, given.purpose)
+    with pytest.raises(NotAllowed) as caught:
+        may_dial_again(given, owner, number, RULES, NOON)
+    assert caught.value.why is Why.UNVERIFIED
+
+
+def test_what_changed_meanwhile_forbids_it_and_its_own_try_does_not() -> None:
+    given = decide()
+    with pytest.raises(NotAllowed) as caught:
+        may_dial_again(given, replace(OWNER, opted_out=True), NUMBER, RULES, NOON)
+    assert caught.value.why is Why.OPTED_OUT
+    once = replace(RULES, number_hourly=1, number_daily=1, user_hourly=1)
+    assert may_dial_again(given, OWNER, NUMBER, once, NOON).given_at == NOON
 
 
 def test_the_last_digits_are_all_that_is_shown() -> None:

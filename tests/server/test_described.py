@@ -1,13 +1,12 @@
 """A48: whatever the description allows, and much that it does not: no 5xx, and no answer that is not described.
 
-Schemathesis makes the requests from `/openapi.json`; they go to the whole application in this process. With
-`CALLMEBACK_SOAK` each route is asked far more often.
+Schemathesis makes the requests from `/openapi.json`; they go to the whole application in this process: a few of each
+route in `make test`, and for five minutes in `make soak`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,14 +25,17 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from pipeline.clock import cpu_seconds
 from server.openapi import describe
 from server.routes import OPS
 from server.routing import AnyOp
 from tests.server.rig import Person, Rig, running
 from tests.server.rig import settings as given_settings
 
-SOAK = "CALLMEBACK_SOAK" in os.environ
-EXAMPLES = 300 if SOAK else 4
+EXAMPLES = 4
+"""Of each route and mode, in a round."""
+FIRST_SEED = 20261123
+SOAK_S = 300.0
 CHECKS: list[CheckFunction] = [status_code_conformance, content_type_conformance, response_schema_conformance]
 UNAVAILABLE = 503
 """Described everywhere, and what the rig without a desk says of calls."""
@@ -85,23 +87,44 @@ def named(op: AnyOp) -> str:
 
 @pytest.mark.parametrize("op", OPS, ids=named)
 def test_a48_no_request_gets_an_answer_that_is_not_described(asking: Asking, op: AnyOp) -> None:
-    operation = SCHEMA[op.path][op.method]
-    # A public route that takes nothing cannot be asked wrongly.
+    for mode in modes(op):
+        ask_about(asking, op, mode, FIRST_SEED)
+
+
+@pytest.mark.soak
+def test_a48_nor_in_five_minutes(asking: Asking) -> None:
+    """Each route in turn with other requests each time, until the time is over; each at least once."""
+    begun, number = cpu_seconds(), FIRST_SEED
+    while (passed := cpu_seconds() - begun) < SOAK_S:
+        number += 1
+        for op in OPS:
+            for mode in modes(op):
+                ask_about(asking, op, mode, number)
+    print(f"{number - FIRST_SEED} rounds of {len(OPS)} routes in {passed:.0f} s")
+
+
+def modes(op: AnyOp) -> tuple[GenerationMode, ...]:
+    """A public route that takes nothing cannot be asked wrongly."""
     takes = not op.public or op.body is not None or op.query is not None or "{" in op.path
-    for mode in (GenerationMode.POSITIVE, *((GenerationMode.NEGATIVE,) if takes else ())):
+    return (GenerationMode.POSITIVE, *((GenerationMode.NEGATIVE,) if takes else ()))
 
-        @seed(20261123)
-        @settings(
-            max_examples=EXAMPLES,
-            deadline=None,
-            database=None,
-            phases=[Phase.explicit, Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(case=operation.as_strategy(generation_mode=mode))
-        def asked(case: Any) -> None:
-            answer = asking.ask(case)
-            assert answer.status_code < 500 or answer.status_code == UNAVAILABLE, answer.text
-            case.validate_response(Response.from_any(answer), checks=CHECKS)
 
-        asked()
+def ask_about(asking: Asking, op: AnyOp, mode: GenerationMode, number: int) -> None:
+    """The same `number` makes the same requests."""
+    operation = SCHEMA[op.path][op.method]
+
+    @seed(number)
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def asked(case: Any) -> None:
+        answer = asking.ask(case)
+        assert answer.status_code < 500 or answer.status_code == UNAVAILABLE, answer.text
+        case.validate_response(Response.from_any(answer), checks=CHECKS)
+
+    asked()

@@ -32,7 +32,7 @@ from storage.db import Database, DatabaseDown, Tx, database_url
 from storage.records import Budget, Final, Grant, User
 from tests.core.story import ANSWERED, Story
 from tests.server.rig import ManualClock, RecordingCarrier, settings
-from tests.storage.world import audited, person, rows
+from tests.storage.world import NUMBER_KEY, audited, person, rows
 from tests.whole.rig import scripted
 
 ORDER = PlaceCall("brad", None, "", None, "phone")
@@ -175,6 +175,7 @@ def folder(migrated_sqlite: str, tmp_path: Path) -> Path:
 @asynccontextmanager
 async def books(folder: Path, credit: int, at: datetime | None = None) -> AsyncIterator[Books]:
     database = Flaky(database_url(f"sqlite:///{folder / 'test.db'}"), checkpoint=True)
+    database.number_key.value = NUMBER_KEY
     clock = ManualClock() if at is None else ManualClock(at)
     async with database.write() as tx:
         user = await person(tx, credit=credit)

@@ -87,6 +87,7 @@ def fits(value: Any, schema: Json, described: Json) -> None:
     elif "anyOf" in schema:
         assert any(_fits(value, option, described) for option in schema["anyOf"]), value
     elif schema.get("type") == "object" and "properties" in schema:
+        assert isinstance(value, dict)
         assert schema.get("additionalProperties") is False
         assert value.keys() <= schema["properties"].keys()
         assert set(schema.get("required", ())) <= value.keys()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
-from tests.server.rig import PHONE, Person, Rig
+from tests.server.rig import PHONE, Person, Rig, running, settings
 
 
 @pytest.fixture
@@ -71,6 +72,28 @@ async def test_a26_how_many_codes_are_sent(rig: Rig) -> None:
     numbers = [f"+120255501{n:02d}" for n in range(7)]
     statuses = [(await people[1].post("/api/me/phone", {"phone": number})).status_code for number in numbers]
     assert statuses == [202] * 5 + [429] * 2, "five for a user in an hour"
+
+
+@pytest.mark.parametrize(
+    "limit", [{"codes_per_number_daily": 3}, {"codes_per_prefix": 3}, {"codes_per_network": 3}], ids=str
+)
+async def test_a26_deleting_the_account_sets_no_limit_back(tmp_path: Path, limit: dict[str, int]) -> None:
+    """Each code is asked for by a new account, which goes at once; only one limit is in the way."""
+    wide = {
+        "codes_per_number": 20,
+        "codes_per_number_daily": 20,
+        "codes_per_prefix": 20,
+        "codes_per_network": 20,
+    }
+    async with running(settings(tmp_path, **{**wide, **limit})) as rig:
+        statuses = []
+        for number in range(5):
+            person = await rig.register(f"p{number}@example.com")
+            phone = PHONE if "codes_per_number_daily" in limit else f"+120255501{number:02d}"
+            statuses.append((await person.post("/api/me/phone", {"phone": phone})).status_code)
+            assert (await person.ask("DELETE", "/api/me")).status_code == 204
+        assert statuses == [202, 202, 202, 429, 429]
+        assert len(rig.carrier.sms) == 3
 
 
 async def test_codes_asked_for_at_the_same_moment_do_not_outrun_the_limit(rig: Rig, ann: Person) -> None:

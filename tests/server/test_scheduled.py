@@ -14,7 +14,17 @@ from sqlalchemy import text
 from pipeline.carriers.base import DialOrder, Leg
 from pipeline.core.guard import Permit
 from server.calls.live import open_desk
-from tests.server.rig import NOON, PASSWORD, LoopClock, Person, RecordingCarrier, Rig, running, settings
+from tests.server.rig import (
+    NOON,
+    PASSWORD,
+    PHONE,
+    LoopClock,
+    Person,
+    RecordingCarrier,
+    Rig,
+    running,
+    settings,
+)
 from tests.server.test_placing import SCRIPTED, ready
 from tests.storage.world import rows
 
@@ -275,6 +285,16 @@ async def test_what_is_due_rings_through_the_desk_and_is_held_to_its_rules(tmp_p
         await rig.parts.desk.drain(5)
         assert await rows(rig.parts.database, "SELECT count(*) FROM jobs WHERE kind = 'retention'") == [(1,)]
     assert soon > NOON
+
+
+async def test_a_schedule_is_a_consent_for_a_number_that_was_proved(rig: Rig, ann: Person) -> None:
+    await made(ann, rrule="FREQ=DAILY")
+    assert (await ann.get("/api/me/consents")).json()["items"] == [], "there is no number it could be for"
+    await ann.verify_phone()
+    schedule = await made(ann, rrule="FREQ=DAILY")
+    newest, proof = (await ann.get("/api/me/consents")).json()["items"]
+    assert (newest["phone"], newest["method"]) == (PHONE, f"schedule {schedule['id']}")
+    assert proof["method"] == "code"
 
 
 async def test_what_a_scenario_leaves_open_is_said_when_it_is_scheduled(ann: Person) -> None:

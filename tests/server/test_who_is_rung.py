@@ -2,6 +2,10 @@
 
 The oracle knows the numbers by heart and counts for itself; it shares no code with the guard. It is asked both ways:
 at each dial, which it must allow, and at each refusal, which it must have expected.
+
+The ways are an order, a schedule, its retries, a call back, a call that goes on, and rows edited by hand. The model has
+none: its one tool ends the call. The walks at the end lead to each control by the same rules, so that every mistake in
+one is noticed every time (`scripts/mutants.toml`), and not only by a long search.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import settings as profile
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from sqlalchemy import text
@@ -26,9 +31,11 @@ from pipeline.carriers.base import DialOrder, Leg
 from pipeline.core.guard import Permit
 from pipeline.core.money import Nanos
 from server.calls.live import open_desk
+from server.inbound.call_back import CallBack
 from server.parts import State
 from server.schedules.due import Scheduler
-from storage import ledger, users
+from storage import ledger, pricing, users
+from storage.pricing import Rate
 from tests.server.rig import NOON, LoopClock, Person, RecordingCarrier, Rig, running, settings
 
 T = TypeVar("T")
@@ -94,6 +101,7 @@ class Oracle:
     log: list[Dialled] = field(default_factory=list)
     live: dict[str, Dialled] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
+    price: str = "usual"
 
     async def dialled(self, call: str, number: str, sid: str) -> None:
         async with self.rig.parts.database.read() as tx:
@@ -116,6 +124,8 @@ class Oracle:
             return "no number of theirs"
         if number in self.opted_out:
             return "opted out"
+        if self.price in {"none", "too dear"}:
+            return f"price: {self.price}"
         last = max((done.at for done in self.log if done.user == user_id), default=None)
         used = max(datetime.fromisoformat(f"{proved}+00:00"), last or datetime.min.replace(tzinfo=now.tzinfo))
         if now - used > timedelta(days=180):
@@ -151,6 +161,7 @@ class WhoIsRung(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.leave = asyncio.Event()
         self.people: list[Person] = []
+        self.rings_in = 0
 
     def run(self, story: Coroutine[Any, Any, T]) -> T:
         found = self.runner.run(story)
@@ -208,7 +219,7 @@ class WhoIsRung(RuleBasedStateMachine):
         assert (answer.status_code == 202) is (not why), (why, answer.text)
 
     async def _rings(self, call: str) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while all(done.call != call for done in self.oracle.log):
                 self.carrier.news.clear()
                 await self.carrier.news.wait()
@@ -218,6 +229,20 @@ class WhoIsRung(RuleBasedStateMachine):
         at = (self.rig.clock.utc() + timedelta(seconds=after_s)).isoformat()
         body = {"persona_id": "brad", "at": at, "retries": retries, "retry_minutes": 5}
         self.run(self.people[who].post("/api/scheduled-calls", body))
+
+    @rule(who=st.integers(0, 2))
+    def call_back(self, who: int) -> None:
+        """They rang, proved who they are, and would rather be rung."""
+        self.run(self._call_back(self.people[who]))
+
+    async def _call_back(self, person: Person) -> None:
+        why, rung = await self.oracle.forbids(person.id), len(self.oracle.log)
+        self.rings_in += 1
+        asked = self.rig.clock.utc().isoformat()
+        job = {"user": person.id, "sid": f"CA{self.rings_in}", "asked": asked}
+        await CallBack(self.rig.parts.database, self.rig.clock, self.rig.parts.desk)(job)
+        await self._all_ring()
+        assert (len(self.oracle.log) > rung) is (not why), why
 
     @rule()
     def schedules_come_due(self) -> None:
@@ -232,7 +257,7 @@ class WhoIsRung(RuleBasedStateMachine):
 
     async def _all_ring(self) -> None:
         """Before the time of day is moved: what was placed rings a moment later, in a task of its own."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.rig.parts.desk.live_calls > len(self.oracle.live):
                 self.carrier.news.clear()
                 await self.carrier.news.wait()
@@ -244,7 +269,7 @@ class WhoIsRung(RuleBasedStateMachine):
 
     async def _end(self, done: Dialled, status: str) -> None:
         await self.rig.parts.desk.status(done.sid, done.call, status, 0, 9)  # type: ignore[attr-defined]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.rig.parts.desk.live_calls >= len(self.oracle.live):
                 await self.rig.http.get("/readyz")  # which asks the database, and so lets others run
         del self.oracle.live[done.call]
@@ -343,6 +368,25 @@ class WhoIsRung(RuleBasedStateMachine):
             )
         )
 
+    @rule(price=st.sampled_from(["usual", "usual", "none", "too dear", "everywhere"]))
+    def prices(self, price: str) -> None:
+        """What the carrier asks for the numbers of the test: nothing known, too much, or known abroad as well."""
+        self.run(self._prices(price))
+
+    async def _prices(self, price: str) -> None:
+        row = "WHERE service = 'carrier' AND model = 'twilio'"
+        until = "effective_from" if price == "none" else "NULL"
+        await self._sql(f"UPDATE pricing SET effective_to = {until} {row}")
+        nano = 70_000_000 if price == "too dear" else 14_000_000  # the operator allows 50
+        await self._sql(f"UPDATE pricing SET price_nano = {nano} {row}")
+        if price == "everywhere":
+            rates = [
+                Rate(abroad, Nanos(14_000_000), "contract", NOON.date()) for abroad in ("JM", "GB", "+8")
+            ]
+            async with self.rig.parts.database.write() as tx:
+                await pricing.set_rates(tx, "twilio", rates, self.rig.clock.utc())
+        self.oracle.price = price
+
     @rule(who=st.integers(0, 2))
     def edited_schedules(self, who: int) -> None:
         """Everything that was ever scheduled is due again, and all of it one person's."""
@@ -374,3 +418,131 @@ TestWhoIsRung = WhoIsRung.TestCase
 TestWhoIsRung.settings = profile(
     max_examples=200 if SOAK else 5, stateful_step_count=50 if SOAK else 30, deadline=None
 )
+
+
+# -- walks -------------------------------------------------------------------------------
+
+Walk = Callable[[WhoIsRung], None]
+NEW_YORK, TOKYO = "America/New_York", "Asia/Tokyo"
+
+
+def _rung(state: WhoIsRung, times: int, apart_s: int) -> None:
+    """Somebody is rung so often, each call over before the next."""
+    for _ in range(times):
+        state.order(0)
+        state.a_call_ends("completed")
+        state.time_passes(apart_s)
+
+
+def _opted_out(state: WhoIsRung) -> None:
+    state.opt_out("+12025550142", "sms")
+    state.order(0)
+    state.call_back(0)
+
+
+def _stale(state: WhoIsRung) -> None:
+    state.time_passes(181 * 86_400)
+    state.order(0)
+
+
+def _country(state: WhoIsRung) -> None:
+    state.prices("everywhere")
+    state.own_quiet_hours(0, "off")  # where such numbers are it may be night
+    for number in NEVER:
+        state.edited_row(0, number)
+        state.order(0)
+
+
+def _too_dear(state: WhoIsRung) -> None:
+    state.prices("too dear")
+    state.order(0)
+
+
+def _unpriced(state: WhoIsRung) -> None:
+    state.prices("none")
+    state.order(0)
+
+
+def _unverified(state: WhoIsRung) -> None:
+    state.verify(1, "+12025550142")
+    state.order(0)
+    state.order(1)
+
+
+def _night_at_the_phone(state: WhoIsRung) -> None:
+    """Eleven in the evening in New York, one in the afternoon in Tokyo."""
+    state.moves(0, TOKYO)
+    state.time_passes(11 * 3600)
+    state.order(0)
+
+
+def _night_at_home(state: WhoIsRung) -> None:
+    state.moves(0, TOKYO)
+    state.order(0)
+
+
+def _own_quiet_hours(state: WhoIsRung) -> None:
+    state.own_quiet_hours(0, "09:00-17:00")
+    state.order(0)
+
+
+def _at_once(state: WhoIsRung) -> None:
+    _rung(state, 1, 59)
+    state.order(0)
+    state.time_passes(1)
+    state.order(0)
+
+
+def _busy(state: WhoIsRung) -> None:
+    state.order(0)
+    state.time_passes(61)
+    state.order(0)
+
+
+def _two_calls(state: WhoIsRung) -> None:
+    for number in ("+12025550142", "+12125550199", "+14155550123"):
+        state.verify(0, number)
+        state.order(0)
+
+
+def _hourly(state: WhoIsRung) -> None:
+    _rung(state, 4, 61)
+
+
+def _daily(state: WhoIsRung) -> None:
+    _rung(state, 5, 3601)
+
+
+def _their_hour(state: WhoIsRung) -> None:
+    _rung(state, 2, 61)
+    state.verify(0, "+12125550199")
+    _rung(state, 3, 61)
+
+
+def _retried(state: WhoIsRung) -> None:
+    state.schedule(0, 1, 2)
+    state.time_passes(1)
+    state.schedules_come_due()
+    state.a_call_ends("no-answer")
+    state.opt_out("+12025550142", "key")
+    state.time_passes(300)
+    state.schedules_come_due()
+    state.edited_schedules(0)
+    state.schedules_come_due()
+
+
+@pytest.mark.parametrize(
+    "walk",
+    [
+        _opted_out, _stale, _country, _too_dear, _unpriced, _unverified, _night_at_the_phone, _night_at_home,
+        _own_quiet_hours, _at_once, _busy, _two_calls, _hourly, _daily, _their_hour, _retried,
+    ],
+    ids=lambda it: it.__name__,
+)  # fmt: skip
+def test_each_control_is_met_on_a_walk(walk: Walk) -> None:
+    state = WhoIsRung()
+    try:
+        state.begin((NEW_YORK, NEW_YORK, NEW_YORK))
+        walk(state)
+    finally:
+        state.teardown()

@@ -44,6 +44,7 @@ class Habits:
     hangs_up_s: float
     machine: str
     vanishes_s: float | None
+    presses_9_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -63,6 +64,9 @@ class NetworkCall:
     cut: asyncio.Event = field(default_factory=asyncio.Event)
     by: str = ""
     """The node that dialled."""
+    pressed: asyncio.Future[float] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    """When the person pressed 9."""
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def call_id(self) -> str:
@@ -152,6 +156,7 @@ class Network:
             course.cancel()
             cut.cancel()
         call.ended = asyncio.get_running_loop().time()
+        call.over.set()
         if call.answered is not None:
             call.status, call.seconds = "completed", max(1, round(call.ended - call.answered))
         elif call.status not in OVER:
@@ -323,6 +328,13 @@ class _Stream:
                     return False
                 if habits.vanishes_s is not None and passed >= habits.vanishes_s:
                     return True  # the socket breaks without a word
+                if (
+                    habits.presses_9_s is not None
+                    and passed >= habits.presses_9_s
+                    and not self._call.pressed.done()
+                ):
+                    self._call.pressed.set_result(loop.time())
+                    self._send("dtmf", {"track": "inbound_track", "digit": "9"})
                 self._media(_speaks(habits.talk, passed))
             return True
         finally:

@@ -15,7 +15,7 @@ import secrets
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -443,8 +443,11 @@ def memory() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
-def simulate(seed: int, plan: Plan, migrated: Path) -> Outcome:
-    """Live through one world. Raises `Broken`, with the story in the outcome it carries."""
+def simulate(seed: int, plan: Plan, migrated: Path, make: Callable[..., World] | None = None) -> Outcome:
+    """Live through one world; `make` makes one with a history of its own.
+
+    Raises `Broken`, with the story in the outcome it carries.
+    """
     outcome = Outcome(seed)
     loops: list[SimulatedLoop] = []
     with tempfile.TemporaryDirectory(prefix="callmeback-world-", dir=memory()) as place:
@@ -455,7 +458,7 @@ def simulate(seed: int, plan: Plan, migrated: Path) -> Outcome:
             loop = asyncio.get_running_loop()
             assert isinstance(loop, SimulatedLoop)
             loops.append(loop)
-            await World(seed, plan, folder, loop, outcome).live()
+            await (make or World)(seed, plan, folder, loop, outcome).live()
 
         with _seeded(seed), _told_to(outcome, loops):
             try:

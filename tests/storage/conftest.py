@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from storage.db import Database
+from tests.storage.world import NUMBER_KEY
 
 
 @pytest.fixture
@@ -26,5 +27,6 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 async def database(url: str) -> AsyncIterator[Database]:
     opened = Database.open(url)
+    opened.number_key.value = NUMBER_KEY
     yield opened
     await opened.aclose()

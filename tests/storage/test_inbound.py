@@ -7,7 +7,7 @@ import asyncio
 from sqlalchemy import text
 
 from pipeline.core.money import Nanos
-from storage import calls, inbound, ledger, strangers, users
+from storage import ageing, calls, inbound, ledger, strangers, users
 from storage.db import Database
 from storage.records import NewCall
 from tests.storage.world import DOLLAR, NOON, audited, book, call, later, person
@@ -71,7 +71,9 @@ async def test_rings_are_counted_by_number_and_stage_and_forgotten(database: Dat
         assert await inbound.rang(tx, None, since) == 2, "who withholds their number is one number"
         assert await inbound.answered(tx, since, ["menu", "left"]) == 3
         assert await inbound.answered(tx, since, ["menu"], but="CA3") == 2
+        assert await ageing.purge(tx, later(86_400), 100) == 0, "a limit may look back at them"
         await inbound.begin(tx, "CA5", HIS, None, later(2 * 86_400))
+        assert [await ageing.purge(tx, later(2 * 86_400 + 1), 3) for _ in range(3)] == [3, 1, 0]
         assert await inbound.answered(tx, since, ["menu", "stranger"]) == 1
         kept = (await tx.execute(text("SELECT number_hash FROM inbound_rings"))).scalar_one()
         assert HIS[2:] not in kept

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+import pytest
+from sqlalchemy import select, update
 
 from pipeline.core.effects import EagerSettled, OptedOut, TurnTaken, TurnTimed
 from pipeline.core.money import Millis, Nanos
-from storage import notes, opt_outs, turns
+from storage import notes, opt_outs, turns, users
 from storage.db import Database
 from storage.records import EagerReply
+from storage.tables import calls
 from storage.tables import opt_outs as opt_out_rows
 from tests.storage.world import NASTY, NOON, call, later, person
 
@@ -61,6 +63,21 @@ async def test_opting_out_holds_for_the_number_until_it_is_proven_again(database
         assert not await opt_outs.has(tx, "+12025550199")
         await opt_outs.lift(tx, number)
         assert not await opt_outs.has(tx, number)
+
+
+@pytest.mark.parametrize("proved", [True, False])
+async def test_in_the_browser_it_holds_for_the_number_that_was_proved(
+    database: Database, proved: bool
+) -> None:
+    async with database.write() as tx:
+        ann = await person(tx)
+        await (
+            users.mark_verified(tx, ann.id, NUMBER, NOON) if proved else users.set_phone(tx, ann.id, NUMBER)
+        )
+        row = await call(tx, ann)
+        await tx.execute(update(calls).where(calls.c.id == row.id).values(channel="browser", phone_e164=None))
+        await notes.write(tx, row.id, [OptedOut("voice")], NOON)
+        assert await opt_outs.has(tx, NUMBER) is proved, "a number nobody proved is not theirs to close"
 
 
 async def test_a_number_is_not_kept_in_the_clear(database: Database) -> None:

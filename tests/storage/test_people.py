@@ -74,9 +74,9 @@ async def test_sends_are_counted_by_user_number_and_prefix(database: Database) -
         assert await verification.sends_since(tx, since=NOON) == 3
         assert await verification.sends_since(tx, since=before, user_id=one.id) == 2
         assert await verification.sends_since(tx, since=before, e164=E164) == 2
-        assert await verification.sends_since(tx, since=before, prefix="+1202555") == 3
-        assert await verification.sends_since(tx, since=before, prefix="%") == 0
-        assert await verification.sends_since(tx, since=before, user_id=two.id, prefix="+1202555") == 1
+        assert await verification.sends_since(tx, since=before, near="+12025559999") == 3
+        assert await verification.sends_since(tx, since=before, near="%") == 0
+        assert await verification.sends_since(tx, since=before, user_id=two.id, near="+12025559999") == 1
 
 
 # -- personas --------------------------------------------------------------------------

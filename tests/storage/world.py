@@ -32,6 +32,8 @@ LINES = {
     "out": "llm:companion:token_out",
 }
 
+NUMBER_KEY = bytes(range(32))
+
 _numbers = itertools.count(1)
 
 

@@ -16,6 +16,8 @@ import pytest
 from pipeline.audio.wav import read_wav
 from pipeline.carriers.callee import NoAnswer, Script
 from pipeline.clock import Clock
+from server.calls.casting import NO_MORE
+from storage import opt_outs
 from tests.whole.rig import Person, World, run, serving
 
 FRAME = 160
@@ -147,9 +149,10 @@ def test_a_hang_up_over_rest_closes_the_page(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
-def test_nine_is_never_again_also_in_the_browser(tmp_path: Path) -> None:
+@pytest.mark.parametrize("verified", [True, False])
+def test_nine_is_never_again_also_in_the_browser(tmp_path: Path, verified: bool) -> None:
     async def story(world: World) -> None:
-        person = await world.person(_nobody(), verified=False)
+        person = await world.person(_nobody(), verified=verified)
         call_id = await person.call(channel="browser")
         async with on_the_line(world, await ticket_of(person, call_id)) as page:
             await page.wait(4)
@@ -157,6 +160,13 @@ def test_nine_is_never_again_also_in_the_browser(tmp_path: Path) -> None:
             with suppress(ConnectionResetError):  # once the confirmation was heard it is hung up
                 await page.wait(20)
             assert (await ended(person, call_id))["end_reason"] == "opted_out"
+        async with world.parts.database.read() as tx:
+            assert await opt_outs.has(tx, person.phone) is verified
+        refused = await person.ask("POST", "/api/calls", {"persona_id": "brad"})
+        reason = "opted_out" if verified else "unverified"
+        assert (refused.status, refused.body["reason"]) == (403, reason)
+        told = (await person.ask("GET", f"/api/calls/{call_id}/transcript")).body["items"][-1]["text"]
+        assert told == NO_MORE["their phone" if verified else "nothing"]
 
     play(tmp_path, story)
 

@@ -35,6 +35,13 @@ def test_the_warning_fits_the_time_that_is_left(left_s: int, told: str) -> None:
     assert words(phrases, left_s * 1_000) in phrases.all
 
 
+@pytest.mark.parametrize(("reach", "told"), casting.NO_MORE.items())
+def test_whoever_wants_no_calls_is_promised_what_is_kept(reach: casting.Reach, told: str) -> None:
+    phrases = casting.phrases(casting.Part(PERSONA, "Jordan", reach=reach), Settings())
+    assert phrases.opted_out == told
+    assert ("won't call" in told) is (reach != "nothing")
+
+
 @pytest.mark.parametrize(
     ("own", "left"),
     [

@@ -59,6 +59,37 @@ async def test_whom_the_guard_or_the_ledger_refuses_is_not_rung(tmp_path: Path, 
             assert (await tx.execute(text("SELECT COUNT(*) FROM dials"))).scalar_one() == 0
 
 
+async def test_who_was_told_so_and_is_not_rung_finds_out_why(tmp_path: Path) -> None:
+    async with serving(tmp_path) as rig:
+        ann = await with_pin(rig)
+        assert (await ann.get("/api/me")).json()["missed_call_back"] is None
+        assert (await ann.post("/api/opt-out")).status_code == 204
+        assert await handler(rig)(wish(rig, ann)) is None
+        told = (await ann.get("/api/me")).json()["missed_call_back"]
+        assert told["code"] == "opted_out"
+        seen = await ann.ask("PATCH", "/api/me", {"missed_call_back": None})
+        assert seen.json()["missed_call_back"] is None
+        assert (await ann.ask("PATCH", "/api/me", {"missed_call_back": told})).status_code == 422
+        await handler(rig)(wish(rig, ann))
+        await ann.verify_phone()
+        assert (await ann.get("/api/me")).json()["missed_call_back"]["code"] == "opted_out"
+        assert await handler(rig)(wish(rig, ann)) is None
+        assert (await ann.get("/api/me")).json()["missed_call_back"] is None, "that one rang"
+
+
+@pytest.mark.parametrize("key", ["call_back:CA1", "call_back%20CA1"])
+async def test_no_key_of_a_client_is_in_its_way(tmp_path: Path, key: str) -> None:
+    async with serving(tmp_path) as rig:
+        ann = await with_pin(rig)
+        order = {"persona_id": "brad", "channel": "browser"}
+        assert (await ann.post("/api/calls", order, {"idempotency-key": key})).status_code == 202
+        forged = await ann.post("/api/calls", order, {"idempotency-key": "call_back CA1"})
+        assert forged.status_code == 422, "a blank is in no key of theirs"
+        assert await handler(rig)(wish(rig, ann)) is None
+        async with rig.parts.database.read() as tx:
+            assert (await tx.execute(text("SELECT COUNT(*) FROM dials"))).scalar_one() == 1
+
+
 async def test_a_line_that_is_still_busy_is_waited_for_a_while(tmp_path: Path) -> None:
     async with serving(tmp_path) as rig:
         ann = await with_pin(rig)

@@ -50,6 +50,7 @@ function phone(account) {
     const told = { lost: LOST, taken_over: TAKEN }[now.phone_notice];
     fill(section, h("h2", {}, "Your phone"),
       told ? h("p", { class: `notice ${now.phone_notice === "lost" ? "warm" : ""}` }, told) : null,
+      missed(now, (seen) => show(seen, changing)),
       verified ? h("p", {}, h("b", { class: "num" }, now.phone), " ", h("span", { class: "badge good" }, "verified"))
         : codeForm(now, (changed) => { know(changed); notice("good", "Your phone is verified."); show(changed, false); agreed.again(); }),
       verified ? h("div", { class: "actions" }, h("button", { type: "button", class: "second", onclick: () => show(now, true) }, "Use another number"), stop) : null);
@@ -93,6 +94,32 @@ function pin(account) {
   show(account);
   return section;
 }
+
+/** They rang, were told that they are rung back, and were not. */
+function missed(account, seen) {
+  if (!account.missed_call_back) return null;
+  const done = h("button", { type: "button", class: "second" }, "All right");
+  done.addEventListener("click", () => busy(done, () => attempt(async () => {
+    const changed = await patch("/api/me", { missed_call_back: null });
+    know(changed);
+    seen(changed);
+  })));
+  const why = UNRUNG[account.missed_call_back.code] ?? "It was refused.";
+  return h("div", { class: "notice warm" },
+    h("p", {}, `You rang and were told that we ring back; we did not (${moment(account.missed_call_back.at)}). ${why}`), done);
+}
+
+const UNRUNG = {
+  phone_not_verified: "Your number is not verified, or was too long ago.",
+  opted_out: "Your number wants no calls. Verifying it again lifts that.",
+  quiet_hours: "It was night where your phone is, or where you live.",
+  rate_limited: "Your phone had been rung too often.",
+  call_in_progress: "Your phone was on another call all the time.",
+  insufficient_credit: "There was not enough credit.",
+  budget_exhausted: "Your budget was used up.",
+  not_allowed_number: "Numbers like yours are not rung.",
+  overloaded: "The server had no room for another call.",
+};
 
 const LOST = "Somebody else has verified this number since. It is not rung for you any more, and what you had scheduled is paused: verify it again if it is yours, or use another.";
 const TAKEN = "This number belonged to another account before. It is yours now; that account was told.";

@@ -1,0 +1,82 @@
+"""The key under which telephone numbers are hashed, and how it is sealed with the server's secret.
+
+It is random, made once a database, and never changes: a hash has to mean the same number for as long as that number
+wants no calls. What changes is the secret, so the key is kept sealed with each secret that was in use; a start seals it
+anew where only a former one opens it. Without any of them nobody knows who must not be rung, so there is no start.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Mapping
+
+import structlog
+
+from server.auth import derived_key, key_id
+from server.settings import BadSettings
+from storage import number_hashes
+from storage.db import Database
+
+KEY_BYTES = 32
+NONCE_BYTES = 16
+
+log = structlog.get_logger(__name__)
+
+LOST = (
+    "JWT_SECRET: the database remembers under another one which numbers want no calls; put that one into "
+    "JWT_SECRET_PREVIOUS for one start (docs/security.md, Telephone numbers, if it is lost)"
+)
+
+
+async def unlock(database: Database, ring: tuple[bytes, ...]) -> None:
+    """Gives the database its key of numbers, made at the first start. Raises `BadSettings` where no secret opens it."""
+    async with database.write() as tx:
+        sealed = await number_hashes.sealed_keys(tx)
+        key = secrets.token_bytes(KEY_BYTES) if not sealed else _opened(sealed, ring)
+        signing = key_id(ring[0])
+        if signing not in sealed:
+            await number_hashes.put_sealed(tx, signing, seal(key, ring[0]))
+            # Of two processes at their first start one is the first.
+            key = _opened(await number_hashes.sealed_keys(tx), ring)
+        database.number_key.value = key
+        if keyed := await number_hashes.key_all(tx):
+            log.info("numbers_keyed", hashes=keyed)
+
+
+def seal(key: bytes, secret: bytes) -> str:
+    """Only the secret opens it, and it opens to this key or not at all."""
+    nonce = secrets.token_bytes(NONCE_BYTES)
+    hidden = nonce + _xor(key, _stream(secret, nonce))
+    return (hidden + _tag(secret, hidden)).hex()
+
+
+def unseal(sealed: str, secret: bytes) -> bytes | None:
+    """None where another secret sealed it, or it was altered."""
+    try:
+        whole = bytes.fromhex(sealed)
+    except ValueError:
+        return None
+    hidden, tag = whole[: NONCE_BYTES + KEY_BYTES], whole[NONCE_BYTES + KEY_BYTES :]
+    if not hmac.compare_digest(tag, _tag(secret, hidden)):
+        return None
+    return _xor(hidden[NONCE_BYTES:], _stream(secret, hidden[:NONCE_BYTES]))
+
+
+def _opened(sealed: Mapping[str, str], ring: tuple[bytes, ...]) -> bytes:
+    for secret in ring:
+        if (found := sealed.get(key_id(secret))) is not None and (key := unseal(found, secret)) is not None:
+            return key
+    raise BadSettings((LOST,))
+
+
+def _stream(secret: bytes, nonce: bytes) -> bytes:
+    return hmac.digest(derived_key((secret,), "numbers: sealing"), nonce, "sha256")
+
+
+def _tag(secret: bytes, hidden: bytes) -> bytes:
+    return hmac.digest(derived_key((secret,), "numbers: proving"), hidden, "sha256")
+
+
+def _xor(one: bytes, other: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(one, other, strict=True))

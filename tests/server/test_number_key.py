@@ -1,0 +1,98 @@
+"""The key of the hashes of numbers: made once, sealed with the server's secret, the same after that was changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+from sqlalchemy import text
+
+from server.number_key import seal, unlock, unseal
+from server.settings import BadSettings
+from storage import inbound, opt_outs
+from storage.db import Database
+from storage.number_hashes import NoNumberKey, unkeyed
+from tests.server.rig import NOON, PHONE
+from tests.storage.world import NUMBER_KEY
+
+ONE, OTHER, THIRD = (name.encode() * 32 for name in "abc")
+
+
+@given(st.binary(min_size=32, max_size=32), st.integers(0, 79), st.integers(1, 255))
+def test_a_seal_opens_with_its_secret_and_unaltered_only(key: bytes, where: int, by: int) -> None:
+    sealed = seal(key, ONE)
+    assert unseal(sealed, ONE) == key
+    assert unseal(sealed, OTHER) is None
+    altered = bytearray.fromhex(sealed)
+    altered[where] ^= by
+    assert unseal(altered.hex(), ONE) is None
+    assert key.hex() not in sealed
+
+
+@pytest.mark.parametrize("sealed", ["", "00", "no digits at all", "ab" * 200])
+def test_what_is_no_seal_opens_to_nothing(sealed: str) -> None:
+    assert unseal(sealed, ONE) is None
+
+
+@pytest.fixture
+def databases(migrated_sqlite: str) -> list[Database]:
+    """As four starts of the server see it."""
+    return [Database.open(migrated_sqlite) for _ in range(4)]
+
+
+async def test_numbers_are_known_again_after_the_secret_was_changed(databases: list[Database]) -> None:
+    first, both, second, strange = databases
+    await unlock(first, (ONE,))
+    async with first.write() as tx:
+        await opt_outs.add(tx, PHONE, "sms", NOON)
+    for database, ring in ((both, (OTHER, ONE)), (second, (OTHER,))):
+        await unlock(database, ring)
+        async with database.read() as tx:
+            assert await opt_outs.has(tx, PHONE)
+            assert not await opt_outs.has(tx, "+12025550199")
+    with pytest.raises(BadSettings, match="JWT_SECRET_PREVIOUS"):
+        await unlock(strange, (THIRD,))
+    with pytest.raises(NoNumberKey):
+        async with strange.read() as tx:
+            await opt_outs.has(tx, PHONE)
+    for database in databases:
+        await database.aclose()
+
+
+async def test_hashes_of_an_older_version_get_the_key(databases: list[Database]) -> None:
+    old, new, *_ = databases
+    async with old.write() as tx:
+        for table, purpose in (("opt_outs", "opt-out"), ("inbound_blocks", "ring")):
+            words = {"hash": unkeyed(purpose, PHONE)}
+            await tx.execute(text(f"INSERT INTO {table} (number_hash) VALUES (:hash)"), words)
+        await tx.execute(text("INSERT INTO inbound_blocks (number_hash) VALUES ('')"))
+    for database in (new, old):
+        await unlock(database, (ONE,))
+        async with database.write() as tx:
+            assert await opt_outs.has(tx, PHONE)
+            assert await inbound.is_blocked(tx, PHONE)
+            assert await inbound.is_blocked(tx, None), "who withholds theirs"
+            kept = list((await tx.execute(text("SELECT number_hash FROM opt_outs"))).scalars())
+            assert len(kept) == 1, "and once only"
+            assert unkeyed("opt-out", PHONE) not in kept
+            # A process of the older version still runs beside.
+            old_row = {"hash": unkeyed("opt-out", PHONE)}
+            await tx.execute(text("INSERT INTO opt_outs (number_hash) VALUES (:hash)"), old_row)
+    for database in databases:
+        await database.aclose()
+
+
+async def test_two_first_starts_agree(postgres_pair: tuple[Database, Database]) -> None:
+    one, other = postgres_pair
+    assert one.number_key.value == NUMBER_KEY
+    await unlock(one, (ONE,))
+    await unlock(other, (ONE,))
+    assert one.number_key.value == other.number_key.value != NUMBER_KEY
+
+
+def test_the_key_is_in_no_repr(tmp_path: Path) -> None:
+    database = Database.open(f"sqlite:///{tmp_path / 'x.db'}")
+    database.number_key.value = b"secretsecret"
+    assert "secret" not in repr(database.number_key)
