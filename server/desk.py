@@ -33,6 +33,7 @@ from server.calls.placing import Placing
 from server.drain import Drain
 from server.lag import LoopLag
 from server.metrics import CALLS_LIVE
+from server.money import by_service
 from server.money.admission import Admissions, Admitted, overloaded
 from server.money.flush import Account, Flush
 from server.news import News
@@ -149,6 +150,7 @@ class Desk:
             admitted.held,
             admitted.margin,
             total=row.total_nano,
+            services=by_service.before(admitted.started),
         )
         outside = Outside(
             account,

@@ -41,7 +41,6 @@ from storage.tables import (
     users,
 )
 
-
 Bounding = Literal["credit", "call", "day", "month"]
 """The balance, or a budget by its kind."""
 

@@ -198,7 +198,9 @@ async def test_the_events_of_a_call_that_is_over_come_from_its_rows(rig: Rig, an
     assert [(event["id"], event["event"]) for event in events] == [
         ("1", "turn"), ("2", "turn"), ("3", "cost"), ("4", "ended"),
     ]  # fmt: skip
-    assert events[2]["data"] == '{"second":20,"total_usd":"0.023"}'
+    assert json.loads(events[2]["data"]) == {
+        "second": 20, "total_usd": "0.023", "services": {"carrier": "0.018", "stt": "0.005"},
+    }  # fmt: skip
     assert json.loads(events[3]["data"]) == {
         "status": "completed", "end_reason": "caller_hung_up", "duration_seconds": 20, "total_usd": "0.023",
     }  # fmt: skip
