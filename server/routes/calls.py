@@ -296,14 +296,14 @@ async def costs(ask: Ask[None, None]) -> Costs:
 
 
 async def _limit(ask: Ask[None, None], tx: Tx, call: CallRow) -> BoundView | None:
-    """The warning comes at the user's percentage of a budget, or about a minute before the end."""
+    """The warning comes at the user's percentage of a budget, or about a minute before the end, of little in its middle."""
     settings, now = ask.parts.settings, ask.parts.clock.utc()
     if (found := await bound(tx, call, now)) is None:
         return None
     listed = await pricing.current(tx, now, settings.price_list)
-    minute = prices.last_minute(listed, settings, call)
-    warned = found.most - minute if found.warn_used is None else min(found.warn_used, found.most - minute)
-    return BoundView(by=found.by, usd=usd(found.most), warn_usd=usd(max(0, warned)))
+    near_end = found.most - min(prices.last_minute(listed, settings, call), found.most // 2)
+    warned = near_end if found.warn_used is None else min(found.warn_used, near_end)
+    return BoundView(by=found.by, usd=usd(found.most), warn_usd=usd(warned))
 
 
 async def transcript(ask: Ask[None, None]) -> Transcript:
