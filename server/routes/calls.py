@@ -296,7 +296,7 @@ async def costs(ask: Ask[None, None]) -> Costs:
 
 
 async def _limit(ask: Ask[None, None], tx: Tx, call: CallRow) -> BoundView | None:
-    """The warning comes at the user's percentage of a budget, or about a minute before the end, of little in its middle."""
+    """The warning comes at the user's percentage of a budget, or about a minute before the end: of little, halfway."""
     settings, now = ask.parts.settings, ask.parts.clock.utc()
     if (found := await bound(tx, call, now)) is None:
         return None
