@@ -1,8 +1,8 @@
 """Records a call as a stereo WAV: the person left, the agent right.
 
-The caller's sound is the clock: it arrives without gaps, so its length is the time. The
-agent's sound is sent ahead and placed where the carrier plays it; a `clear` takes back
-what was not played.
+The caller's sound is the clock: it arrives without gaps, so its length is the time. Where a
+broken line is replaced there is one, and it is told how long it was. The agent's sound is sent
+ahead and placed where the carrier plays it; a `clear` takes back what was not played.
 """
 
 from __future__ import annotations
@@ -52,6 +52,12 @@ class Recorder:
         self._left += mulaw
         if len(self._left) >= FLUSH_BYTES:
             self._flush()
+
+    def gap(self, ms: int) -> None:
+        """Nobody was on the line for so long; nothing for less than a millisecond. What the agent was to say then
+        was not heard."""
+        self.cleared()
+        self.caller(SILENCE * (RATE * max(0, ms) // 1000))
 
     def agent(self, mulaw: bytes) -> None:
         if len(self._right) < len(self._left):

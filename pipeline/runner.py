@@ -31,6 +31,7 @@ from pipeline.core.terms import EndReason
 from pipeline.engines.base import VoiceTrack
 from pipeline.journal_file import NoJournal
 from pipeline.mouth import Mouth, at_once
+from pipeline.outgoing import BYTES_PER_MS
 from pipeline.pacer import Pace
 from pipeline.perform import Performer
 from pipeline.ports import Engines, JournalSink, Line, NoGaps, Pulse, Surroundings
@@ -137,6 +138,8 @@ class LiveCall:
         self._detector = Detector(started.limits.barge_in_ms)
         self._windows = Windows()
         self._loud_at: float | None = None
+        self._heard_at: Millis | None = None
+        self._rejoined = False
 
     # -- what the world tells the call -------------------------------------------------
 
@@ -157,6 +160,7 @@ class LiveCall:
             raise BadStream("the call has its socket, or needs none any more")
         if self._recorder is not None:
             line = RecordedLine(line, self._recorder)
+            self._heard_at = self._clock.millis() if self._heard_at is None else self._heard_at
         self._line = line
         if self._hands is not None:
             self._hands.line = line
@@ -166,7 +170,7 @@ class LiveCall:
     def hear(self, mulaw: bytes) -> None:
         """Caller audio, in order."""
         if self._recorder is not None:
-            self._recorder.caller(mulaw)
+            self._record(self._recorder, mulaw)
         if self._tape is not None:
             self._tape.caller(mulaw)
         if is_loud(mulaw):
@@ -176,6 +180,15 @@ class LiveCall:
             track.feed(mulaw)
         if (hands := self._hands) is not None and hands.beeps is not None and hands.beeps.feed(mulaw):
             self._post(ev.BeepHeard)
+
+    def _record(self, recorder: Recorder, mulaw: bytes) -> None:
+        """As long as the call: the time without a line is in the recording, and not in what engines hear."""
+        now = self._clock.millis()
+        if self._rejoined and self._heard_at is not None:
+            self._rejoined = False
+            recorder.gap(now - self._heard_at - len(mulaw) // BYTES_PER_MS)
+        self._heard_at = now
+        recorder.caller(mulaw)
 
     def played(self, chunk: int) -> None:
         self._post(partial(ev.MarkReached, chunk=chunk))
@@ -205,6 +218,7 @@ class LiveCall:
         line, self._line = self._line, None
         if line is None:
             return
+        self._rejoined = True
         self._mouth.detach()
         if self._hands is not None:
             self._hands.let_go(line)

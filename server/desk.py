@@ -34,6 +34,7 @@ from server.calls.placing import Placing
 from server.drain import Drain
 from server.lag import LoopLag
 from server.metrics import CALLS_LIVE
+from server.money import by_service
 from server.money.admission import Admissions, Admitted, overloaded
 from server.money.flush import Account, Flush
 from server.news import News
@@ -102,9 +103,6 @@ class Desk:
         """Whether this desk is on the call, is about to be, or still closes its books."""
         return call_id in self._ongoing or self._resuming.taking(call_id)
 
-    def conducted(self) -> list[Ongoing]:
-        return list(self._ongoing.values())
-
     def ongoing(self) -> Mapping[str, Ongoing]:
         """The calls this desk is on, by their ids."""
         return self._ongoing
@@ -150,6 +148,7 @@ class Desk:
             admitted.held,
             admitted.margin,
             total=row.total_nano,
+            services=by_service.before(admitted.started),
         )
         outside = Outside(
             account,
@@ -259,10 +258,7 @@ class Desk:
     async def _rung(self, ongoing: Ongoing, leg: Leg) -> None:
         """Note the leg; one that comes after the call was given up is ended before anybody picks up."""
         if ongoing.live.over:
-            try:
-                await self._carrier.hang_up(leg.sid)
-            except CarrierError as error:
-                log.error("late_leg_not_ended", call=ongoing.row.id, code=error.code)
+            await self._end_unheard(ongoing, leg)
         await self._note_leg(ongoing.row.id, "queued", leg.sid)
         await self._still_ours(ongoing, leg)
 
@@ -283,6 +279,9 @@ class Desk:
             return
         log.warning("dialled_without_the_call", call=ongoing.row.id)
         ongoing.fence()
+        await self._end_unheard(ongoing, leg)
+
+    async def _end_unheard(self, ongoing: Ongoing, leg: Leg) -> None:
         try:
             await self._carrier.hang_up(leg.sid)
         except CarrierError as error:

@@ -100,9 +100,16 @@ async def cost_lines(tx: Tx, call_id: str) -> list[CostLine]:
 async def cost_seconds(tx: Tx, call_id: str) -> list[CostSecond]:
     """Seconds in which something was bought or refunded, in order; they add up to the call's total."""
     nano = func.sum(tiles.c.nano)
-    query = select(tiles.c.second, nano).where(tiles.c.call_id == call_id, tiles.c.status != "unconfirmed")
-    rows = await tx.execute(query.group_by(tiles.c.second).order_by(tiles.c.second))
-    return [CostSecond(int(second), Nanos(int(total))) for second, total in rows]
+    query = select(tiles.c.second, tiles.c.line, nano)
+    query = query.where(tiles.c.call_id == call_id, tiles.c.status != "unconfirmed")
+    query = query.group_by(tiles.c.second, tiles.c.line).order_by(tiles.c.second, tiles.c.line)
+    seconds: dict[int, dict[str, Nanos]] = {}
+    for second, line, total in await tx.execute(query):
+        services, service = seconds.setdefault(int(second), {}), str(line).partition(":")[0]
+        services[service] = Nanos(services.get(service, 0) + int(total))
+    return [
+        CostSecond(second, Nanos(sum(services.values())), services) for second, services in seconds.items()
+    ]
 
 
 async def _lock(tx: Tx, ids: Sequence[str]) -> dict[str, _Written]:

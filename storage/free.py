@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import (
     BigInteger,
@@ -27,7 +27,7 @@ from sqlalchemy import (
 from pipeline.core.money import Nanos
 from pipeline.core.terms import EndReason
 from storage import budgets, periods
-from storage.accounts import lock_account
+from storage.accounts import balance, lock_account
 from storage.budgets import Limit
 from storage.columns import UtcNow
 from storage.db import Tx
@@ -40,6 +40,9 @@ from storage.tables import (
     user_budget_settings,
     users,
 )
+
+Bounding = Literal["credit", "call", "day", "month"]
+"""The balance, or a budget by its kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +108,21 @@ class Money:
 
 @dataclass(frozen=True, slots=True)
 class Free:
-    """What a call could take now. `share` is its part of what several calls of the user wait for.
+    """What a call could take now. `share` is its part of what several calls of the user wait for; `by` is what that
+    ends at.
 
     `limits` are those that really end it.
     """
 
     all: Nanos
     share: Nanos
-    binds: EndReason
+    by: Bounding
     limits: tuple[Limit, ...]
     warn_used: Nanos | None
+
+    @property
+    def binds(self) -> EndReason:
+        return EndReason.CREDIT if self.by == "credit" else EndReason.BUDGET
 
 
 async def wishes_of(tx: Tx, user_id: str, now: datetime | None) -> Wishes:
@@ -137,6 +145,15 @@ async def locked(tx: Tx, user_id: str, call_ids: Sequence[str], wishes: Wishes) 
     """
     account = await lock_account(tx, user_id)
     credit = 0 if account is None else account.balance_nano - account.held_nano
+    return await _known(tx, user_id, call_ids, wishes, credit)
+
+
+async def seen(tx: Tx, user_id: str, call_ids: Sequence[str], wishes: Wishes) -> Money:
+    """The same without the lock: for showing, not for deciding."""
+    return await _known(tx, user_id, call_ids, wishes, (await balance(tx, user_id)).available)
+
+
+async def _known(tx: Tx, user_id: str, call_ids: Sequence[str], wishes: Wishes, credit: int) -> Money:
     money = Money(Nanos(credit), calls={call_id: CallMoney() for call_id in call_ids})
     keys = periods.near(wishes.now) + [f"call:{call_id}" for call_id in call_ids]
     for what, name, key, one, two, three in await tx.execute(
@@ -208,15 +225,15 @@ def free_for(money: Money, wishes: Wishes, call_id: str, budget_limit: Nanos | N
     sharing = max(1, money.sharing)
     zone, limits = money.zone(call_id, wishes), money.limits(call_id, wishes)
     hard = tuple(hard_limit(limit, wishes.budget, budget_limit) for limit in limits)
-    left = [(room(money.period(limit, zone)), periods.kind_of(limit.key) == "call") for limit in hard]
-    bounded = [(amount, own) for amount, own in left if amount is not None]
-    budgeted = min((amount for amount, _ in bounded), default=None)
-    shared = min((amount if own else amount // sharing for amount, own in bounded), default=None)
-    part = money.credit // sharing
+    left = [(room(money.period(limit, zone)), periods.kind_of(limit.key)) for limit in hard]
+    bounded: list[tuple[Nanos, Bounding]] = [(amount, kind) for amount, kind in left if amount is not None]
+    bounded.append((money.credit, "credit"))  # last: of equals the budget is named
+    shares = [(amount if kind == "call" else amount // sharing, kind) for amount, kind in bounded]
+    share, by = min(shares, key=lambda each: each[0])
     return Free(
-        all=Nanos(money.credit if budgeted is None else min(money.credit, budgeted)),
-        share=Nanos(part if shared is None else min(part, shared)),
-        binds=EndReason.CREDIT if shared is None or part < shared else EndReason.BUDGET,
+        all=min(amount for amount, _ in bounded),
+        share=Nanos(share),
+        by=by,
         limits=hard,
         warn_used=_warn_used(money, call_id, zone, wishes.budget, limits),
     )

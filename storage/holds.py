@@ -81,7 +81,7 @@ class Drawing:
 
     def budgets_left(self, call_id: str) -> dict[str, Nanos]:
         """What is left of each budget that limits this call, by its kind: call, day, month."""
-        wishes, left = self.wishes_of, {}
+        wishes, left = self.wishes_of, dict[str, Nanos]()
         zone = self._money.zone(call_id, wishes)
         for limit in self._money.limits(call_id, wishes):
             bound = room(self._money.period(hard_limit(limit, wishes.budget, None), zone))

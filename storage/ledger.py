@@ -98,9 +98,13 @@ async def grant(
     )
 
 
-async def transactions(tx: Tx, user_id: str, cursor: str | None, limit: int) -> Page[Transaction]:
-    """Newest first. Raises `Refused` for a cursor this function did not make."""
+async def transactions(
+    tx: Tx, user_id: str, cursor: str | None, limit: int, *, call_id: str | None = None
+) -> Page[Transaction]:
+    """Newest first, of one call where it is given. Raises `Refused` for a cursor this function did not make."""
     query = select(*columns(credit_transactions, Transaction)).where(credit_transactions.c.user_id == user_id)
+    if call_id is not None:
+        query = query.where(credit_transactions.c.call_id == call_id)
     if cursor is not None:
         query = query.where(credit_transactions.c.id < decode_cursor(cursor, _row_id))
     found = (await tx.execute(query.order_by(credit_transactions.c.id.desc()).limit(limit + 1))).all()

@@ -6,23 +6,25 @@ every day and month that shares a moment with the day it was taken in: a user wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pipeline.core.money import Nanos
 from storage.records import BudgetPeriod
 
+Kind = Literal["call", "day", "month"]
+_KINDS: Mapping[str, Kind] = {"call": "call", "day": "day", "month": "month"}
 _DAY = timedelta(days=1)
 _FARTHEST = 2
 """Dates of one moment, and dates that share a moment, are never farther apart: clocks differ by 26 hours at most."""
 
 
-def kind_of(key: str) -> str:
-    """call, day or month."""
-    return key.partition(":")[0]
+def kind_of(key: str) -> Kind:
+    return _KINDS[key.partition(":")[0]]
 
 
 def calendar(timezone: str, now: datetime) -> tuple[str, str]:

@@ -5,6 +5,7 @@ Long because it is one flat list.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Generic, Literal, TypeVar
@@ -292,10 +293,11 @@ class CostLine:
 
 @dataclass(frozen=True, slots=True)
 class CostSecond:
-    """What was bought in one second of a call, refunds included."""
+    """What was bought in one second of a call, refunds included, and of which service."""
 
     second: int
     nano: Nanos
+    services: Mapping[str, Nanos]
 
 
 @dataclass(frozen=True, slots=True)

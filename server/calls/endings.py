@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pipeline.core.money import usd
-from storage.records import CallRow
+from server.money import by_service
+from storage.records import CallRow, CostLine
 
 
 def duration(call: CallRow) -> int | None:
@@ -13,6 +16,12 @@ def duration(call: CallRow) -> int | None:
     if call.answered_at is None or call.ended_at is None:
         return None
     return max(0, int((call.ended_at - call.answered_at).total_seconds()))
+
+
+def spent(call: CallRow, lines: Iterable[CostLine]) -> dict[str, object]:
+    """The data of the last event `cost`."""
+    total = usd(call.total_nano)
+    return {"second": duration(call) or 0, "total_usd": total, "services": by_service.of_lines(lines)}
 
 
 def ending(call: CallRow) -> dict[str, object]:

@@ -160,7 +160,7 @@ async def open_desk(
                 resuming=Resuming(parts.database, parts.clock, takeovers),
             )
             desk.pulse = lease = Lease(
-                parts.database, parts.carrier, parts.clock, lock, desk.conducted, health.written
+                parts.database, parts.carrier, parts.clock, lock, lambda: list(desk.ongoing().values()), health.written
             )  # fmt: skip
             scheduler, works = await beside(parts, desk, node)
             own = (flush.run(), lag.run(), lease.run(), orphans.run(desk.conducts))

@@ -28,6 +28,7 @@ from pipeline.core.events import Answered, CallResumed, CarrierDone, Event, Stre
 from pipeline.core.money import Nanos, usd
 from pipeline.core.terms import EndReason
 from server.calls.speaking import Speaking
+from server.calls.words import Words
 from server.metrics import EAGER_REPLIES, TURN_SECONDS
 from server.money.flush import Account, Flush
 from server.news import News
@@ -81,6 +82,7 @@ class Outside:
         self._answered = False
         self._fenced = False
         self._speaking = Speaking()
+        self._words = Words()
         self.sid: str | None = None
         self.ended: Ended | None = None
 
@@ -107,6 +109,8 @@ class Outside:
             self._done.set()
         for role, speaks in self._speaking.changes(event, effects):
             self._news.publish(self._account.call_id, "turn", {"role": role, "speaking": speaks})
+        for role, text in self._words.changes(event, effects):
+            self._news.publish(self._account.call_id, "turn", {"role": role, "saying": text})
         for effect in effects:
             match effect:
                 case Charge():
@@ -202,18 +206,17 @@ class Outside:
         return True
 
     def _tell_turn(self, turn: TurnTaken) -> None:
-        self._news.publish(
-            self._account.call_id,
-            "turn",
-            {
-                "index": turn.index,
-                "role": turn.role,
-                "text": turn.text,
-                "started_ms": turn.started,
-                "ended_ms": turn.ended,
-                "interrupted": turn.interrupted,
-            },
-        )
+        told: dict[str, object] = {
+            "index": turn.index,
+            "role": turn.role,
+            "text": turn.text,
+            "started_ms": turn.started,
+            "ended_ms": turn.ended,
+            "interrupted": turn.interrupted,
+        }
+        if turn.role == "agent" and self._words.unheard:
+            told["unheard"] = self._words.unheard
+        self._news.publish(self._account.call_id, "turn", told)
 
     def _tell_speed(self, timed: TurnTimed) -> None:
         """Comes after the turn it belongs to: listeners know it by its index."""

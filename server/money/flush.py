@@ -23,7 +23,7 @@ from pipeline.core.money import ZERO, Nanos, usd
 from pipeline.journal_file import JournalFile
 from server import remembering
 from server.metrics import ADJUSTED, FLUSH_SECONDS, FLUSHES_FAILED, SURPRISES
-from server.money import reconciling
+from server.money import by_service, reconciling
 from server.news import News
 from storage import calls, ledger, notes
 from storage.db import Database, DatabaseDown, Tx
@@ -59,6 +59,7 @@ class Account:
     notes: list[Note] = field(default_factory=list)
     second: int = 0
     total: Nanos = ZERO
+    services: dict[str, Nanos] = field(default_factory=dict)
     told: tuple[int, int] = (-1, -1)
     taught: Learned | Unlearned | None = None
     given_up: bool = False
@@ -124,6 +125,8 @@ class Flush:
         account.charges.append(charge)
         account.second = max(account.second, charge.second)
         account.total = Nanos(account.total + charge.nano)
+        service = by_service.of_line(charge.line)
+        account.services[service] = Nanos(account.services.get(service, 0) + charge.nano)
 
     async def settle(self, account: Account, ended: Ended) -> Final:
         """Close a call's ledger with the next flush, however long the database makes us wait.
@@ -272,9 +275,12 @@ class Flush:
         told = (account.second, account.total)
         if told != account.told:
             account.told = told
-            self._news.publish(
-                account.call_id, "cost", {"second": account.second, "total_usd": usd(account.total)}
-            )
+            cost = {
+                "second": account.second,
+                "total_usd": usd(account.total),
+                "services": by_service.shown(account.services),
+            }
+            self._news.publish(account.call_id, "cost", cost)
 
 
 def _sync(accounts: Sequence[Account]) -> list[tuple[Account, OSError]]:

@@ -6,14 +6,16 @@ charged is metered, and what a call may spend is decided in `pipeline/core/budge
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.core.money import Nanos
 from pipeline.core.tariff import Price, PriceBook, Service, cost
+from server import numbers
 from server.engines import models as engine_models
+from server.money.destinations import for_number
 from server.settings import Settings
-from storage.records import Channel, PriceRow
+from storage.records import CallRow, Channel, PriceRow
 
 AGENT_CHARS_A_MINUTE = 420
 """Half a minute of speech at fourteen characters a second."""
@@ -46,6 +48,18 @@ def price_book(rows: Iterable[PriceRow], settings: Settings, channel: Channel = 
     """The rows of a current price list that a call of this channel pins."""
     wanted = models(settings, channel)
     return PriceBook(tuple(row.price for row in rows if wanted.get(row.price.service) == row.price.model))
+
+
+def last_minute(rows: Sequence[PriceRow], settings: Settings, call: CallRow) -> Nanos:
+    """What one more minute of this call comes to."""
+    e164 = call.phone_e164 or ""
+    try:
+        region = numbers.region(e164) if e164 else settings.operator_country[0]
+    except ValueError:  # a row written by hand
+        region = settings.operator_country[0]
+    book = price_book(for_number(rows, e164, region), settings, call.channel)
+    one, two = (sum(line.amount for line in estimate(book, minutes)) for minutes in (1, 2))
+    return Nanos(two - one)
 
 
 def estimate(book: PriceBook, minutes: int) -> list[Estimate]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,15 +18,14 @@ from typing import Any
 import structlog
 
 from pipeline.clock import Clock
-from pipeline.core.money import usd
-from server.calls.endings import duration, ending
+from server.calls.endings import ending, spent
 from server.errors import whereabouts
 from server.metrics import SURPRISES
 from server.news import Item, Listening, News
 from server.nodes.bus import Bus, Word
-from storage import calls
+from storage import calls, ledger
 from storage.db import Database, DatabaseDown
-from storage.records import CallRow
+from storage.records import CallRow, CostLine
 
 RENEW_S = 5.0
 """How often whoever follows a call says so."""
@@ -100,8 +99,11 @@ class Following:
             try:
                 async with self._database.read() as tx:
                     row = await calls.get(tx, call_id)
+                    bought = (
+                        [] if row is None or row.final_at is None else await ledger.cost_lines(tx, call_id)
+                    )
                 if row is None or (settled and row.final_at is not None):
-                    self._end(call_id, row)
+                    self._end(call_id, row, bought)
                     return
                 settled = row.final_at is not None  # its conductor has one period to tell the end itself
                 await self._ask(call_id, row.owner)
@@ -109,11 +111,10 @@ class Following:
                 log.warning("following_waits", call=call_id, retryable=error.retryable)
             await asyncio.sleep(RENEW_S)
 
-    def _end(self, call_id: str, row: CallRow | None) -> None:
+    def _end(self, call_id: str, row: CallRow | None, bought: Sequence[CostLine]) -> None:
         """The conductor did not tell, or its telling got lost."""
         if row is not None and self._news.knows(call_id):
-            cost = {"second": duration(row) or 0, "total_usd": usd(row.total_nano)}
-            self._news.publish(call_id, "cost", cost)
+            self._news.publish(call_id, "cost", spent(row, bought))
             self._news.publish(call_id, "ended", ending(row))
             self._news.close(call_id)
 

@@ -16,10 +16,13 @@ from pipeline.journal_file import parts
 from server.calls.endings import duration
 from server.calls.open_points import Variables, kept
 from server.errors import not_found
+from server.money import prices
 from server.parts import PlaceCall
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Query, Text, Usd, View, When
-from storage import calls, charges, ledger, notes, turns
+from storage import calls, charges, ledger, notes, pricing, turns
+from storage.bounds import bound
 from storage.db import Tx
+from storage.free import Bounding
 from storage.records import OVER, STATUS_RANK, CallRow, CallStatus, Channel, Direction, TurnRow
 
 Ident = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
@@ -100,10 +103,22 @@ class CostLineView(View):
 
 
 class CostSecondView(View):
-    """What was bought in that second since the answer; a refund is negative."""
+    """What was bought in that second since the answer, and of which service; a refund is negative."""
 
     second: int
     usd: Usd
+    services: dict[str, Usd]
+
+
+class BoundView(View):
+    """What a call that goes on may come to at most, as things stand, and which limit that is.
+
+    From about `warn_usd` on the persona says that it runs out.
+    """
+
+    by: Bounding
+    usd: Usd
+    warn_usd: Usd
 
 
 class Costs(View):
@@ -111,6 +126,7 @@ class Costs(View):
     held_usd: Usd
     lines: list[CostLineView]
     per_second: list[CostSecondView]
+    limit: Annotated[BoundView | None, Field(description="null once the call is settled.")]
 
 
 class TurnLatency(View):
@@ -252,6 +268,7 @@ async def costs(ask: Ask[None, None]) -> Costs:
         lines = await charges.cost_lines(tx, call.id)
         seconds = await charges.cost_seconds(tx, call.id)
         hold = await ledger.hold_of(tx, call.id)
+        limit = await _limit(ask, tx, call)
     held = hold.amount_nano if hold is not None and hold.status == "open" else 0
     return Costs(
         total_usd=usd(call.total_nano),
@@ -266,8 +283,27 @@ async def costs(ask: Ask[None, None]) -> Costs:
             )
             for line in lines
         ],
-        per_second=[CostSecondView(second=second.second, usd=usd(second.nano)) for second in seconds],
+        per_second=[
+            CostSecondView(
+                second=second.second,
+                usd=usd(second.nano),
+                services={service: usd(nano) for service, nano in second.services.items()},
+            )
+            for second in seconds
+        ],
+        limit=limit,
     )
+
+
+async def _limit(ask: Ask[None, None], tx: Tx, call: CallRow) -> BoundView | None:
+    """The warning comes at the user's percentage of a budget, or about a minute before the end: of little, halfway."""
+    settings, now = ask.parts.settings, ask.parts.clock.utc()
+    if (found := await bound(tx, call, now)) is None:
+        return None
+    listed = await pricing.current(tx, now, settings.price_list)
+    near_end = found.most - min(prices.last_minute(listed, settings, call), found.most // 2)
+    warned = near_end if found.warn_used is None else min(found.warn_used, near_end)
+    return BoundView(by=found.by, usd=usd(found.most), warn_usd=usd(warned))
 
 
 async def transcript(ask: Ask[None, None]) -> Transcript:

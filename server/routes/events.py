@@ -15,13 +15,12 @@ from collections.abc import AsyncIterator, Mapping
 from starlette.responses import Response, StreamingResponse
 
 from pipeline.core.errors import Refused
-from pipeline.core.money import usd
 from server.auth import authenticate
-from server.calls.endings import duration, ending
+from server.calls.endings import ending, spent
 from server.news import Listening
 from server.routes.calls import is_over, mine, turn_view
 from server.routing import AnyOp, Ask, Op
-from storage import turns
+from storage import ledger, turns
 from storage.db import DatabaseDown
 from storage.records import CallRow
 
@@ -103,12 +102,12 @@ async def _checked(ask: Ask[None, None], call_id: str) -> CallRow | None:
 async def _told(ask: Ask[None, None], call: CallRow, after: int) -> AsyncIterator[str]:
     async with ask.parts.database.read() as tx:
         lines = await turns.of_call(tx, call.id)
+        bought = await ledger.cost_lines(tx, call.id)
     ident = after
     for line in lines:
         ident += 1
         yield _event(ident, "turn", turn_view(line).model_dump())
-    cost = {"second": duration(call) or 0, "total_usd": usd(call.total_nano)}
-    yield _event(ident + 1, "cost", cost)
+    yield _event(ident + 1, "cost", spent(call, bought))
     yield _event(ident + 2, "ended", ending(call))
 
 

@@ -51,6 +51,12 @@ class TransactionView(View):
     created_at: When
 
 
+class TransactionsQuery(PageQuery):
+    call_id: Annotated[
+        str | None, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Only what this call came to.")
+    ] = None
+
+
 class TransactionList(View):
     items: list[TransactionView]
     next_cursor: str | None
@@ -140,9 +146,10 @@ async def balance(ask: Ask[None, None]) -> Credits:
     )
 
 
-async def transactions(ask: Ask[None, PageQuery]) -> TransactionList:
+async def transactions(ask: Ask[None, TransactionsQuery]) -> TransactionList:
+    query = ask.query
     async with ask.parts.database.read() as tx:
-        page = await ledger.transactions(tx, ask.user.id, ask.query.cursor, ask.query.limit)
+        page = await ledger.transactions(tx, ask.user.id, query.cursor, query.limit, call_id=query.call_id)
     items = [
         TransactionView(
             id=item.id,
@@ -274,7 +281,7 @@ def _where_it_rings(rows: list[PriceRow], user: User, settings: Settings) -> lis
 OPS: tuple[AnyOp, ...] = (
     Op("GET", "/api/credits", balance, "My balance", reply=Credits),
     Op(
-        "GET", "/api/credits/transactions", transactions, "My ledger, newest first", query=PageQuery,
+        "GET", "/api/credits/transactions", transactions, "My ledger, newest first", query=TransactionsQuery,
         reply=TransactionList,
     ),
     Op("GET", "/api/budget", budget, "My limits", reply=BudgetView),

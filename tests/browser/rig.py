@@ -69,6 +69,7 @@ class Site:
     url: str
     data_dir: Path
     log: Path
+    process: subprocess.Popen[bytes]
 
     async def ask(self, method: str, path: str, body: Any = None, account: Account | None = None) -> Any:
         """Over REST, past the pages. Whatever is refused fails the test."""
@@ -125,9 +126,9 @@ class Site:
 
 
 @contextmanager
-def serving(data_dir: Path, **environ: str) -> Iterator[Site]:
+def serving(data_dir: Path, port: int | None = None, /, **environ: str) -> Iterator[Site]:
     """Up until the context is left. Calls are recorded; `environ`: further settings."""
-    port, log = free_port(), data_dir / "server.log"
+    port, log = port or free_port(), data_dir / "server.log"
     own = {
         name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH") if name in os.environ
     }
@@ -140,14 +141,14 @@ def serving(data_dir: Path, **environ: str) -> Iterator[Site]:
         "DRAIN_SECONDS": "0",
     }
     ready(f"sqlite:///{data_dir / 'callmeback.db'}")
-    with log.open("w") as output:
+    with log.open("a") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "server.cli", "serve"],
             env={**own, **settings, **environ},
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-        site = Site(f"http://127.0.0.1:{port}", data_dir, log)
+        site = Site(f"http://127.0.0.1:{port}", data_dir, log, process)
         try:
             _until_ready(site, process)
             yield site
@@ -248,6 +249,20 @@ LISTENING_IN = """
 })();
 """
 """Keeps a copy of all that a page sends to the speaker."""
+
+SENDING = """
+(() => {
+  const send = WebSocket.prototype.send;
+  window.sent = [];
+  const loud = (code) => (((((~code & 0x0f) << 3) + 0x84) << ((~code & 0x70) >> 4)) - 0x84) / 32768;
+  WebSocket.prototype.send = function (data) {
+    window.line = this;
+    if (data instanceof Uint8Array) window.sent.push(Math.max(...data.map((code) => loud(code) * 255)));
+    return send.call(this, data);
+  };
+})();
+"""
+"""Notes how loud each frame is that a page sends to the server (0..255), and keeps the socket."""
 
 SIGNED_IN = """
 if (location.origin === %s && !sessionStorage.getItem("tests.signed-in")) {

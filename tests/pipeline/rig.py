@@ -322,7 +322,9 @@ def act(stage: Stage, caller: bytes = b"") -> Played:
     return played
 
 
-def live(around: Around, clock: Clock, pages: Pages | None = None) -> LiveCall:
+def live(
+    around: Around, clock: Clock, pages: Pages | None = None, recorder: Recorder | None = None
+) -> LiveCall:
     """A call for tests that play the telephone themselves."""
     return LiveCall(
         core_started(),
@@ -332,4 +334,5 @@ def live(around: Around, clock: Clock, pages: Pages | None = None) -> LiveCall:
         clock=clock,
         journal=pages or Pages(),
         outside=around,
+        recorder=recorder,
     )

@@ -86,6 +86,22 @@ def test_what_was_sent_but_never_played_is_not_recorded(tmp_path: Path) -> None:
     expect(recorder.path, CALLER * 200, QUIET * 100 + AGENT * 100)
 
 
+def test_the_time_without_a_line_is_silent_on_both_sides(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "1.wav")
+    recorder.caller(CALLER * 800)
+    recorder.agent(AGENT * 8_000)
+    recorder.gap(6_000)
+    recorder.gap(-3)
+    recorder.agent(AGENT * 800)
+    recorder.caller(CALLER * 1_600)
+    recorder.close()
+    expect(
+        recorder.path,
+        CALLER * 800 + QUIET * 48_000 + CALLER * 1_600,
+        QUIET * 48_800 + AGENT * 800 + QUIET * 800,
+    )
+
+
 def test_sound_sent_ahead_stays_in_place_across_a_flush(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "1.wav")
     recorder.caller(CALLER * (FLUSH_BYTES - 100))

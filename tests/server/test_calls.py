@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.core.effects import Charge
 from pipeline.core.errors import Refused
-from pipeline.core.money import Nanos
+from pipeline.core.money import Nanos, parse_usd
 from pipeline.ports import Engines
 from server.app import NoDesk
 from server.parts import Parts, PlaceCall, Placing
@@ -95,7 +95,10 @@ async def test_a_call_its_costs_and_its_words(rig: Rig, ann: Person) -> None:
     assert {(line["service"], line["quantity"], line["usd"]) for line in costs["lines"]} == {
         ("carrier", 60, "0.018"), ("stt", 10, "0.005"),
     }  # fmt: skip
-    assert costs["per_second"] == [{"second": 0, "usd": "0.018"}, {"second": 3, "usd": "0.005"}]
+    assert costs["per_second"] == [
+        {"second": 0, "usd": "0.018", "services": {"carrier": "0.018"}},
+        {"second": 3, "usd": "0.005", "services": {"stt": "0.005"}},
+    ]
     transcript = (await ann.get(f"/api/calls/{call.id}/transcript")).json()
     assert [(turn["role"], turn["text"]) for turn in transcript["items"]] == [
         ("agent", "Hello Ann"), ("caller", "Hi, 'Brad'"),
@@ -105,6 +108,34 @@ async def test_a_call_its_costs_and_its_words(rig: Rig, ann: Person) -> None:
     assert (await ann.get(f"/api/calls/{call.id}/costs")).json()["held_usd"] == "0.00"
     kinds = [item["kind"] for item in (await ann.get("/api/credits/transactions")).json()["items"]]
     assert kinds == ["usage", "grant"]
+
+
+async def test_the_ledger_rows_of_an_old_call_are_found_by_its_id(rig: Rig, ann: Person) -> None:
+    made = [await stored_call(rig, ann, minutes_ago=ago) for ago in (2, 1, 0)]
+    for call in made:
+        await close(rig, call)
+    own = (await ann.get(f"/api/credits/transactions?call_id={made[0].id}&limit=1")).json()
+    assert [(item["kind"], item["call_id"]) for item in own["items"]] == [("usage", made[0].id)]
+    assert own["next_cursor"] is None
+    bob = await rig.register("bob@example.com")
+    foreign = await bob.get(f"/api/credits/transactions?call_id={made[0].id}")
+    assert foreign.json()["items"] == []
+    assert (await ann.get("/api/credits/transactions?call_id=%00")).status_code == 422
+
+
+async def test_what_a_call_may_come_to_is_told_while_it_goes_on(rig: Rig, ann: Person) -> None:
+    """Its hold and what is free beside it, by the narrowest limit; the warning a minute before, or by percentage."""
+    call = await stored_call(rig, ann)
+    path = f"/api/calls/{call.id}/costs"
+    free = parse_usd((await ann.get("/api/credits")).json()["available_usd"])
+    limit = (await ann.get(path)).json()["limit"]
+    assert (limit["by"], parse_usd(limit["usd"])) == ("credit", free + parse_usd("0.20"))
+    assert 0 < parse_usd(limit["usd"]) - parse_usd(limit["warn_usd"]) < parse_usd("0.10"), "a minute"
+    await ann.ask("PUT", "/api/budget", {"daily_usd": "0.50", "warn_percent": 50})
+    limit = (await ann.get(path)).json()["limit"]
+    assert (limit["by"], limit["warn_usd"]) == ("day", "0.25")
+    await close(rig, call)
+    assert (await ann.get(path)).json()["limit"] is None
 
 
 async def test_history_is_newest_first_page_by_page(rig: Rig, ann: Person) -> None:
@@ -167,7 +198,9 @@ async def test_the_events_of_a_call_that_is_over_come_from_its_rows(rig: Rig, an
     assert [(event["id"], event["event"]) for event in events] == [
         ("1", "turn"), ("2", "turn"), ("3", "cost"), ("4", "ended"),
     ]  # fmt: skip
-    assert events[2]["data"] == '{"second":20,"total_usd":"0.023"}'
+    assert json.loads(events[2]["data"]) == {
+        "second": 20, "total_usd": "0.023", "services": {"carrier": "0.018", "stt": "0.005"},
+    }  # fmt: skip
     assert json.loads(events[3]["data"]) == {
         "status": "completed", "end_reason": "caller_hung_up", "duration_seconds": 20, "total_usd": "0.023",
     }  # fmt: skip

@@ -67,10 +67,10 @@ async def test_what_was_bought_is_broken_down_by_line_and_by_second(database: Da
         CostLine(LINES["tts"], "tts", "hibari", "char", 100, first[3].nano, 2),
     ]
     assert seconds == [
-        CostSecond(0, first[0].nano),
-        CostSecond(1, first[1].nano),
-        CostSecond(2, Nanos(first[2].nano + first[3].nano)),
-        CostSecond(3, second[0].nano),
+        CostSecond(0, first[0].nano, {"carrier": first[0].nano}),
+        CostSecond(1, first[1].nano, {"stt": first[1].nano}),
+        CostSecond(2, Nanos(first[2].nano + first[3].nano), {"stt": first[2].nano, "tts": first[3].nano}),
+        CostSecond(3, second[0].nano, {"stt": second[0].nano}),
     ]
     assert await total(database, placed.id) == (sum(item.nano for item in seconds), 5)
     assert await rows(database, "SELECT DISTINCT node, status FROM call_cost_events") == [

@@ -99,6 +99,22 @@ async def test_a_budget_is_what_was_put_last(database: Database) -> None:
             assert await ledger.budget(tx, user.id) == wanted
 
 
+async def test_the_list_of_one_call_has_its_rows_only(database: Database) -> None:
+    async with database.write() as tx:
+        user = await person(tx, credit=DOLLAR)
+        settled = []
+        for _ in range(3):
+            placed = await held_call(tx, user, ONE_CALL)
+            await completed(tx, placed.id)
+            await ledger.finalise(tx, call_id=placed.id, epoch=1, now=NOON)
+            settled.append(placed.id)
+        pages = [await ledger.transactions(tx, user.id, None, 1, call_id=call_id) for call_id in settled]
+        other = await person(tx)
+        assert (await ledger.transactions(tx, other.id, None, 9, call_id=settled[0])).items == []
+    assert [[item.call_id for item in page.items] for page in pages] == [[each] for each in settled]
+    assert {page.next_cursor for page in pages} == {None}
+
+
 # -- holds -----------------------------------------------------------------------------
 
 

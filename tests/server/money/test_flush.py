@@ -113,7 +113,8 @@ async def test_charges_and_turns_of_a_second_go_in_one_transaction(
     database: Database, tmp_path: Path
 ) -> None:
     await prepared(database)
-    flush, fenced = Flush(database, Clock(), News(), "n"), list[str]()
+    news, fenced = News(), list[str]()
+    flush = Flush(database, Clock(), news, "n")
     account = opened(flush, tmp_path, fenced)
     for charge in charges(1, 3):
         flush.charge(account, charge)
@@ -123,6 +124,8 @@ async def test_charges_and_turns_of_a_second_go_in_one_transaction(
     async with database.read() as tx:
         assert [turn.text for turn in await turns.of_call(tx, CALL)] == ["Hello."]
     assert (account.charges, account.notes, fenced) == ([], [], [])
+    (cost,) = news.listen(CALL).ready(9)
+    assert cost.data["services"] == {"stt": cost.data["total_usd"]}
     account.journal.close()
 
 

@@ -106,7 +106,7 @@ export function empty(headline, advice, ...actions) {
 }
 
 /** Ask before something that cannot be taken back. Resolves to true or false. */
-export function confirmed(question, explanation, yes) {
+export function confirmed(question, explanation, yes, no = "Keep it") {
   const agree = h("button", { type: "submit", class: "danger", value: "yes" }, yes);
   const dialog = h(
     "dialog",
@@ -114,7 +114,7 @@ export function confirmed(question, explanation, yes) {
     h("form", { method: "dialog" },
       h("h2", {}, question),
       h("p", {}, explanation),
-      h("div", { class: "actions" }, agree, h("button", { type: "submit", class: "second", value: "no", autofocus: true }, "Keep it")),
+      h("div", { class: "actions" }, agree, h("button", { type: "submit", class: "second", value: "no", autofocus: true }, no)),
     ),
   );
   document.body.append(dialog);

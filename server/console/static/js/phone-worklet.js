@@ -68,14 +68,14 @@ class Resampler {
 }
 
 class Phone extends AudioWorkletProcessor {
-  constructor() {
+  constructor(options) {
     super();
     this.down = new Resampler(sampleRate, PHONE_RATE);
     this.up = new Resampler(PHONE_RATE, sampleRate);
     this.frame = new Uint8Array(FRAME);
     this.filled = 0;
     this.loudness = 0;
-    this.muted = false;
+    this.muted = options?.processorOptions?.muted ?? false;
     this.queue = []; // {chunk, sound, at}
     this.ready = []; // samples at the device's rate, not played yet
     this.ends = []; // {chunk, after}: how many samples from now a chunk has been played

@@ -1,14 +1,25 @@
 // The browser phone: microphone and speaker on one side, `WS /browser/media` on the other.
 
-import { post } from "./api.js";
+import { post, Problem } from "./api.js";
 
 const MICROPHONE = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
 
 /** Why a phone cannot be opened here, in words that say what to do. */
-export class NoPhone extends Error {}
+export class NoPhone extends Problem {
+  constructor(detail) {
+    super(0, { detail, code: "no_phone" });
+  }
+}
 
-/** Ask for the microphone. Raises `NoPhone`. To be done before a call is placed, so that nobody rings into nothing. */
-export async function microphone() {
+/** Make sure that there is a microphone and that it is allowed, before a call is placed. Raises `NoPhone`. */
+export async function microphoneReady() {
+  letGo(await microphone());
+}
+
+const letGo = (stream) => stream.getTracks().forEach((track) => track.stop());
+
+/** Raises `NoPhone`. */
+async function microphone() {
   if (!navigator.mediaDevices?.getUserMedia || !window.AudioWorkletNode) {
     throw new NoPhone("This browser gives pages no microphone here. Open the console over https, or at 127.0.0.1, in a current browser.");
   }
@@ -42,20 +53,22 @@ export class BrowserPhone {
     this.stream = await microphone();
     this.audio = new AudioContext({ latencyHint: "interactive" });
     await this.audio.audioWorklet.addModule("/static/js/phone-worklet.js");
-    this.node = new AudioWorkletNode(this.audio, "phone", { outputChannelCount: [1] });
+    this.node = new AudioWorkletNode(this.audio, "phone", { outputChannelCount: [1], processorOptions: { muted: this.muted } });
     this.node.port.onmessage = ({ data }) => this.fromWorklet(data);
     this.audio.createMediaStreamSource(this.stream).connect(this.node);
     this.node.connect(this.audio.destination);
     await this.audio.resume();
     const { ticket, url } = await post(`/api/calls/${encodeURIComponent(this.callId)}/ticket`);
-    this.socket = new WebSocket(here(url));
+    const socket = (this.socket = new WebSocket(here(url)));
     this.socket.binaryType = "arraybuffer";
     this.socket.onopen = () => {
       this.socket.send(JSON.stringify({ ticket }));
       this.on.state("open");
     };
     this.socket.onmessage = ({ data }) => this.fromServer(data);
-    this.socket.onclose = () => this.release();
+    this.socket.onclose = () => {
+      if (this.socket === socket) this.release();
+    };
   }
 
   fromWorklet({ frame, level, played, speaks }) {
@@ -94,7 +107,7 @@ export class BrowserPhone {
   }
 
   release() {
-    this.stream?.getTracks().forEach((track) => track.stop());
+    if (this.stream) letGo(this.stream);
     if (this.audio && this.audio.state !== "closed") this.audio.close();
     this.on.state("closed");
   }

@@ -1,6 +1,7 @@
-// What was said, a line a turn. Of the persona's words only those that were heard are shown.
+// What was said, a line a turn, and below it what is being said just now. Of the persona's words in a turn those that
+// were heard are shown as said; what was cut off is marked, where it is known.
 
-import { h } from "./dom.js";
+import { fill, h } from "./dom.js";
 import { clock } from "./format.js";
 
 export class Transcript {
@@ -10,38 +11,70 @@ export class Transcript {
     this.onPick = onPick;
     this.rows = new Map();
     this.turns = new Map();
-    this.element = h("ol", { class: "turns", "aria-live": "polite", "aria-relevant": "additions" });
-    this.empty = h("li", { class: "soft" }, "Nothing has been said yet.");
-    this.element.append(this.empty);
+    this.now = { agent: { text: "", speaks: false }, caller: { text: "", speaks: false } };
+    this.empty = h("p", { class: "soft" }, "Nothing has been said yet.");
+    this.list = h("ol", { class: "turns", "aria-live": "polite", "aria-relevant": "additions" });
+    this.live = h("ol", { class: "turns", "aria-live": "off", "aria-label": "Being said just now" });
+    this.element = h("div", { class: "transcript" }, this.empty, this.list, this.live);
+    this.showNow();
   }
 
-  /** Add a turn, or what became known of one. */
+  /** Add a turn, or what became known of one; or of what is said just now. */
   put(turn) {
-    if (turn.index === undefined) return; // only who is heard just now
+    if (turn.index === undefined) {
+      this.heardNow(turn);
+      return;
+    }
     const known = { ...this.turns.get(turn.index), ...turn };
     this.turns.set(turn.index, known);
     if (known.text === undefined) return;
-    this.empty.remove();
     const row = this.row(known);
     const earlier = this.rows.get(turn.index);
     if (earlier) earlier.replaceWith(row);
     else this.place(turn.index, row);
     this.rows.set(turn.index, row);
+    if (turn.role) this.now[turn.role].text = "";
+    this.showNow();
+  }
+
+  /** `saying`: the words so far of the turn that is not over; `speaking`: whether a voice is heard. */
+  heardNow({ role, saying, speaking }) {
+    if (saying !== undefined) this.now[role].text = saying;
+    if (speaking !== undefined) this.now[role].speaks = speaking;
+    this.showNow();
+  }
+
+  /** Nobody says anything any more. */
+  quiet() {
+    this.now = { agent: { text: "", speaks: false }, caller: { text: "", speaks: false } };
+    this.showNow();
+  }
+
+  showNow() {
+    const shown = Object.entries(this.now).filter(([, { text, speaks }]) => text !== "" || speaks);
+    fill(this.live, ...shown.map(([role, { text }]) =>
+      h("li", { class: `saying ${role}` }, h("span", { class: "who" }, this.who(role)), h("div", {}, text === "" ? "…" : text))));
+    this.live.hidden = shown.length === 0;
+    this.empty.hidden = shown.length > 0 || this.rows.size > 0;
   }
 
   place(index, row) {
     const after = [...this.rows.keys()].filter((other) => other > index).sort((one, other) => one - other)[0];
-    if (after === undefined) this.element.append(row);
+    if (after === undefined) this.list.append(row);
     else this.rows.get(after).before(row);
     row.scrollIntoView({ block: "nearest" });
   }
 
+  who(role) {
+    return role === "agent" ? this.personaName : "You";
+  }
+
   row(turn) {
-    const who = turn.role === "agent" ? this.personaName : "You";
-    const head = h("span", { class: "who" }, who, h("span", { class: "num" }, ` ${clock(turn.started_ms / 1000)}`),
+    const head = h("span", { class: "who" }, this.who(turn.role), h("span", { class: "num" }, ` ${clock(turn.started_ms / 1000)}`),
       turn.interrupted ? h("span", { class: "badge warm" }, "interrupted") : null);
-    const text = h("div", {}, turn.text, turn.interrupted ? "…" : "");
-    const body = this.onPick === null ? [head, text]
+    const text = h("div", {}, turn.text, turn.interrupted && !turn.unheard ? "…" : "");
+    const rest = turn.unheard ? h("p", { class: "unheard" }, h("span", { class: "sr" }, "Not heard any more: "), h("s", {}, turn.unheard)) : null;
+    const body = this.onPick === null ? [head, text, rest]
       : [h("button", { type: "button", class: "line quiet", onclick: () => this.onPick(turn) }, head, text)];
     return h("li", { class: `turn ${turn.role}`, "data-turn": turn.index }, ...body);
   }

@@ -3,10 +3,11 @@
 import { all, get, post, Problem, send } from "../api.js";
 import { busy, fill, h, notice } from "../dom.js";
 import { costOverTime, waterfall } from "../chart.js";
-import { clock, dollars, moment, ms, reason, status, tone } from "../format.js";
+import { clock, dollars, moment, ms, reason, status } from "../format.js";
 import { attempt, ident, page } from "../shell.js";
 import { Transcript } from "../transcript.js";
 import { player } from "../wave.js";
+import { amount, endTone, inOrder, posting, service } from "../wording.js";
 
 async function download(path, name) {
   const answer = await send("GET", path);
@@ -36,23 +37,25 @@ function overview(call, persona, account) {
     ["Where", call.channel === "browser" ? "in the browser" : `phone ending in ${call.phone_last2 ?? "?"}${call.direction === "inbound" ? ", you rang" : ""}`],
     ["Length", call.duration_seconds === null ? "not answered" : clock(call.duration_seconds)],
     ["Cost", dollars(call.total_usd)],
-    ["Answers", call.latency ? `${ms(call.latency.p50_ms)} half of them, ${ms(call.latency.p95_ms)} nearly all` : "none"],
+    ["Answers", call.latency ? `half within ${ms(call.latency.p50_ms)}, nearly all within ${ms(call.latency.p95_ms)}` : "none"],
     ["Answers begun early", eager(call.eager)],
     ["Ended because", reason(call.end_reason) || status(call.status)],
   ];
   return h("section", { class: "card", "aria-label": "The call" },
-    h("p", {}, h("span", { class: `badge ${tone(call.status)}` }, status(call.status))),
+    h("p", {}, h("span", { class: `badge ${endTone(call)}` }, status(call.status))),
     h("dl", { class: "grid facts" }, ...facts.map(([name, value]) => h("div", {}, h("dt", { class: "soft small" }, name), h("dd", { class: "num" }, value)))));
 }
 
-function costs(found, call) {
+function costs(found) {
+  const order = inOrder(new Set(found.lines.map((line) => line.service)));
+  const lines = [...found.lines].sort((one, other) => order.indexOf(one.service) - order.indexOf(other.service));
   return h("section", { class: "card", "aria-label": "What it cost" },
     h("h2", {}, "What it cost"),
-    found.per_second.length ? costOverTime(found.per_second, call.duration_seconds ?? 0) : h("p", { class: "soft" }, "Nothing was bought."),
-    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Cost by service" }, h("table", {},
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Service"), h("th", { scope: "col" }, "Model"), h("th", { scope: "col", class: "num" }, "Quantity"), h("th", { scope: "col", class: "num" }, "Cost"))),
-      h("tbody", {}, ...found.lines.map((line) => h("tr", {},
-        h("td", {}, line.service), h("td", {}, line.model), h("td", { class: "num" }, `${line.quantity.toLocaleString()} ${line.unit}`), h("td", { class: "num" }, dollars(line.usd)))))),
+    found.per_second.length ? null : h("p", { class: "soft" }, "Nothing was bought."),
+    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Cost by service" }, h("table", { class: "costs" },
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "For"), h("th", { scope: "col", class: "num" }, "Quantity"), h("th", { scope: "col", class: "num" }, "Cost"))),
+      h("tbody", {}, ...lines.map((line) => h("tr", {},
+        h("td", {}, service(line.service), h("span", { class: "soft small block" }, line.model)), h("td", { class: "num" }, amount(line.quantity, line.unit)), h("td", { class: "num" }, dollars(line.usd)))))),
     ));
 }
 
@@ -60,7 +63,7 @@ function ledger(transactions) {
   return h("section", { class: "card", "aria-label": "In the ledger" }, h("h2", {}, "In the ledger"),
     transactions.length === 0 ? h("p", { class: "soft" }, "Nothing is posted yet; the call is settled a moment after it ends.")
       : h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "What"), h("th", { scope: "col", class: "num" }, "Amount"), h("th", { scope: "col", class: "num" }, "Balance after"))),
-        h("tbody", {}, ...transactions.map((each) => h("tr", {}, h("td", {}, each.kind, each.note ? `: ${each.note}` : ""), h("td", { class: "num" }, dollars(each.amount_usd)), h("td", { class: "num" }, dollars(each.balance_after_usd)))))));
+        h("tbody", {}, ...transactions.map((each) => h("tr", {}, h("td", {}, posting(each.kind), each.note ? h("span", { class: "soft small block" }, each.note) : null), h("td", { class: "num" }, dollars(each.amount_usd)), h("td", { class: "num" }, dollars(each.balance_after_usd)))))));
 }
 
 function files(call, recorded) {
@@ -81,7 +84,7 @@ page(async (root, account) => {
   const call = await get(`/api/calls/${ident()}`);
   const [persona, told, paid, posted, sound] = await Promise.all([
     get(`/api/personas/${call.persona_id}`), get(`/api/calls/${call.id}/transcript`), get(`/api/calls/${call.id}/costs`),
-    all("/api/credits/transactions", 200), recording(call),
+    all(`/api/credits/transactions?call_id=${call.id}`), recording(call),
   ]);
   document.querySelector("h1").textContent = `Call with ${persona.name}`;
   let heard = null;
@@ -101,6 +104,7 @@ page(async (root, account) => {
       : h("p", { class: "notice" }, "This call was not recorded. The operator decides that with RECORD_CALLS."),
     h("div", { class: "two" },
       h("section", { class: "card", "aria-label": "What was said" }, h("h2", {}, "What was said"), transcript.element),
-      h("div", {}, costs(paid, call), ledger(posted.filter((each) => each.call_id === call.id)), files(call, sound !== null))),
+      h("div", {}, costs(paid), ledger(posted), files(call, sound !== null))),
+    paid.per_second.length ? h("section", { class: "card", "aria-label": "Cost over time" }, h("h2", {}, "Cost over time"), costOverTime(paid.per_second, call.duration_seconds ?? 0)) : null,
     timed.length ? h("section", { class: "card", "aria-label": "How fast it answered" }, h("h2", {}, "How fast it answered"), waterfall(timed)) : null);
 });

@@ -5,6 +5,7 @@ import { busy, field, fill, h, mark, notice, unmark } from "../dom.js";
 import { dollars } from "../format.js";
 import { landing } from "../landing.js";
 import { openPoints } from "../open-points.js";
+import { microphoneReady } from "../phone.js";
 import { codeForm } from "../phone-proof.js";
 import { portrait } from "../portrait.js";
 import { sampleButton } from "../sample.js";
@@ -81,6 +82,7 @@ async function place(form, channel, said) {
   if (inputs.scenario.value) order.scenario_id = inputs.scenario.value;
   order.variables = said();
   const headers = { "idempotency-key": form.dataset.order };
+  if (channel === "browser") await microphoneReady();
   try {
     const call = await post("/api/calls", order, { headers });
     location.assign(`/live/${call.id}`);

@@ -1,0 +1,42 @@
+// What the server's words for services, units, postings and limits are called for people.
+
+/** In the order in which they are shown. */
+export const SERVICES = {
+  carrier: "Telephone", stream: "Audio stream", amd: "Checking who answers", stt: "Listening", llm: "Thinking", tts: "Speaking",
+};
+export const service = (name) => SERVICES[name] ?? name;
+
+/** Names of services in the order of `SERVICES`; what is not known there comes last. */
+export function inOrder(names) {
+  const order = Object.keys(SERVICES);
+  const place = (name) => (order.indexOf(name) + order.length + 1) % (order.length + 1);
+  return [...names].sort((one, other) => place(one) - place(other));
+}
+
+const UNITS = {
+  second: ["second", "seconds"], char: ["letter spoken", "letters spoken"], call: ["call", "calls"],
+  token_in: ["token read", "tokens read"], token_cached: ["token read again", "tokens read again"], token_out: ["token written", "tokens written"],
+};
+
+/** 60, "second" → "60 seconds". */
+export function amount(quantity, unit) {
+  const [one, many] = UNITS[unit] ?? [unit, unit];
+  return `${quantity.toLocaleString()} ${quantity === 1 ? one : many}`;
+}
+
+const POSTINGS = { usage: "The call", adjustment: "Corrected by the telephone bill", refund: "Paid back", grant: "Granted" };
+export const posting = (kind) => POSTINGS[kind] ?? kind;
+
+const BOUNDS = {
+  credit: "all the credit there is for it", call: "your limit per call", day: "what your limit for a day leaves", month: "what your limit for a month leaves",
+};
+export const bounding = (by) => BOUNDS[by] ?? by;
+
+const FAILED = new Set(["engine_failure", "bad_stream", "server_lost"]);
+const CUT = new Set(["budget", "credit", "max_duration", "idle", "voicemail", "fax", "drained"]);
+
+/** How good an end is: good, warm or bad. One without a reason was never answered. */
+export function endTone({ status, end_reason: why }) {
+  if (FAILED.has(why) || status === "failed") return "bad";
+  return CUT.has(why) || (why === null && status !== "completed") ? "warm" : "good";
+}
