@@ -48,13 +48,32 @@ function showMenu(account) {
   out.addEventListener("click", signOut);
 }
 
+/** The account as it is now: its name, zone, phone and role may be others since the last page. */
+async function account() {
+  try {
+    const found = await get("/api/me");
+    know(found);
+    return found;
+  } catch (error) {
+    // What was known shows the page, until the server can be asked again.
+    const passing = error instanceof Problem && (error.status === 0 || error.status >= 500);
+    if (passing && user() !== null) return user();
+    throw error;
+  }
+}
+
+/** Going back brings a page as it was left: whoever signed out since does not see it. */
+function guard() {
+  const whose = token();
+  addEventListener("pageshow", (event) => {
+    if (event.persisted && token() !== whose) location.reload();
+  });
+}
+
 /** Theme and menu for a page that was made on the server. */
 export async function furnish({ signedIn }) {
   themes();
-  if (!signedIn) return;
-  const account = user() ?? (await get("/api/me"));
-  know(account);
-  showMenu(account);
+  if (signedIn) showMenu(await account());
 }
 
 /** The last part of this page's address: the id in `/calls/{id}`. */
@@ -74,14 +93,11 @@ export async function page(render, { open = false } = {}) {
     toSignIn();
     return;
   }
+  guard();
   try {
-    let account = null;
-    if (!open) {
-      account = user() ?? (await get("/api/me"));
-      know(account);
-      showMenu(account);
-    }
-    await render(root, account);
+    const mine = open ? null : await account();
+    if (mine !== null) showMenu(mine);
+    await render(root, mine);
   } catch (error) {
     if (!(error instanceof Problem)) {
       fill(root, h("p", { class: "notice bad" }, "Something in this page failed. Reload it; if that does not help, tell the operator."));

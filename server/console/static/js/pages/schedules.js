@@ -45,7 +45,7 @@ function timing(inputs, zone) {
   const at = `${inputs.date.value}T${inputs.time.value}`;
   if (inputs.repeat.value === "once") return { at, timezone: zone };
   const days = DAYS.filter(([code]) => inputs[`day-${code}`].checked).map(([code]) => code);
-  const until = inputs.until.value ? `;UNTIL=${inputs.until.value.replaceAll("-", "")}T235959Z` : "";
+  const until = inputs.until.value ? `;UNTIL=${inputs.until.value.replaceAll("-", "")}` : ""; // all of that day, in the schedule's zone
   if (inputs.repeat.value === "daily") return { at, timezone: zone, rrule: `FREQ=DAILY${until}` };
   if (inputs.repeat.value === "monthly") return { at, timezone: zone, rrule: `FREQ=MONTHLY${until}` };
   return { at, timezone: zone, rrule: `FREQ=WEEKLY${days.length ? `;BYDAY=${days.join(",")}` : ""}${until}` };

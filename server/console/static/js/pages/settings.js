@@ -172,9 +172,7 @@ function data() {
     h("div", { class: "actions" }, take, erase));
 }
 
-page(async (root) => {
-  const account = await get("/api/me");  // not as it was at sign-in: the number may have been lost since
-  know(account);
+page(async (root, account) => {
   fill(root, h("div", { class: "grid" }, profile(account), phone(account), pin(account), account.phone_verified ? quietHours(account) : null, agreed.place, data()));
   await agreed.again();
 });

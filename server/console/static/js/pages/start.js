@@ -1,6 +1,6 @@
 // From nothing to a ringing phone: who calls, about what, for how much.
 
-import { all, get, post, Problem } from "../api.js";
+import { all, get, post, Problem, Unreachable } from "../api.js";
 import { busy, field, fill, h, mark, notice, unmark } from "../dom.js";
 import { dollars } from "../format.js";
 import { landing } from "../landing.js";
@@ -69,6 +69,11 @@ function minutesChoice(longest) {
   return h("fieldset", { class: "card" }, h("legend", {}, h("h2", {}, "How long?")), labelled, price, detail);
 }
 
+/** What is ordered from now on is another order. */
+function anew(form) {
+  form.dataset.order = crypto.randomUUID();
+}
+
 async function place(form, channel, said) {
   unmark(form);
   const inputs = form.elements;
@@ -83,10 +88,12 @@ async function place(form, channel, said) {
   const headers = { "idempotency-key": form.dataset.order };
   try {
     const call = await post("/api/calls", order, { headers });
+    anew(form);
     location.assign(`/live/${call.id}`);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    form.dataset.order = crypto.randomUUID(); // another try is another order
+    // An order whose answer was lost may be placed: tried again it is the same one, and is not placed twice.
+    if (!(error instanceof Unreachable)) anew(form);
     if (error.code === "insufficient_credit") {
       notice("bad", error.message, " ", h("a", { href: "/credits" }, "Add credit."));
     } else if (!error.errors.length || !mark(form, error.errors)) throw error;
@@ -94,8 +101,8 @@ async function place(form, channel, said) {
 }
 
 function actions(form, account, said) {
-  const ring = h("button", { type: "button" }, "Call me");
-  const here = h("button", { type: "button", class: "second" }, "Call me in the browser");
+  const ring = h("button", { type: "button", "data-calls": true }, "Call me");
+  const here = h("button", { type: "button", class: "second", "data-calls": true }, "Call me in the browser");
   ring.disabled = !account.phone_verified;
   ring.addEventListener("click", () => busy(ring, () => attempt(() => place(form, "phone", said))));
   here.addEventListener("click", () => busy(here, () => attempt(() => place(form, "browser", said))));
@@ -117,7 +124,15 @@ async function start(root, account) {
     all("/api/personas"), all("/api/scenarios"), get("/api/credits"),
   ]);
   document.querySelector("h1").textContent = `Hello ${account.name}. Who should call you back?`;
-  const form = h("form", { "data-order": crypto.randomUUID() });
+  const form = h("form", { novalidate: true });
+  anew(form);
+  // Going back brings the page as it was left; what it ordered then is done.
+  addEventListener("pageshow", (event) => { if (event.persisted) anew(form); });
+  // Enter in a field leads to the button and does not ring: a call costs money.
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (event.target === form) form.querySelector("[data-calls]:enabled").focus();
+  });
   const show = (now) => {
     const about = scenarioChoice(scenarios);
     const steps = [personaChoices(personas), about.element, minutesChoice(Math.max(1, ...personas.map((each) => each.max_minutes)))];
