@@ -44,13 +44,13 @@ def facts(text: str) -> NumberFacts:
     Spaces, dots, dashes and brackets are allowed, an extension is not: it could not be dialled.
     """
     if len(text) > LONGEST_INPUT or not text.isascii() or not text.strip().startswith("+"):
-        raise ValueError("a telephone number begins with + and its country code, such as +1 202 555 0100")
+        raise ValueError("has to begin with + and the country code, such as +1 202 555 0100")
     try:
         parsed = phonenumbers.parse(text, None)
     except phonenumbers.NumberParseException:
-        raise ValueError("this is not a telephone number") from None
+        raise ValueError("is no telephone number: look for a missing or mistyped digit") from None
     if parsed.extension or not phonenumbers.is_possible_number(parsed):
-        raise ValueError("this is not a telephone number")
+        raise ValueError("is no telephone number: look for a missing or mistyped digit")
     e164 = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     fictional = _FICTIONAL.fullmatch(e164) is not None
     return NumberFacts(

@@ -66,7 +66,7 @@ def _storable(text: str) -> str:
 
 def _wordy(text: str) -> str:
     if not text.strip():
-        raise ValueError("may not be blank")
+        raise ValueError("may not be blank: write something")
     return text
 
 

@@ -29,6 +29,7 @@ from pipeline.core.money import Nanos, usd
 from pipeline.core.terms import EndReason
 from server.calls.speaking import Speaking
 from server.metrics import EAGER_REPLIES, TURN_SECONDS
+from server.nodes.health import SPEEDS
 from server.money.flush import Account, Flush
 from server.news import News
 
@@ -220,6 +221,7 @@ class Outside:
         stages = latency(timed)
         for stage, ms in stages.items():
             TURN_SECONDS.labels(stage.removesuffix("_ms")).observe(ms / 1000)
+        SPEEDS.note(timed)
         self._news.publish(self._account.call_id, "turn", {"index": timed.index, "latency": stages})
 
 

@@ -65,6 +65,21 @@ def test_every_import_of_a_module_is_there(file: Path) -> None:
     assert "innerHTML" not in text, "text is never taken for HTML"
 
 
+async def test_an_address_that_is_none_is_a_page_for_people_and_a_problem_for_programs(rig: Rig) -> None:
+    browsing = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    page = await rig.http.get("/nowhere", headers=browsing)
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "There is no such page" in page.text
+    assert page.headers["content-security-policy"] == content_policy(rig.parts.settings.public_url)
+    for wanted in re.findall(r"""(?:src|href)="(/static/[^"]+)""", page.text):
+        assert (await rig.http.get(wanted)).status_code == 200, wanted
+    for path, headers in (("/nowhere", {}), ("/api/nowhere", browsing), ("/nowhere", {"accept": "*/*"})):
+        problem = await rig.http.get(path, headers=headers)
+        assert (problem.status_code, problem.json()["code"]) == (404, "not_found"), path
+    assert (await rig.http.post("/nowhere", headers=browsing)).json()["code"] == "not_found"
+    assert (await rig.http.post("/calls", headers=browsing)).status_code == 405
+
+
 async def test_files_are_asked_for_again_and_not_sent_again(rig: Rig) -> None:
     first = await rig.http.get("/static/css/base.css")
     assert first.headers["cache-control"] == "no-cache"
