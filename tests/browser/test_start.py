@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from tests.browser.rig import Site, launched, visiting
+from storage import users
+from storage.db import Database
+from tests.browser.rig import Account, Site, launched, visiting
 
 pytestmark = [
     pytest.mark.browser,
@@ -118,3 +120,32 @@ async def test_who_signed_out_is_not_shown_their_pages_by_going_back(browser: Br
             await page.wait_for_url("**/login?next=*")
             await expect(page.get_by_text("$5.00")).to_have_count(0)
         await keeping.close()
+
+
+async def moved_to_britain(site: Site, account: Account) -> None:
+    """A number of a country that has no price, as after the operator took it off the list."""
+    database = Database.open(f"sqlite:///{site.data_dir / 'callmeback.db'}", checkpoint=False)
+    async with database.write() as tx:
+        await users.set_phone(tx, account.user["id"], "+442079460018")
+    await database.aclose()
+
+
+async def test_both_prices_are_told_and_a_number_that_is_not_rung_leaves_the_other(
+    browser: Browser, site: Site
+) -> None:
+    account = await site.account()
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go("/")
+        found = {
+            channel: await site.ask("GET", f"/api/estimate?minutes=5&channel={channel}", None, account)
+            for channel in ("phone", "browser")
+        }
+        assert float(found["browser"]["total_usd"]) < float(found["phone"]["total_usd"])
+        for words, channel in (("On your phone", "phone"), ("In the browser", "browser")):
+            price = page.locator(".grid > div", has_text=words).locator(".stat")
+            await expect(price).to_have_text(f"about ${float(found[channel]['total_usd']):.4f}")
+        await moved_to_britain(site, account)
+        visit.watch.expected = ["status of 403"]
+        await visit.go("/")
+        await expect(page.locator(".grid > div", has_text="On your phone")).to_contain_text("not rung from here")
+        await expect(page.locator(".grid > div", has_text="In the browser")).to_contain_text("about $")

@@ -44,7 +44,7 @@ async def changed(person: Person, one: Json, **body: object) -> Json:
 
 async def test_a_rule_in_the_users_zone_with_its_next_runs(ann: Person) -> None:
     rule = await made(ann, rrule=WEEKDAYS, skip=["2026-11-25"], context="wake me")
-    assert rule["description"] == "every weekday at 07:00 Europe/Berlin, except 2026-11-25"
+    assert rule["description"] == "every weekday at 07:00 Europe/Berlin, except Wednesday 25 November 2026"
     assert (rule["status"], rule["timezone"]) == ("pending", "Europe/Berlin")
     assert rule["due_at"] == "2026-11-24T07:00:00+01:00"
     assert rule["next_runs"][:3] == [

@@ -1,7 +1,7 @@
 // What every page begins with: theme, menu, session. `page(render)` is the only thing a page calls.
 
 import { get, post, Problem } from "./api.js";
-import { clearNotices, content, fill, h, notice } from "./dom.js";
+import { clearNotices, content, fill, h, notice, sentence } from "./dom.js";
 import { forget, know, token, toSignIn, user } from "./session.js";
 
 const THEME = "callmeback.theme";
@@ -82,7 +82,8 @@ export const ident = () => decodeURIComponent(location.pathname.split("/").filte
 /** Say what went wrong, in words that tell what to do. */
 export function tell(error) {
   if (!(error instanceof Problem)) throw error;
-  return notice("bad", error.words);
+  const faults = error.errors.map(({ field, message }) => `${field.split(".").at(-1).replaceAll("_", " ")}: ${sentence(message)}`);
+  return notice("bad", [error.words, ...faults].join(" "));
 }
 
 /** Show the page: `render(root, account)` builds it. `open` pages need nobody signed in. */

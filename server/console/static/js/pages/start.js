@@ -4,7 +4,7 @@ import { all, get, post, Problem, Unreachable } from "../api.js";
 import { busy, field, fill, h, mark, notice, unmark } from "../dom.js";
 import { dollars } from "../format.js";
 import { landing } from "../landing.js";
-import { openPoints } from "../open-points.js";
+import { openPoints, readable } from "../open-points.js";
 import { codeForm } from "../phone-proof.js";
 import { portrait } from "../portrait.js";
 import { sampleButton } from "../sample.js";
@@ -33,40 +33,61 @@ function scenarioChoice(scenarios) {
   const context = h("textarea", { name: "context", maxlength: 2000, rows: 3 });
   const shown = h("p", { class: "hint" });
   const points = openPoints();
+  const chosen = () => scenarios.find((each) => each.id === select.value);
+  const tell = () => fill(shown, ...readable(chosen()?.prompt ?? "", points.said()));
   const show = () => {
-    const chosen = scenarios.find((each) => each.id === select.value);
-    shown.textContent = chosen?.prompt ?? "";
-    points.show(chosen);
+    points.show(chosen());
+    tell();
   };
+  select.value = new URLSearchParams(location.search).get("scenario") ?? scenarios[0]?.id ?? "";
+  if (select.selectedIndex < 0) select.selectedIndex = 0;
   select.addEventListener("change", show);
+  points.element.addEventListener("input", tell);
   show();
   const element = h("fieldset", { class: "card" },
     h("legend", {}, h("h2", {}, "What is it about?")),
     field("Scenario", select),
     shown,
+    h("p", { class: "small" }, h("a", { href: "/scenarios" }, "Write your own scenario, or change one")),
     points.element,
     field("Anything the persona should know this time", context, "For example: ring at a quarter past, I will be at the café."),
   );
   return { element, said: points.said };
 }
 
+/** What so many minutes come to, in words; a number that has no price leaves the browser's to be seen. */
+async function about(minutes, channel) {
+  try {
+    return `about ${dollars((await get(`/api/estimate?minutes=${minutes}&channel=${channel}`)).total_usd)}`;
+  } catch (error) {
+    if (error instanceof Problem && error.code === "not_allowed_number") return "not rung from here";
+    throw error;
+  }
+}
+
 function minutesChoice(longest) {
   const minutes = h("input", { type: "range", name: "minutes", min: 1, max: longest, value: Math.min(5, longest) });
   const label = h("output", {});
-  const price = h("p", { class: "stat", "aria-live": "polite" }, "…");
-  const detail = h("p", { class: "soft small" }, "Both of you talking half of the time. You pay for what is used, by the second.");
+  const prices = { phone: h("p", { class: "stat" }, "…"), browser: h("p", { class: "stat" }, "…") };
+  const detail = h("p", { class: "soft small" }, "Both of you talking half of the time. You pay for what is used; the telephone line by the started minute, all else by the second.");
   let asked = 0;
   const estimate = async () => {
     label.textContent = ` ${minutes.value} min`;
     const mine = ++asked;
-    const found = await get(`/api/estimate?minutes=${minutes.value}`);
-    if (mine === asked) price.textContent = `about ${dollars(found.total_usd)}`;
+    await Promise.all(Object.entries(prices).map(async ([channel, price]) => {
+      const words = await about(minutes.value, channel);
+      if (mine === asked) price.textContent = words;
+    }));
   };
   minutes.addEventListener("input", () => attempt(estimate, { beside: true }));
   attempt(estimate, { beside: true });
   const labelled = field("At most", minutes);
   labelled.querySelector("label").append(label);
-  return h("fieldset", { class: "card" }, h("legend", {}, h("h2", {}, "How long?")), labelled, price, detail);
+  return h("fieldset", { class: "card" }, h("legend", {}, h("h2", {}, "How long?")), labelled,
+    h("div", { class: "grid", "aria-live": "polite" },
+      h("div", {}, h("p", { class: "soft small" }, "On your phone"), prices.phone),
+      h("div", {}, h("p", { class: "soft small" }, "In the browser"), prices.browser)),
+    detail);
 }
 
 /** What is ordered from now on is another order. */
