@@ -140,7 +140,9 @@ class EngineLoader:
                 await stack.enter_async_context(beside(self._keep_warm(hosted)))
             rows = self._rows_of_minds(minds)
             seams = (("stt", chosen.stt, ears), ("llm", chosen.llm, minds), ("tts", chosen.tts, voices))
-            self.certain += [f"{seam}:{opened[0].models[0]}" for seam, named, opened in seams if _certain(named)]
+            self.certain += [
+                f"{seam}:{opened[0].models[0]}" for seam, named, opened in seams if _certain(named)
+            ]
             yield Engines(
                 voice_activity=activity,
                 transcriber=ears[0]

@@ -29,9 +29,9 @@ from pipeline.core.money import Nanos, usd
 from pipeline.core.terms import EndReason
 from server.calls.speaking import Speaking
 from server.metrics import EAGER_REPLIES, TURN_SECONDS
-from server.nodes.health import SPEEDS
 from server.money.flush import Account, Flush
 from server.news import News
+from server.nodes.health import SPEEDS
 
 log = structlog.get_logger()
 

@@ -8,6 +8,7 @@ what they show is theirs.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cache
@@ -29,6 +30,7 @@ from server.errors import on_http
 from server.limits import ROUTE_KEY
 
 HERE = Path(__file__).parent
+_IMPORT = re.compile(r'from "(\.[^"]+)";')
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +131,29 @@ def content_policy(public_url: str) -> str:
     )
 
 
+def modules(page: Page) -> list[str]:
+    """All that the page's script imports, itself first, by their paths below `static/js`: named in the page, they are
+    fetched side by side and not one after another as each is found in the one before."""
+    scripts, found = HERE / "static" / "js", [f"pages/{page.module}.js"]
+    for name in found:  # which grows
+        source = scripts / name
+        for wanted in _IMPORT.findall(source.read_text(encoding="utf-8")):
+            path = (source.parent / wanted).resolve().relative_to(scripts.resolve()).as_posix()
+            if path not in found:
+                found.append(path)
+    return found
+
+
 def _rendered(pages: Environment, page: Page) -> Callable[[], str]:
-    document = pages.get_template(page.template).render(page=page, menu=MENU)
+    document = pages.get_template(page.template).render(page=page, menu=MENU, modules=modules(page))
     return lambda: document
 
 
 def _reference(pages: Environment, described: Schema) -> str:
     template = pages.get_template(REFERENCE.template)
-    return template.render(page=REFERENCE, menu=MENU, chapters=chapters(described), examples=EXAMPLES)
+    return template.render(
+        page=REFERENCE, menu=MENU, modules=modules(REFERENCE), chapters=chapters(described), examples=EXAMPLES
+    )
 
 
 def _route(page: Page, document: Callable[[], str], policy: str) -> Route:

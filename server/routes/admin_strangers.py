@@ -142,6 +142,6 @@ def _seconds(answered: When | None, ended: When | None) -> int | None:
 OPS: tuple[AnyOp, ...] = (
     Op("GET", "/api/admin/strangers", show, "Strangers who ring, and what they cost", reply=Strangers,
        refuses=((404, "not_found"),)),
-    Op("POST", "/api/admin/strangers/{id}/block", block_caller, "Do not answer who made this call any more", status=204),
+    Op("POST", "/api/admin/strangers/{id}/block", block_caller, "Do not answer who made this call again", status=204),
     Op("DELETE", "/api/admin/inbound-blocks/{id}", unblock, "Answer that number again", status=204),
 )  # fmt: skip

@@ -45,7 +45,7 @@ class Node(View):
 
 
 class EngineSpeed(View):
-    """What the node's latest answers waited for: the end of the turn (stt), the first word (llm), the first sound (tts).
+    """What the node's latest answers waited for: the turn's end (stt), the first word (llm), the first sound (tts).
 
     Of the seam, whichever of its engines gave them; at most the latest hundred.
     """

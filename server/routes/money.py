@@ -116,7 +116,9 @@ class PriceListView(View):
 class EstimateQuery(Query):
     minutes: int = Field(ge=1, le=240)
     persona_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = None
-    channel: Annotated[Channel, Field(description="A call in the browser needs no carrier, so costs less.")] = "phone"
+    channel: Annotated[
+        Channel, Field(description="A call in the browser needs no carrier, so costs less.")
+    ] = "phone"
 
 
 class EstimateLine(View):

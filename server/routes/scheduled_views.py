@@ -78,9 +78,7 @@ class ScheduleList(View):
     next_cursor: str | None
 
 
-def view(
-    schedule: Schedule, dials: Sequence[ScheduledDial], until: datetime | None = None
-) -> ScheduleView:
+def view(schedule: Schedule, dials: Sequence[ScheduledDial], until: datetime | None = None) -> ScheduleView:
     """`until`: all runs up to then are shown; else the next few."""
     plan = _readable(schedule)
     zone = ZoneInfo(plan.zone)

@@ -30,7 +30,9 @@ async def test_a_scenario_is_written_used_changed_and_deleted(browser: Browser, 
         await expect(form.get_by_text("This may not be blank: write something.").first).to_be_visible()
         await form.get_by_label("Title").fill("The landlord")
         await form.get_by_label("What the call is about").fill(PROMPT)
-        await expect(form.get_by_text("Each call asks for: flat (else “a flat”); town (needed).")).to_be_visible()
+        await expect(
+            form.get_by_text("Each call asks for: flat (else “a flat”); town (needed).")
+        ).to_be_visible()
         await form.get_by_label("First words").fill("Hello {name}, you called about the flat?")
         await form.get_by_label("Longest call, minutes").fill("7")
         await form.get_by_role("button", name="Save the scenario").click()

@@ -98,7 +98,9 @@ async def test_a_schedule_is_changed_and_keeps_what_was_not(browser: Browser, si
     async with visiting(browser, site, account) as visit:
         page = await visit.go("/schedules")
         card = page.get_by_role("list", name="Scheduled").get_by_role("listitem")
-        await expect(card.get_by_role("heading")).to_contain_text(re.compile(r"except \w+day \d+ \w+ 20\d\d at 07:30"))
+        await expect(card.get_by_role("heading")).to_contain_text(
+            re.compile(r"except \w+day \d+ \w+ 20\d\d at 07:30")
+        )
         await card.get_by_role("button", name="Change").click()
         await expect(card.get_by_label("Time")).to_have_value("07:30")
         await expect(card.get_by_text("In Europe/Berlin.")).to_be_visible()

@@ -147,5 +147,7 @@ async def test_both_prices_are_told_and_a_number_that_is_not_rung_leaves_the_oth
         await moved_to_britain(site, account)
         visit.watch.expected = ["status of 403"]
         await visit.go("/")
-        await expect(page.locator(".grid > div", has_text="On your phone")).to_contain_text("not rung from here")
+        await expect(page.locator(".grid > div", has_text="On your phone")).to_contain_text(
+            "not rung from here"
+        )
         await expect(page.locator(".grid > div", has_text="In the browser")).to_contain_text("about $")

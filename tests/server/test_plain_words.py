@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, EmailStr, Field, ValidationError
 
 from server.errors import field_errors
+from server.plain_words import ADDRESS
 from server.routes import OPS
 from server.routing import Body, Words
 from tests.server.rig import PASSWORD, Rig
+
+WRONG: tuple[object, ...] = (None, [], "", 10**30, {"a": 1}, "x" * 5_000)
 
 
 class Form(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     address: EmailStr = "a@example.com"
-    at: datetime = datetime(2026, 1, 1)
+    at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     day: date = date(2026, 1, 1)
     minutes: Annotated[int, Field(ge=1, le=240)] = 1
     above: Annotated[int, Field(gt=0, lt=9)] = 1
@@ -40,7 +43,7 @@ def told(sent: str) -> str:
 @pytest.mark.parametrize(
     ("sent", "words"),
     [
-        ('{"address": "canary"}', "is no e-mail address, such as name@example.com: look for a missing @ or a mistyped end"),
+        ('{"address": "canary"}', ADDRESS),
         ('{"at": "T09:00"}', "needs a day and a time that exist, such as 2026-12-24T18:00"),
         ('{"at": "canary"}', "needs a day and a time that exist, such as 2026-12-24T18:00"),
         ('{"day": "2026-13-01"}', "has to be a date that exists, such as 2026-12-24"),
@@ -73,7 +76,7 @@ async def test_no_route_speaks_the_validators_language(rig: Rig) -> None:
     for op in OPS:
         if op.body is None or not issubclass(op.body, Body):
             continue
-        for wrong in (None, [], "", 10**30, {"a": 1}, "x" * 5_000):
+        for wrong in WRONG:
             body = dict.fromkeys(op.body.model_fields, wrong)
             answer = await ann.ask(op.method, op.path.replace("{id}", "brad"), body)
             for error in answer.json().get("errors") or [] if answer.status_code == 422 else []:

@@ -283,7 +283,9 @@ async def test_the_price_list_says_what_is_in_use_and_whose_page_it_is_from(ann:
     assert used == {(line["service"], line["model"]) for line in estimate["lines"]}
     assert len(used) < len({(price["service"], price["model"]) for price in prices})
     for price in prices:
-        assert price["source"].startswith("https://") or price["source"] in {"estimate", "this machine"}, price
+        assert price["source"].startswith("https://") or price["source"] in {"estimate", "this machine"}, (
+            price
+        )
     pages = {price["source"] for price in prices}
     assert {"https://deepgram.com/pricing", "https://www.twilio.com/en-us/voice/pricing/us"} <= pages
 

@@ -10,7 +10,7 @@ from string import Template
 import httpx
 import pytest
 
-from server.console import HERE, PAGES, REFERENCE, content_policy
+from server.console import HERE, PAGES, REFERENCE, content_policy, modules
 from server.console.examples import EXAMPLES, Example
 from tests.server.rig import Rig
 from tests.server.test_placing import ringing
@@ -45,6 +45,14 @@ async def test_no_page_has_inline_scripts_or_styles(rig: Rig) -> None:
         assert not re.search(r"<script(?![^>]*\bsrc=)", text), page.path
         assert "<style" not in text, page.path
         assert not re.search(r"""\s(?:style|on\w+)=["']""", text), page.path
+
+
+def test_a_page_names_all_that_its_script_imports() -> None:
+    found = modules(next(page for page in PAGES if page.module == "calls"))
+    assert found[0] == "pages/calls.js"
+    assert {"shell.js", "api.js", "session.js", "word-search.js"} <= set(found), "also what those import"
+    assert "wave.js" not in found
+    assert len(found) == len(set(found))
 
 
 def _files(*suffixes: str) -> list[Path]:

@@ -59,6 +59,14 @@ def test_what_an_older_node_says_has_no_speed() -> None:
     old = json.dumps([{"name": "stt:x", "state": BUILT_IN, "failures": 0, "openings": 0}])
     assert read(old) == [EngineHealth("stt:x", BUILT_IN, 0, 0)]
     new = json.dumps(
-        [{"name": "stt:x", "state": "open", "failures": 5, "openings": 1, "speed": {"p50_ms": 1, "p95_ms": 2, "answers": 3}}]
+        [
+            {
+                "name": "stt:x",
+                "state": "open",
+                "failures": 5,
+                "openings": 1,
+                "speed": {"p50_ms": 1, "p95_ms": 2, "answers": 3},
+            }
+        ]
     )
     assert read(new) == [EngineHealth("stt:x", "open", 5, 1, Speed(1, 2, 3))]

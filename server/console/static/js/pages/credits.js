@@ -121,7 +121,7 @@ function source(price) {
 
 function priced(caption, prices) {
   return table(caption, [["Service"], ["Model"], ["Price"], ["Source"], ["Seen on"]], prices.map((price) => [
-    SERVICES[price.service] ?? price.service, price.destination ? `${price.model} to ${price.destination}` : price.model, amount(price), source(price), price.seen_on ?? "–"])).element;
+    SERVICES[price.service] ?? price.service, price.destination ? `${price.model} to ${price.destination}` : price.model, amount(price), source(price), h("span", { class: "nowrap" }, price.seen_on ?? "–")])).element;
 }
 
 function priceList(prices) {
