@@ -44,7 +44,7 @@ def facts(text: str) -> NumberFacts:
     Spaces, dots, dashes and brackets are allowed, an extension is not: it could not be dialled.
     """
     if len(text) > LONGEST_INPUT or not text.isascii() or not text.strip().startswith("+"):
-        raise ValueError("has to begin with + and the country code, such as +1 202 555 0100")
+        raise ValueError("a telephone number begins with + and its country code, such as +1 202 555 0100")
     try:
         parsed = phonenumbers.parse(text, None)
     except phonenumbers.NumberParseException:
