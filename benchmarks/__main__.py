@@ -42,7 +42,8 @@ WIDTH = 150
 """Of a table that goes to a file."""
 
 
-async def measure(console: Console, *, quick: bool) -> list[Figure]:
+async def measure(console: Console, *, quick: bool, only: str | None = None) -> list[Figure]:
+    """All parts, or the one that is named. Raises `ValueError`, which names them, for one there is not."""
     figures: list[Figure] = []
     parts: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
         "replay": lambda: asyncio.to_thread(replaying.measure, 3 if quick else 9),
@@ -60,7 +61,11 @@ async def measure(console: Console, *, quick: bool) -> list[Figure]:
         "calls": lambda: concurrency.measure(QUICK if quick else FULL),
         "memory": lambda: remembering.measure(*((100, 100, 20) if quick else (300, 1_000, 60))),
     }
+    if only is not None and only not in parts:
+        raise ValueError(f"there is no part {only!r}, only {', '.join(parts)}")
     for name, part in parts.items():
+        if only not in {None, name}:
+            continue
         begun = cpu_seconds()
         try:
             figures += await part()
@@ -110,6 +115,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="about a minute instead of ten")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--only", metavar="PART", help="one part, such as console")
     given = parser.parse_args()
     if not sys.platform.startswith("linux"):
         parser.exit(2, "The benchmarks read Linux's /proc.\n")
@@ -123,7 +129,10 @@ def main() -> int:
         console.print("[yellow]only one core: the load takes its time from the server's[/]")
     machine.pin(load_core)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        figures = runner.run(measure(console, quick=given.quick))
+        try:
+            figures = runner.run(measure(console, quick=given.quick, only=given.only))
+        except ValueError as error:
+            parser.exit(2, f"{error}\n")
     show(console, figures)
     if given.json is not None:
         write(given.json, figures, quick=given.quick)

@@ -16,13 +16,13 @@ BAR_MS = 1000.0
 BAR_BYTES = 200_000.0
 USABLE = """() => new Promise((resolve) => {
   const look = () => {
-    const price = document.querySelector("p.stat");
-    if (price !== null && price.textContent.includes("$")) resolve(performance.now());
+    const prices = [...document.querySelectorAll("p.stat")];
+    if (prices.length && prices.every((price) => price.textContent.includes("$"))) resolve(performance.now());
     else requestAnimationFrame(look);
   };
   look();
 })"""
-"""Milliseconds from the start of the navigation until the start page stands, its buttons work, its price is there."""
+"""Milliseconds from the start of the navigation until the start page stands, its buttons work, its prices are there."""
 
 
 async def _view(browser: Browser, site: Site, account: Account) -> tuple[float, float]:

@@ -30,7 +30,7 @@ LARGEST = 100_000
 TALK_MS = 60_000
 LINES = ((11.0, "interview"), (27.0, "weaknesses"), (44.0, "joke"))
 """What the microphone says, each at its second: after the greeting, then after each answer."""
-PAGES = ("schedules", "personas", "credits", "calls", "settings", "operator", "docs")
+PAGES = ("schedules", "scenarios", "personas", "credits", "calls", "settings", "operator", "docs", "nowhere")
 DECODE = """async (png) => {
   const image = await createImageBitmap(await (await fetch(`data:image/png;base64,${png}`)).blob());
   const canvas = new OffscreenCanvas(image.width, image.height);
@@ -116,6 +116,7 @@ async def take_all(browser: Browser, site: Site, where: Path) -> None:
     account = await site.account(phone=True)
     await live_a_day(site, account)
     async with visiting(browser, site, account) as visit:
+        visit.watch.expected = ["status of 404"]  # of the page for addresses that are none
         await call(await visit.go("/"), camera)
         for name in PAGES:
             if name == "operator":
@@ -129,6 +130,12 @@ async def take_all(browser: Browser, site: Site, where: Path) -> None:
             await camera.take(page, name)
             if name == "personas":
                 await camera.take(page, "memories", '[aria-label^="You and"]')
+            if name == "schedules":
+                await camera.take(page, "calendar", '[aria-label="The next four weeks"]')
+            if name == "credits":
+                await camera.take(page, "prices", '[aria-label="Prices"]')
+            if name == "operator":
+                await camera.take(page, "strangers", '[aria-label="Strangers who ring"]')
 
 
 async def main(where: Path) -> None:

@@ -22,6 +22,7 @@ from typing import TypeAlias, cast
 
 import structlog
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import ExceptionHandler
@@ -35,7 +36,7 @@ from pipeline.clock import Clock
 from pipeline.ports import Engines
 from server.auth import Tokens, derived_key, signing_ring
 from server.browser import BrowserCalls
-from server.console import console_routes
+from server.console import console_routes, on_lost
 from server.errors import HANDLERS, CatchAll, overloaded
 from server.inbound.replies import Receiving
 from server.limits import AnswerHeaders, BodyLimit, Limiter
@@ -173,7 +174,10 @@ def build(
             Middleware(CatchAll),
             Middleware(BodyLimit, clock=the_clock),
         ],
-        exception_handlers={kind: cast(ExceptionHandler, handler) for kind, handler in HANDLERS.items()},
+        exception_handlers={
+            **{kind: cast(ExceptionHandler, handler) for kind, handler in HANDLERS.items()},
+            HTTPException: on_lost(settings.public_url),
+        },
         lifespan=lifespan,
     )
     # A redirect to the address with a slash would be made from the Host header.

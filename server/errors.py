@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.core.errors import Refused
 from server.metrics import SURPRISES
+from server.plain_words import said
 from storage.db import DatabaseDown
 
 log = structlog.get_logger(__name__)
@@ -115,12 +116,11 @@ def overloaded(retry_after: int = RETRY_AFTER_S) -> Refused:
 
 
 def field_errors(error: ValidationError, prefix: str = "") -> list[FieldError]:
-    """Pydantic's findings without what was sent."""
+    """The validator's findings in plain words, without what was sent."""
     found = []
-    for item in error.errors(include_url=False, include_context=False, include_input=False)[:20]:
+    for item in error.errors(include_url=False, include_input=False)[:20]:
         path = ".".join(str(part)[:64] for part in item["loc"])
-        message = item["msg"].removeprefix("Value error, ")
-        found.append(FieldError(field=(prefix + path) or "body", message=message))
+        found.append(FieldError(field=(prefix + path) or "body", message=said(item)))
     return found
 
 

@@ -27,7 +27,7 @@ def common() -> frozenset[str]:
 def check_new(password: str, *, email: str, name: str) -> str:
     """The password itself; `ValueError` when it is among the first that anybody would try for this account."""
     if len(password) < SHORTEST:
-        raise ValueError(f"has fewer than {SHORTEST} characters")
+        raise ValueError(f"needs at least {SHORTEST} characters")
     plain = password.casefold()
     if plain in common():
         raise ValueError("is one of the most common passwords; choose another")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily
@@ -124,9 +124,11 @@ class EngineBreakers(Collector):
 
     def __init__(self) -> None:
         self.breakers: Mapping[str, Breaker] = {}
+        self.certain: Sequence[str] = ()
+        """Engines without a breaker: they run in this process and cannot be away."""
 
-    def watch(self, breakers: Mapping[str, Breaker]) -> None:
-        self.breakers = breakers
+    def watch(self, breakers: Mapping[str, Breaker], certain: Sequence[str] = ()) -> None:
+        self.breakers, self.certain = breakers, certain
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         failures = CounterMetricFamily(

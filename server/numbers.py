@@ -48,9 +48,9 @@ def facts(text: str) -> NumberFacts:
     try:
         parsed = phonenumbers.parse(text, None)
     except phonenumbers.NumberParseException:
-        raise ValueError("this is not a telephone number") from None
+        raise ValueError("is no telephone number: look for a missing or mistyped digit") from None
     if parsed.extension or not phonenumbers.is_possible_number(parsed):
-        raise ValueError("this is not a telephone number")
+        raise ValueError("is no telephone number: look for a missing or mistyped digit")
     e164 = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     fictional = _FICTIONAL.fullmatch(e164) is not None
     return NumberFacts(

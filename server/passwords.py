@@ -30,8 +30,10 @@ MAX_BYTES = 1024
 def check_length(password: str) -> str:
     """The password itself; `ValueError` when it is shorter than 8 or longer than 1,024 bytes of UTF-8."""
     size = len(password.encode())
-    if not MIN_BYTES <= size <= MAX_BYTES:
-        raise ValueError(f"a password has {MIN_BYTES} to {MAX_BYTES} bytes")
+    if size < MIN_BYTES:
+        raise ValueError(f"needs at least {MIN_BYTES} characters")
+    if size > MAX_BYTES:
+        raise ValueError(f"is too long: {MAX_BYTES} letters and digits are the most, fewer of other signs")
     return password
 
 

@@ -30,14 +30,14 @@ _FORBIDDEN = "not_allowed_number", 403
 _WAIT = "rate_limited", 429
 _BUSY = "call_in_progress", 409
 _REFUSALS: dict[Why, tuple[tuple[str, int], str]] = {
-    Why.UNVERIFIED: (("phone_not_verified", 403), "Verify your phone first: POST /api/me/phone."),
+    Why.UNVERIFIED: (("phone_not_verified", 403), "Verify your phone first."),
     Why.STALE: (
         ("phone_not_verified", 403),
-        "Your phone was verified too long ago; verify it again: POST /api/me/phone.",
+        "Your phone was verified too long ago; verify it again.",
     ),
     Why.OPTED_OUT: (
         ("opted_out", 403),
-        "Somebody at this number asked for no more calls. Verify the number again to lift that: POST /api/me/phone.",
+        "Somebody at this number asked for no more calls. Verifying the number again lifts that.",
     ),
     Why.NO_NUMBER: (_FORBIDDEN, "There is no such number."),
     Why.FICTIONAL: (_FORBIDDEN, "This number belongs to nobody."),

@@ -36,7 +36,7 @@ from storage.records import User
 B = TypeVar("B")
 Q = TypeVar("Q")
 
-_IDENT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_IDENT = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 _IDEM_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -66,7 +66,7 @@ def _storable(text: str) -> str:
 
 def _wordy(text: str) -> str:
     if not text.strip():
-        raise ValueError("may not be blank")
+        raise ValueError("may not be blank: write something")
     return text
 
 

@@ -1,5 +1,5 @@
-"""Who rang us, how far each came, and numbers that are not answered. Numbers are kept as keyed hashes,
-for counting only."""
+"""Who rang us, how far each came, and numbers that are not answered. Numbers are kept as keyed hashes, for counting
+only; of a blocked one also the last two digits, so that whoever blocked it knows it again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from storage.db import Tx, insert
 from storage.ids import new_id
 from storage.number_hashes import hashed
-from storage.rows import columns, first
+from storage.rows import columns, every, first
 from storage.tables import inbound_blocks, inbound_rings
 
 Stage = Literal["menu", "stranger", "known", "call_back", "left"]
@@ -30,6 +30,16 @@ class Ring:
     stage: Stage
     guesses: int
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A number that is not answered; `number_hash` names it, empty for those who withhold theirs. `method`: by whom."""
+
+    number_hash: str
+    method: str
+    created_at: datetime
+    last2: str
 
 
 async def find(tx: Tx, sid: str) -> Ring | None:
@@ -120,12 +130,30 @@ async def _count(
 
 async def block(tx: Tx, e164: str | None, how: str, now: datetime) -> None:
     """The number is not answered from now on; None: nobody is who withholds theirs."""
-    row = insert(tx, inbound_blocks).values(number_hash=_hash(tx, e164), method=how, created_at=now)
+    row = insert(tx, inbound_blocks).values(
+        number_hash=_hash(tx, e164), method=how, created_at=now, last2=(e164 or "")[-2:]
+    )
     await tx.execute(row.on_conflict_do_nothing(index_elements=["number_hash"]))
 
 
 async def unblock(tx: Tx, e164: str | None) -> None:
     await tx.execute(delete(inbound_blocks).where(inbound_blocks.c.number_hash == _hash(tx, e164)))
+
+
+async def unblock_hash(tx: Tx, number_hash: str) -> Blocked | None:
+    """What was blocked; None when it is not, or not any more."""
+    query = select(*columns(inbound_blocks, Blocked)).where(inbound_blocks.c.number_hash == number_hash)
+    found = await first(tx, Blocked, query)
+    await tx.execute(delete(inbound_blocks).where(inbound_blocks.c.number_hash == number_hash))
+    return found
+
+
+async def blocked(tx: Tx, limit: int) -> list[Blocked]:
+    """The latest first."""
+    latest = select(*columns(inbound_blocks, Blocked)).order_by(
+        inbound_blocks.c.created_at.desc(), inbound_blocks.c.number_hash
+    )
+    return await every(tx, Blocked, latest.limit(limit))
 
 
 async def is_blocked(tx: Tx, e164: str | None) -> bool:

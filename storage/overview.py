@@ -176,12 +176,14 @@ async def noted(tx: Tx, limit: int, action: str | None = None) -> list[Noted]:
     return await every(tx, Noted, query if action is None else query.where(audit_log.c.action == action))
 
 
-async def spend_by_day(tx: Tx, since: datetime) -> list[DaySpend]:
-    """Days without calls are left out."""
+async def spend_by_day(tx: Tx, since: datetime, user_id: str | None = None) -> list[DaySpend]:
+    """Of everybody, or of one account. Days without calls are left out."""
     day = _day(tx)
     query = select(
         day.label("day"), func.count().label("calls"), func.sum(calls.c.total_nano).label("nano")
     ).where(calls.c.created_at >= since)
+    if user_id is not None:
+        query = query.where(calls.c.user_id == user_id)
     rows = await tx.execute(query.group_by(day).order_by(day))
     return [DaySpend(row.day, row.calls, Nanos(int(row.nano))) for row in rows]
 

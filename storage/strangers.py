@@ -14,7 +14,7 @@ from storage import budgets, ledger, periods
 from storage.accounts import lock_account
 from storage.db import Tx, insert
 from storage.free import room
-from storage.records import Budget, User
+from storage.records import Budget, BudgetPeriod, User
 from storage.tables import user_credits, users
 from storage.users import by_id
 
@@ -53,8 +53,12 @@ async def provide(tx: Tx, daily: Nanos, call_id: str, now: datetime) -> User:
     return user
 
 
+async def today(tx: Tx, daily: Nanos, now: datetime) -> BudgetPeriod:
+    """Today, by UTC's calendar, under a budget of `daily`."""
+    day, _ = periods.calendar("UTC", now)
+    return replace(await budgets.period(tx, ACCOUNT, day), limit_nano=daily)
+
+
 async def left_today(tx: Tx, daily: Nanos, now: datetime) -> Nanos:
     """What of today's budget, by UTC's calendar, is neither spent nor held."""
-    day, _ = periods.calendar("UTC", now)
-    period = await budgets.period(tx, ACCOUNT, day)
-    return room(replace(period, limit_nano=daily)) or Nanos(0)
+    return room(await today(tx, daily, now)) or Nanos(0)

@@ -158,7 +158,9 @@ inbound_rings = Table(
     Index("ix_inbound_rings_at", "at"),
 )
 
-inbound_blocks = Table("inbound_blocks", metadata, name("number_hash"), words("method"), written())
+inbound_blocks = Table(
+    "inbound_blocks", metadata, name("number_hash"), words("method"), written(), words("last2")
+)
 
 personas = Table(
     "personas",

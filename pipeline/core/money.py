@@ -36,6 +36,6 @@ def parse_usd(text: str) -> Nanos:
     """Nanos of a plain decimal string such as "12.5"; `ValueError` for anything else."""
     match = _USD.fullmatch(text) if text.isascii() else None
     if match is None:
-        raise ValueError("an amount is a decimal string of dollars with at most nine places, such as 12.50")
+        raise ValueError("an amount is dollars with at most nine decimal places, such as 12.50")
     whole, places = match.group(1), match.group(2) or ""
     return Nanos(int(whole) * NANOS_PER_USD + int(places.ljust(9, "0")))

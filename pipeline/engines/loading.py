@@ -120,12 +120,15 @@ class EngineLoader:
         """The threads at work, by engine, for measuring."""
         self.breakers: dict[str, Breaker] = {}
         """By seam and model, numbered where a seam has several of one; none for an engine that cannot be away."""
+        self.certain: list[str] = []
+        """Those that cannot be away, by seam and model."""
         self._ringing = asyncio.Event()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Engines]:
         chosen = self._chosen
         self.breakers.clear()
+        self.certain.clear()
         async with AsyncExitStack() as stack:
             # One after another: loading is bound by the processor, and progress stays readable.
             activity = await self._voice_activity(stack)
@@ -136,6 +139,10 @@ class EngineLoader:
             if hosted:
                 await stack.enter_async_context(beside(self._keep_warm(hosted)))
             rows = self._rows_of_minds(minds)
+            seams = (("stt", chosen.stt, ears), ("llm", chosen.llm, minds), ("tts", chosen.tts, voices))
+            self.certain += [
+                f"{seam}:{opened[0].models[0]}" for seam, named, opened in seams if _certain(named)
+            ]
             yield Engines(
                 voice_activity=activity,
                 transcriber=ears[0]

@@ -111,7 +111,7 @@ async def _loaded(parts: Parts, on_progress: OnProgress) -> AsyncIterator[Engine
     """The engines that the settings name, watched."""
     models = EngineLoader(chosen(parts.settings), on_progress, WATCHING)
     async with models.open() as engines:
-        ENGINE_BREAKERS.watch(models.breakers)
+        ENGINE_BREAKERS.watch(models.breakers, models.certain)
         for name in models.breakers:  # a gauge without a sample tells an alert nothing
             ENGINES_DOWN.labels(name).set(0)
         yield engines

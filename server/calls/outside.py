@@ -32,6 +32,7 @@ from server.calls.words import Words
 from server.metrics import EAGER_REPLIES, TURN_SECONDS
 from server.money.flush import Account, Flush
 from server.news import News
+from server.nodes.health import SPEEDS
 
 log = structlog.get_logger()
 
@@ -223,6 +224,7 @@ class Outside:
         stages = latency(timed)
         for stage, ms in stages.items():
             TURN_SECONDS.labels(stage.removesuffix("_ms")).observe(ms / 1000)
+        SPEEDS.note(timed)
         self._news.publish(self._account.call_id, "turn", {"index": timed.index, "latency": stages})
 
 

@@ -8,13 +8,16 @@ what they show is theirs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -23,9 +26,11 @@ from starlette.types import Scope
 
 from server.console.examples import EXAMPLES
 from server.console.reference import Schema, chapters
+from server.errors import on_http
 from server.limits import ROUTE_KEY
 
 HERE = Path(__file__).parent
+_IMPORT = re.compile(r'from "(\.[^"]+)";')
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ PAGES: tuple[Page, ...] = (
     Page("/calls", "calls", "Calls", "calls"),
     Page("/calls/{id}", "call", "One call", "calls"),
     Page("/schedules", "schedules", "Schedules", "schedules"),
+    Page("/scenarios", "scenarios", "Scenarios", "scenarios"),
     Page("/credits", "credits", "Money", "credits"),
     Page("/personas", "personas", "Personas and memories", "personas"),
     Page("/settings", "settings", "Settings", "settings"),
@@ -56,24 +62,45 @@ MENU: tuple[tuple[str, str, str], ...] = (
     ("start", "/", "Start"),
     ("calls", "/calls", "Calls"),
     ("schedules", "/schedules", "Schedules"),
+    ("scenarios", "/scenarios", "Scenarios"),
     ("personas", "/personas", "Personas"),
     ("credits", "/credits", "Money"),
     ("settings", "/settings", "Settings"),
 )
 
 
+LOST = Page("", "reference", "There is no such page", template="lost.html")
 REFERENCE = Page("/docs", "reference", "API reference", template="reference.html")
 
 
-def console_routes(public_url: str, described: Callable[[], Schema]) -> list[BaseRoute]:
-    """The pages, and the files they are made of. `described`: the OpenAPI document."""
-    pages = Environment(
+def _environment() -> Environment:
+    return Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=select_autoescape(),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def on_lost(public_url: str) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """A handler for addresses that are none: a page for somebody's browser, a problem document for a program."""
+    document = _rendered(_environment(), LOST)()
+    headers = {"content-security-policy": content_policy(public_url), "cache-control": "no-cache"}
+
+    async def handler(request: Request, error: Exception) -> Response:
+        missing = isinstance(error, HTTPException) and error.status_code == HTTPStatus.NOT_FOUND
+        looking = request.method in {"GET", "HEAD"} and "text/html" in request.headers.get("accept", "")
+        if missing and looking and not request.url.path.startswith("/api/"):
+            return HTMLResponse(document, HTTPStatus.NOT_FOUND, headers=headers)
+        return await on_http(request, error)
+
+    return handler
+
+
+def console_routes(public_url: str, described: Callable[[], Schema]) -> list[BaseRoute]:
+    """The pages, and the files they are made of. `described`: the OpenAPI document."""
+    pages = _environment()
     policy = content_policy(public_url)
     shown: list[BaseRoute] = [_route(page, _rendered(pages, page), policy) for page in PAGES]
     shown.append(_route(REFERENCE, cache(lambda: _reference(pages, described())), policy))
@@ -104,14 +131,29 @@ def content_policy(public_url: str) -> str:
     )
 
 
+def modules(page: Page) -> list[str]:
+    """All that the page's script imports, itself first, by their paths below `static/js`: named in the page, they are
+    fetched side by side and not one after another as each is found in the one before."""
+    scripts, found = HERE / "static" / "js", [f"pages/{page.module}.js"]
+    for name in found:  # which grows
+        source = scripts / name
+        for wanted in _IMPORT.findall(source.read_text(encoding="utf-8")):
+            path = (source.parent / wanted).resolve().relative_to(scripts.resolve()).as_posix()
+            if path not in found:
+                found.append(path)
+    return found
+
+
 def _rendered(pages: Environment, page: Page) -> Callable[[], str]:
-    document = pages.get_template(page.template).render(page=page, menu=MENU)
+    document = pages.get_template(page.template).render(page=page, menu=MENU, modules=modules(page))
     return lambda: document
 
 
 def _reference(pages: Environment, described: Schema) -> str:
     template = pages.get_template(REFERENCE.template)
-    return template.render(page=REFERENCE, menu=MENU, chapters=chapters(described), examples=EXAMPLES)
+    return template.render(
+        page=REFERENCE, menu=MENU, modules=modules(REFERENCE), chapters=chapters(described), examples=EXAMPLES
+    )
 
 
 def _route(page: Page, document: Callable[[], str], policy: str) -> Route:

@@ -29,6 +29,7 @@ from server.parts import PlaceCall, Rung
 from server.settings import Settings
 from storage import calls, dials, ids, ledger, pricing, scenarios, schedules, strangers, users
 from storage.db import DatabaseDown, Tx
+from storage.purchases import NANOS_PER_CENT
 from storage.records import CallRow, Dialled, Grant, IdemTaken, NewCall, User
 
 
@@ -309,11 +310,17 @@ BUDGETS = {
 }  # fmt: skip
 
 
+def _cents(amount: Nanos, *, up: bool = False) -> str:
+    """Dollars and cents for a sentence; of what is there too little of never more than there is."""
+    cents = -(-amount // NANOS_PER_CENT) if up else amount // NANOS_PER_CENT
+    return f"${cents // 100}.{cents % 100:02d}"
+
+
 def _refusal(code: str, what: str, needed: Nanos, available: Nanos) -> Refused:
     figures = {"needed_usd": usd(needed), "available_usd": usd(available)}
     return Refused(
         code,
-        f"The first minute needs {usd(needed)} USD set aside; {what} is {usd(available)} USD.",
+        f"The first minute may cost {_cents(needed, up=True)}, and {what} is {_cents(available)}.",
         status=402,
         members=figures,
     )

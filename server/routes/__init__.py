@@ -6,6 +6,7 @@ from server.routes import (
     admin,
     admin_inbound,
     admin_personas,
+    admin_strangers,
     auth,
     browser,
     calls,
@@ -51,6 +52,7 @@ OPS: tuple[AnyOp, ...] = (
     *simulation.OPS,
     *admin_personas.OPS,
     *admin_inbound.OPS,
+    *admin_strangers.OPS,
     *admin.OPS,
     *ops.OPS,
 )

@@ -44,8 +44,19 @@ class Node(View):
     calls: int
 
 
+class EngineSpeed(View):
+    """What the node's latest answers waited for: the turn's end (stt), the first word (llm), the first sound (tts).
+
+    Of the seam, whichever of its engines gave them; at most the latest hundred.
+    """
+
+    p50_ms: int
+    p95_ms: int
+    answers: int
+
+
 class Engine(View):
-    """An engine of a node, by the node's id: its breaker is closed, open or half-open.
+    """An engine of a node, by the node's id: its breaker is closed, open or half-open; built-in: it cannot be away.
 
     Of the node that answers it is how it is now, of another how it was at that node's latest sign of life.
     """
@@ -55,6 +66,7 @@ class Engine(View):
     state: str
     failures: int
     openings: int
+    speed: EngineSpeed | None
 
 
 class JobCount(View):

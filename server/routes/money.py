@@ -17,12 +17,12 @@ from server.routing import AnyOp, Ask, Body, Op, PageQuery, Query, Usd, View, Wh
 from server.settings import Settings
 from storage import ledger, personas, pricing
 from storage.db import Tx
-from storage.records import Budget, BudgetPeriod, PriceRow, User
+from storage.records import Budget, BudgetPeriod, Channel, PriceRow, User
 
 
 def _positive(text: str) -> str:
     if parse_usd(text) <= 0:
-        raise ValueError("an amount is more than nothing")
+        raise ValueError("has to be more than nothing; for no limit leave it empty")
     return text
 
 
@@ -96,7 +96,8 @@ class BudgetView(View):
 class PriceView(View):
     """`price_usd` buys `block_units` units; quantities are raised to `minimum`, then to a multiple of `increment`.
 
-    `destination`: the country, or the first digits of the numbers, it is for; empty where it holds for all.
+    `destination`: the country, or the first digits of the numbers, it is for; empty where it holds for all. `in_use`:
+    my calls are billed by it while every engine works; the others of the list are those of engines that are not set.
     """
 
     service: str
@@ -110,6 +111,7 @@ class PriceView(View):
     destination: str
     source: str
     seen_on: date | None
+    in_use: bool
 
 
 class PriceListView(View):
@@ -120,6 +122,9 @@ class PriceListView(View):
 class EstimateQuery(Query):
     minutes: int = Field(ge=1, le=240)
     persona_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = None
+    channel: Annotated[
+        Channel, Field(description="A call in the browser needs no carrier, so costs less.")
+    ] = "phone"
 
 
 class EstimateLine(View):
@@ -134,6 +139,7 @@ class EstimateView(View):
     """Of a call in which both sides talk half of the time."""
 
     minutes: int
+    channel: Channel
     total_usd: Usd
     lines: list[EstimateLine]
 
@@ -221,6 +227,9 @@ async def _current(ask: Ask[None, None] | Ask[None, EstimateQuery]) -> list[Pric
 
 
 async def price_list(ask: Ask[None, None]) -> PriceListView:
+    """Which carrier's line is in use goes by the number the account has."""
+    rows = await _current(ask)
+    used = {row.price.price_id for row in _used(rows, ask.user, ask.parts.settings)}
     items = [
         PriceView(
             service=row.price.service,
@@ -234,8 +243,9 @@ async def price_list(ask: Ask[None, None]) -> PriceListView:
             destination=row.destination,
             source=row.source,
             seen_on=row.seen_on,
+            in_use=row.price.price_id in used,
         )
-        for row in await _current(ask)
+        for row in rows
     ]
     return PriceListView(items=items, next_cursor=None)
 
@@ -246,10 +256,13 @@ async def estimate(ask: Ask[None, EstimateQuery]) -> EstimateView:
         async with ask.parts.database.read() as tx:
             if await personas.by_id(tx, query.persona_id) is None:
                 raise not_found()
-    rows = _where_it_rings(await _current(ask), ask.user, ask.parts.settings)
-    lines = prices.estimate(prices.price_book(rows, ask.parts.settings), query.minutes)
+    rows, settings = await _current(ask), ask.parts.settings
+    if query.channel == "phone":
+        rows = _where_it_rings(rows, ask.user, settings)
+    lines = prices.estimate(prices.price_book(rows, settings, query.channel), query.minutes)
     return EstimateView(
         minutes=query.minutes,
+        channel=query.channel,
         total_usd=usd(sum(line.amount for line in lines)),
         lines=[
             EstimateLine(
@@ -266,16 +279,28 @@ async def estimate(ask: Ask[None, EstimateQuery]) -> EstimateView:
 
 def _where_it_rings(rows: list[PriceRow], user: User, settings: Settings) -> list[PriceRow]:
     """What holds for the user's phone; for whoever has none yet, for a phone of the operator's first country."""
-    e164, region = user.phone_e164 or "", settings.operator_country[0]
-    if e164:
-        try:
-            region = numbers.region(e164)
-        except ValueError:  # a row written by hand
-            raise permits.refusal(NotAllowed(Why.NO_NUMBER)) from None
-    found = for_number(rows, e164, region)
+    try:
+        found = _for_phone(rows, user, settings)
+    except ValueError:  # a row written by hand
+        raise permits.refusal(NotAllowed(Why.NO_NUMBER)) from None
     if price_of(row.price for row in found) is None:
         raise permits.refusal(NotAllowed(Why.UNPRICED))
     return found
+
+
+def _for_phone(rows: list[PriceRow], user: User, settings: Settings) -> list[PriceRow]:
+    """Raises `ValueError` for what is no number."""
+    e164 = user.phone_e164 or ""
+    return for_number(rows, e164, numbers.region(e164) if e164 else settings.operator_country[0])
+
+
+def _used(rows: list[PriceRow], user: User, settings: Settings) -> list[PriceRow]:
+    try:
+        there = _for_phone(rows, user, settings)
+    except ValueError:
+        there = rows
+    wanted = prices.models(settings)
+    return [row for row in there if wanted.get(row.price.service) == row.price.model]
 
 
 OPS: tuple[AnyOp, ...] = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -15,16 +15,24 @@ from starlette.responses import Response
 from pipeline.core.errors import Refused
 from pipeline.core.scenario import variables
 from server.calls.open_points import Variables, checked, kept
-from server.errors import not_found
+from server.errors import invalid, not_found
 from server.parts import Parts
 from server.privacy import consent
 from server.routes.auth import Zone
 from server.routes.calls import Ident
-from server.routes.scheduled_views import PREVIEWED, Preview, ScheduleList, ScheduleView, dials_of, shown
+from server.routes.scheduled_views import (
+    CALENDAR,
+    PREVIEWED,
+    Preview,
+    ScheduleList,
+    ScheduleView,
+    dials_of,
+    shown,
+)
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Text, no_content
 from server.schedules.due import plan_of
 from server.schedules.planned import Planned, planned, skips_of_run
-from server.schedules.recurrence import Plan, local_of, next_run, runs, skip_of
+from server.schedules.recurrence import Plan, local_of, next_run, runs, skip_of, utc_of
 from server.schedules.rule_words import describe
 from server.zones import tzdata_version
 from storage import consents, personas, scenarios, schedules
@@ -108,6 +116,18 @@ class ScheduleChange(Timing):
         if not self.model_fields_set:
             raise ValueError("nothing to change")
         return self
+
+
+class ScheduleQuery(PageQuery):
+    """Which part of the list, and how many of the runs to come."""
+
+    runs_until: Annotated[
+        date | None,
+        Field(
+            description="`next_runs` has all runs up to the end of this day in my time zone, at most six weeks from "
+            "now; without it the next ten."
+        ),
+    ] = None
 
 
 async def _planned(
@@ -199,12 +219,22 @@ async def _room(tx: Tx, parts: Parts, user_id: str) -> None:
         raise Refused("rate_limited", f"You have {most} scheduled calls, the most there may be.", status=429)
 
 
-async def listing(ask: Ask[None, PageQuery]) -> ScheduleList:
+async def listing(ask: Ask[None, ScheduleQuery]) -> ScheduleList:
+    until = _end_of(ask.query.runs_until, ask.user.timezone, ask.parts.clock.utc())
     async with ask.parts.database.read() as tx:
         page: Page[Schedule] = await schedules.page(tx, ask.user.id, ask.query.cursor, ask.query.limit)
         dials = await dials_of(tx, *page.items)
-    items = [await shown(schedule, dials) for schedule in page.items]
+    items = [await shown(schedule, dials, until) for schedule in page.items]
     return ScheduleList(items=items, next_cursor=page.next_cursor)
+
+
+def _end_of(day: date | None, zone: str, now: datetime) -> datetime | None:
+    """The last moment of that day. Raises `InvalidFields` for one that is too far away."""
+    if day is None:
+        return None
+    if day > local_of(now, zone).date() + CALENDAR:
+        raise invalid("query.runs_until", f"may be at most {CALENDAR.days} days away")
+    return utc_of(datetime.combine(day, time.max), zone)
 
 
 async def show(ask: Ask[None, None]) -> ScheduleView:
@@ -318,7 +348,7 @@ async def cancel(ask: Ask[None, None]) -> Response:
 
 OPS: tuple[AnyOp, ...] = (
     Op(
-        "GET", "/api/scheduled-calls", listing, "My scheduled calls, newest first", query=PageQuery,
+        "GET", "/api/scheduled-calls", listing, "My scheduled calls, newest first", query=ScheduleQuery,
         reply=ScheduleList,
     ),
     Op(

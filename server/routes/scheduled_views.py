@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from server.calls.open_points import kept
@@ -17,6 +17,10 @@ from storage.db import Tx
 from storage.schedule_records import DialStatus, Schedule, ScheduledDial, ScheduleStatus
 
 PREVIEWED = 10
+CALENDAR = timedelta(days=42)
+"""How far ahead all runs may be asked for: six weeks, as many as a month touches."""
+MOST_RUNS = 4_200
+"""More than the densest rule that is taken has in that time: one every quarter of an hour."""
 DIALS_SHOWN = 10
 
 
@@ -74,7 +78,8 @@ class ScheduleList(View):
     next_cursor: str | None
 
 
-def view(schedule: Schedule, dials: Sequence[ScheduledDial]) -> ScheduleView:
+def view(schedule: Schedule, dials: Sequence[ScheduledDial], until: datetime | None = None) -> ScheduleView:
+    """`until`: all runs up to then are shown; else the next few."""
     plan = _readable(schedule)
     zone = ZoneInfo(plan.zone)
     return ScheduleView(
@@ -96,16 +101,17 @@ def view(schedule: Schedule, dials: Sequence[ScheduledDial]) -> ScheduleView:
         description=describe(plan),
         due_at=schedule.due_at.astimezone(zone) if schedule.status in {"pending", "claimed"} else None,
         attempt=schedule.attempt,
-        next_runs=[run.astimezone(zone) for run in _coming(schedule, plan)],
+        next_runs=[run.astimezone(zone) for run in _coming(schedule, plan, until)],
         dials=[_dial_view(dial, zone) for dial in dials if dial.schedule_id == schedule.id],
         created_at=schedule.created_at,
     )
 
 
-def _coming(schedule: Schedule, plan: Plan) -> list[datetime]:
-    if schedule.status not in {"pending", "claimed"}:
+def _coming(schedule: Schedule, plan: Plan, until: datetime | None) -> list[datetime]:
+    if schedule.status not in {"pending", "claimed"} or (until is not None and schedule.due_at > until):
         return []
-    more = [] if plan.rule is None else runs(plan, schedule.run_at, PREVIEWED - 1)
+    most = PREVIEWED - 1 if until is None else MOST_RUNS
+    more = [] if plan.rule is None else runs(plan, schedule.run_at, most, until)
     return [schedule.due_at, *(run for run in more if run > schedule.due_at)]
 
 
@@ -136,6 +142,8 @@ async def dials_of(tx: Tx, *found: Schedule) -> list[ScheduledDial]:
     return await schedules.latest_dials(tx, [schedule.id for schedule in found], DIALS_SHOWN)
 
 
-async def shown(schedule: Schedule, dials: Sequence[ScheduledDial]) -> ScheduleView:
+async def shown(
+    schedule: Schedule, dials: Sequence[ScheduledDial], until: datetime | None = None
+) -> ScheduleView:
     # Dense rules take a while to expand; the calls of this process must not wait for it.
-    return await asyncio.to_thread(view, schedule, dials)
+    return await asyncio.to_thread(view, schedule, dials, until)

@@ -44,21 +44,21 @@ def planned(
     plan = Plan(start, zone, rrule, tuple(dict.fromkeys(skip)))
     shown = local_of(now, zone)
     if start > shown + FARTHEST:
-        raise invalid("at", "is more than five years away")
+        raise invalid("at", "is more than five years away: choose an earlier moment")
     if rrule is None:
         due = moment or utc_of(start, zone)
         if due <= now:
-            raise invalid("at", "is past")
+            raise invalid("at", "is past: choose a later moment")
         return Planned("" if moment else start.isoformat(), plan, due)
     if start < shown - OLDEST_START and not began:
-        raise invalid("at", "is more than a year ago")
+        raise invalid("at", "is more than a year ago: choose a later beginning")
     try:
         check(plan, now, least)
         first = next_run(plan, now)
     except BadRule as error:
         raise invalid("rrule", str(error)) from None
     if first is None:
-        raise invalid("rrule", "has no run left that is still to come")
+        raise invalid("rrule", "has no run left that is still to come: let it end later")
     return Planned(start.isoformat(), plan, first)
 
 

@@ -54,15 +54,16 @@ def local_of(moment: datetime, zone: str) -> datetime:
     return moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None, fold=0)
 
 
-def runs(plan: Plan, after: datetime, limit: int) -> list[datetime]:
-    """The next moments after `after`, at most `limit`, in UTC, rising. Raises `BadRule`."""
+def runs(plan: Plan, after: datetime, limit: int, until: datetime | None = None) -> list[datetime]:
+    """The next moments after `after`, at most `limit`, none later than `until`, in UTC, rising. Raises `BadRule`."""
     since = local_of(after, plan.zone) - LONGEST_JUMP
+    end = since + HORIZON if until is None else local_of(until, plan.zone) + LONGEST_JUMP
     found: set[datetime] = set()
     last: datetime | None = None
-    for local in _locals(plan, since, since + HORIZON):
+    for local in _locals(plan, since, end):
         if last is not None and local > last:
             break
-        if (moment := utc_of(local, plan.zone)) > after:
+        if (moment := utc_of(local, plan.zone)) > after and (until is None or moment <= until):
             found.add(moment)
         if last is None and len(found) >= limit:
             # Times in a gap land among those after it, so a little more is looked at.
@@ -88,7 +89,7 @@ def check(plan: Plan, after: datetime, least: timedelta) -> None:
     """Raises `BadRule` unless the schedule comes due after `after`, and its runs lie `least` apart."""
     if not runs(plan, after, 1):
         raise BadRule(
-            "has no run left that is still to come" if plan.rule is None or _ends(plan.rule) else
+            "has no run left that is still to come: let it end later" if plan.rule is None or _ends(plan.rule) else
             "never comes due within ten years"
         )  # fmt: skip
     since = local_of(after, plan.zone) - LONGEST_JUMP

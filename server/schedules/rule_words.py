@@ -25,6 +25,7 @@ WEEKDAYS = {"MO", "TU", "WE", "TH", "FR"}
 ORDINALS = {"1": "first", "2": "second", "3": "third", "4": "fourth", "5": "fifth", "-1": "last"}
 UNITS = {"YEARLY": "year", "MONTHLY": "month", "WEEKLY": "week", "DAILY": "day", "HOURLY": "hour"}
 MOST_TIMES = 6
+MOST_SKIPS = 4
 
 
 def describe(plan: Plan) -> str:
@@ -37,13 +38,21 @@ def describe(plan: Plan) -> str:
         return f"by the rule {';'.join(f'{name}={value}' for name, value in found.items())}, {plan.zone} time"
     text = f"{words} {_times(found, plan.start)} {plan.zone}{_end(found)}"
     if plan.skips:
-        text += f", except {listed([skip.replace('T', ' ') for skip in plan.skips])}"
+        text += f", except {_skipped(plan.skips)}"
     return text
 
 
 def listed(words: Sequence[str]) -> str:
     """`a, b and c`."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _skipped(skips: Sequence[str]) -> str:
+    """A day, or a day and a time; of many only how many there are."""
+    if len(skips) > MOST_SKIPS:
+        return f"{len(skips)} runs that are left out"
+    moments = [(datetime.fromisoformat(skip), "T" in skip) for skip in skips]
+    return listed([f"{_day(moment)}{f' at {moment:%H:%M}' if timed else ''}" for moment, timed in moments])
 
 
 def _day(moment: datetime) -> str:

@@ -188,8 +188,13 @@ def spoken(path: Path, lines: Sequence[tuple[float, str]], end_s: float) -> Path
     return path
 
 
-async def launched(playwright: Playwright, microphone: Path | None = None) -> Browser:
-    """A Chromium whose microphone plays a WAV once each time it is opened."""
+async def launched(
+    playwright: Playwright, microphone: Path | None = None, *, back_cache: bool = False
+) -> Browser:
+    """A Chromium whose microphone plays a WAV once each time it is opened.
+
+    `back_cache`: pages that are left are kept as they were and come back by going back, as for people.
+    """
     arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
     if microphone is not None:
         arguments += [
@@ -197,7 +202,10 @@ async def launched(playwright: Playwright, microphone: Path | None = None) -> Br
             "--use-fake-device-for-media-stream",
             f"--use-file-for-fake-audio-capture={microphone}%noloop",
         ]
-    return await playwright.chromium.launch(executable_path=chromium(), args=arguments)
+    without = ["--disable-back-forward-cache"] if back_cache else None
+    return await playwright.chromium.launch(
+        executable_path=chromium(), args=arguments, ignore_default_args=without
+    )
 
 
 @dataclass

@@ -61,7 +61,7 @@ async def test_a_call_is_placed_and_ended_with_the_keyboard_alone(browser: Brows
         await tab_to(page, "Anything the persona should know")
         await page.keyboard.type("No mouse today.")
         await tab_to(page, "At most")
-        price = page.locator("p.stat")
+        price = page.locator("p.stat").first
         await expect(price).to_contain_text("$")
         before = await price.text_content()
         await page.keyboard.press("ArrowRight")

@@ -48,3 +48,36 @@ async def test_limits_are_saved_shown_and_wrong_ones_are_told_at_their_field(
         await expect(page.get_by_role("progressbar", name="Today")).to_be_visible()
     limits = await site.ask("GET", "/api/budget", None, account)
     assert (limits["daily_usd"], limits["warn_percent"]) == ("2.50", 70)
+
+
+async def test_earlier_postings_are_loaded_once_however_often_it_is_pressed(
+    browser: Browser, site: Site
+) -> None:
+    account = await site.account(usd="0")
+    for _ in range(45):
+        await site.grant(account.user["id"], "0.01")
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go("/credits")
+        rows = page.get_by_role("region", name="Transactions").get_by_role("row", name="Granted")
+        await expect(rows).to_have_count(20)
+        await page.get_by_role("button", name="Show earlier ones").evaluate(
+            "(button) => { button.click(); button.click(); }"
+        )
+        await expect(rows).to_have_count(40)
+        await page.get_by_role("button", name="Show earlier ones").click()
+        await expect(rows).to_have_count(45)
+        await expect(page.get_by_role("button", name="Show earlier ones")).to_be_hidden()
+
+
+async def test_the_price_list_shows_what_is_in_use_and_folds_the_rest(browser: Browser, site: Site) -> None:
+    async with visiting(browser, site, await site.account()) as visit:
+        page = await visit.go("/credits")
+        used = page.get_by_role("table", name="Prices in use")
+        await expect(used.get_by_role("row")).to_have_count(9)
+        await expect(used).to_contain_text("whisper-tiny.en")
+        await expect(used.get_by_role("link", name="deepgram.com").first).to_be_visible()
+        others = page.get_by_role("table", name="All other prices")
+        await expect(others).to_be_hidden()
+        await page.get_by_text("All other prices this server knows").click()
+        await expect(others).to_contain_text("eleven_flash_v2_5")
+        await expect(page.get_by_text("original app")).to_have_count(0)

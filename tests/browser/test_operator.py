@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.browser.rig import Site, visiting
+from tests.browser.test_pages import grave_findings
 
 pytestmark = [
     pytest.mark.browser,
@@ -46,3 +47,48 @@ async def test_everybody_else_finds_no_operator_page(browser: Browser, site: Sit
         page = await visit.go("/operator")
         await expect(page.locator(".notice.bad")).to_be_visible()
         await expect(page.get_by_role("link", name="Operator")).to_be_hidden()
+
+
+async def test_the_engines_of_the_default_set_up_are_seen_and_strangers_are_blocked(
+    browser: Browser, site: Site
+) -> None:
+    operator = await site.account(name="Olga")
+    await site.promote(operator)
+    async with visiting(browser, site, operator) as visit:
+        visit.watch.expected = ["status of 422"]
+        page = await visit.go("/operator")
+        engines = page.get_by_role("table", name="Engines")
+        for name in ("Hearing whisper-tiny.en", "Thinking companion", "Speaking hibari"):
+            await expect(engines.get_by_role("row", name=name)).to_contain_text("works, in the server itself")
+        strangers = page.get_by_role("region", name="Strangers who ring")
+        await expect(strangers).to_contain_text("of $1.00 a day (INBOUND_DAILY_USD)")
+        await expect(strangers).to_contain_text("No stranger has rung yet")
+        await expect(strangers).to_contain_text("No number is blocked.")
+        await strangers.get_by_label("Block a number").fill("12")
+        await strangers.get_by_role("button", name="Block it").click()
+        await expect(strangers.locator(".wrong")).to_contain_text("A telephone number begins with +")
+        await strangers.get_by_label("Block a number").fill("+1 202 555 0171")
+        await strangers.get_by_role("button", name="Block it").click()
+        blocked = strangers.get_by_role("list", name="Blocked numbers").get_by_role("listitem")
+        await expect(blocked).to_contain_text("The number ending in 71")
+        assert await grave_findings(page) == []
+        await blocked.get_by_role("button", name="Answer again").click()
+        await expect(strangers.get_by_text("No number is blocked.")).to_be_visible()
+
+
+async def test_moments_are_in_the_accounts_zone_whatever_the_browsers(browser: Browser, site: Site) -> None:
+    """The browser of these tests is in UTC."""
+    operator = await site.account(name="Olga")
+    await site.promote(operator)
+    await site.ask("PATCH", "/api/me", {"timezone": "Pacific/Kiritimati"}, operator)
+    await site.ask("POST", "/api/admin/audit", None, operator)
+    async with visiting(browser, site, operator) as visit:
+        page = await visit.go("/operator")
+        shown = page.get_by_role("table", name="What was done by hand").get_by_role("row").nth(1)
+        at = (await site.ask("GET", "/api/admin/overview", None, operator))["log"]
+        there = await page.evaluate(
+            "(at) => new Date(at).toLocaleString(undefined, "
+            "{dateStyle: 'medium', timeStyle: 'short', timeZone: 'Pacific/Kiritimati'})",
+            next(each["at"] for each in at if each["action"] == "audit.asked"),
+        )
+        await expect(shown).to_contain_text(there)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.browser.rig import Site, visiting
+from tests.browser.rig import PASSWORD, Site, visiting
 from tests.browser.test_pages import grave_findings
 
 pytestmark = [
@@ -46,3 +46,27 @@ async def test_quiet_hours_and_consents_and_a_number_that_was_lost(browser: Brow
     async with visiting(browser, site, other) as visit:
         page = await visit.go("/settings")
         await expect(page.get_by_text("This number belonged to another account before.")).to_be_visible()
+
+
+async def test_a_password_is_changed_and_other_sessions_end(browser: Browser, site: Site) -> None:
+    account = await site.account()
+    wrong = {"email": account.email, "password": PASSWORD}
+    async with visiting(browser, site, account) as visit:
+        visit.watch.expected = ["status of 422"]
+        page = await visit.go("/settings")
+        await page.get_by_label("The one you have").fill("not this one")
+        await page.get_by_label("A new one").fill("staple battery 42")
+        await page.get_by_role("button", name="Change the password").click()
+        await expect(page.get_by_text("This is not your password.")).to_be_visible()
+        await page.get_by_label("The one you have").fill(PASSWORD)
+        await page.get_by_label("A new one").fill("short")
+        await page.get_by_role("button", name="Change the password").click()
+        await expect(page.get_by_text("This needs at least 8 characters.")).to_be_visible()
+        await page.get_by_label("A new one").fill("staple battery 42")
+        await page.get_by_role("button", name="Change the password").click()
+        await expect(page.get_by_text("Your password is changed.")).to_be_visible()
+        await visit.go("/calls")
+        await expect(page.get_by_text("No calls yet")).to_be_visible()
+    assert (await site.answer("GET", "/api/me", None, account)).status_code == 401, "the other session"
+    assert (await site.answer("POST", "/api/auth/login", wrong, None)).status_code == 401
+    await site.ask("POST", "/api/auth/login", {**wrong, "password": "staple battery 42"})

@@ -139,6 +139,16 @@ async def test_engines_of_every_node_that_lives(tmp_path: Path) -> None:
     assert [engine.name for engine in health.read(written)] == ["llm:near"]
 
 
+async def test_engines_that_cannot_be_away_are_shown_too(tmp_path: Path) -> None:
+    """The set-up without keys has no others."""
+    async with running(settings(tmp_path, **SCRIPTED), open_desk, RecordingCarrier(), LoopClock()) as rig:
+        admin = await promoted(rig)
+        found = (await admin.get("/api/admin/overview")).json()["engines"]
+    assert [(each["name"], each["state"], each["failures"], each["openings"]) for each in found] == [
+        (f"{seam}:scripted", "built-in", 0, 0) for seam in ("llm", "stt", "tts")
+    ]
+
+
 @contextmanager
 def watched(breakers: dict[str, Breaker]) -> Iterator[None]:
     before = ENGINE_BREAKERS.breakers

@@ -161,9 +161,11 @@ async def test_a_refusal_for_money_says_how_much_is_missing(tmp_path: Path) -> N
         frugal = (await ann.post("/api/calls", {"persona_id": "brad"})).json()
         assert frugal["code"] == "budget_exhausted"
         assert (frugal["needed_usd"], frugal["available_usd"]) == (poor["needed_usd"], "0.02")
-        for problem in (poor, frugal):
-            assert problem["needed_usd"] in problem["detail"]
-            assert problem["available_usd"] in problem["detail"]
+        assert poor["needed_usd"].startswith("0.05"), (
+            "in words up to the next cent, what there is down to the last"
+        )
+        assert poor["detail"] == "The first minute may cost $0.06, and your available credit is $0.00."
+        assert frugal["detail"] == "The first minute may cost $0.06, and your budget per call is $0.02."
         await ann.ask("PUT", "/api/budget", {"per_call_usd": frugal["needed_usd"]})
         await grant(rig, ann, Nanos(1))
         placed = await ann.post("/api/calls", {"persona_id": "brad"})

@@ -266,6 +266,32 @@ async def test_the_day_of_a_budget_is_the_users_own(ann: Person) -> None:
     assert (await ann.get("/api/budget")).json()["day"]["period"] == "2026-11-24"
 
 
+async def test_a_call_in_the_browser_is_estimated_without_a_carrier(ann: Person) -> None:
+    phone, browser = [
+        (await ann.get(f"/api/estimate?minutes=5{channel}")).json() for channel in ("", "&channel=browser")
+    ]
+    assert (phone["channel"], browser["channel"]) == ("phone", "browser")
+    assert {line["service"] for line in phone["lines"]} - {line["service"] for line in browser["lines"]} == {
+        "carrier", "stream", "amd",
+    }  # fmt: skip
+    assert float(browser["total_usd"]) < float(phone["total_usd"])
+    assert (await ann.get("/api/estimate?minutes=5&channel=pigeon")).status_code == 422
+
+
+async def test_the_price_list_says_what_is_in_use_and_whose_page_it_is_from(ann: Person) -> None:
+    prices = (await ann.get("/api/prices")).json()["items"]
+    used = {(price["service"], price["model"]) for price in prices if price["in_use"]}
+    estimate = (await ann.get("/api/estimate?minutes=5")).json()
+    assert used == {(line["service"], line["model"]) for line in estimate["lines"]}
+    assert len(used) < len({(price["service"], price["model"]) for price in prices})
+    for price in prices:
+        assert price["source"].startswith("https://") or price["source"] in {"estimate", "this machine"}, (
+            price
+        )
+    pages = {price["source"] for price in prices}
+    assert {"https://deepgram.com/pricing", "https://www.twilio.com/en-us/voice/pricing/us"} <= pages
+
+
 async def test_credit_prices_and_estimates_are_decimal_strings(ann: Person) -> None:
     zero = {"balance_usd": "0.00", "held_usd": "0.00", "available_usd": "0.00"}
     assert (await ann.get("/api/credits")).json() == zero

@@ -54,7 +54,7 @@ async def changed(person: Person, one: Json, **body: object) -> Json:
 
 async def test_a_rule_in_the_users_zone_with_its_next_runs(ann: Person) -> None:
     rule = await made(ann, rrule=WEEKDAYS, skip=["2026-11-25"], context="wake me")
-    assert rule["description"] == "every weekday at 07:00 Europe/Berlin, except 2026-11-25"
+    assert rule["description"] == "every weekday at 07:00 Europe/Berlin, except Wednesday 25 November 2026"
     assert (rule["status"], rule["timezone"]) == ("pending", "Europe/Berlin")
     assert rule["due_at"] == "2026-11-24T07:00:00+01:00"
     assert rule["next_runs"][:3] == [
@@ -95,8 +95,8 @@ async def test_once_at_a_moment_or_a_local_time(ann: Person, at: str, due: str, 
         ({"rrule": "every day"}, "rrule", "RFC 5545"),
         ({"rrule": "FREQ=DAILY", "skip": ["tomorrow, ok"]}, "skip.0", "local date"),
         ({"rrule": "FREQ=DAILY", "timezone": "Mars/Olympus"}, "timezone", "time zone"),
-        ({"at": "2026-11-24T09:00:00", "retries": 3}, "retries", "less than or equal to 2"),
-        ({"at": "2026-11-24T09:00:00", "retry_minutes": 4}, "retry_minutes", "greater than or equal to 5"),
+        ({"at": "2026-11-24T09:00:00", "retries": 3}, "retries", "may be at most 2"),
+        ({"at": "2026-11-24T09:00:00", "retry_minutes": 4}, "retry_minutes", "has to be 5 or more"),
     ],
 )
 async def test_what_will_not_do_says_why(ann: Person, body: Json, field: str, why: str) -> None:
@@ -159,7 +159,7 @@ async def test_changing_moves_it_and_keeps_the_rest(ann: Person) -> None:
     once = await changed(ann, rule, rrule=None, at="2026-11-30T10:00:00")
     assert (once["rrule"], once["next_runs"]) == (None, ["2026-11-30T10:00:00-08:00"])
     refused = await ann.ask("PATCH", f"{PATH}/{rule['id']}", {"at": "2026-11-01T10:00:00"})
-    assert refused.json()["errors"][0]["message"] == "is past"
+    assert refused.json()["errors"][0]["message"] == "is past: choose a later moment"
     assert (await ann.ask("PATCH", f"{PATH}/{rule['id']}", {})).status_code == 422
     assert (await ann.get(f"{PATH}/{rule['id']}")).json() == once
 
@@ -178,7 +178,7 @@ async def test_pausing_and_resuming_misses_what_was_meanwhile(rig: Rig, ann: Per
     await changed(ann, once, paused=True)
     rig.clock.move(7_200)
     past = await ann.ask("PATCH", f"{PATH}/{once['id']}", {"paused": False})
-    assert past.json()["errors"] == [{"field": "at", "message": "is past"}]
+    assert past.json()["errors"] == [{"field": "at", "message": "is past: choose a later moment"}]
 
 
 async def test_skipping_the_next_run_again_and_again_to_the_end(ann: Person) -> None:
@@ -212,7 +212,7 @@ async def test_a_rule_that_began_long_ago_is_still_changed_and_skipped(rig: Rig,
     skipped = (await ann.post(f"{PATH}/{rule['id']}/skip")).json()
     assert skipped["skip"] == ["2028-04-09", "2028-04-07T07:00"], "what is past is forgotten"
     anew = await ann.ask("PATCH", f"{PATH}/{rule['id']}", {"at": "2026-11-01T07:00:00"})
-    assert anew.json()["errors"][0]["message"] == "is more than a year ago"
+    assert anew.json()["errors"][0]["message"].startswith("is more than a year ago")
 
 
 async def test_canceled_it_stays_to_be_seen_and_is_changed_no_more(ann: Person) -> None:
@@ -292,9 +292,12 @@ async def test_a_schedule_is_a_consent_for_a_number_that_was_proved(rig: Rig, an
     assert (await ann.get("/api/me/consents")).json()["items"] == [], "there is no number it could be for"
     await ann.verify_phone()
     schedule = await made(ann, rrule="FREQ=DAILY")
-    newest, proof = (await ann.get("/api/me/consents")).json()["items"]
-    assert (newest["phone"], newest["method"]) == (PHONE, f"schedule {schedule['id']}")
-    assert proof["method"] == "code"
+    given = (await ann.get("/api/me/consents")).json()["items"]
+    assert {(each["phone"], each["method"]) for each in given} == {
+        (PHONE, "code"),
+        (PHONE, f"schedule {schedule['id']}"),
+    }
+    assert len(given) == 2
 
 
 async def test_what_a_scenario_leaves_open_is_said_when_it_is_scheduled(ann: Person) -> None:
@@ -315,3 +318,23 @@ async def test_what_a_scenario_leaves_open_is_said_when_it_is_scheduled(ann: Per
     refused = await ann.ask("PATCH", f"{PATH}/{one['id']}", {"scenario_id": excuse})
     assert refused.status_code == 422
     assert (await ann.get(f"{PATH}/{one['id']}")).json()["scenario_id"] == plain, "nothing was changed"
+
+
+async def test_a_calendar_gets_all_runs_up_to_its_end(ann: Person) -> None:
+    """In the user's zone: the last day is whole, the day after is not begun."""
+    every_day = await made(ann, rrule="FREQ=DAILY;BYHOUR=23;BYMINUTE=30")
+    once = await made(ann, at="2027-02-01T09:00:00")
+    found = (await ann.get(f"{PATH}?runs_until=2026-12-20")).json()["items"]
+    coming = {one["id"]: one["next_runs"] for one in found}
+    assert coming[once["id"]] == []
+    daily = coming[every_day["id"]]
+    assert (len(daily), daily[0], daily[-1]) == (28, "2026-11-23T23:30:00+01:00", "2026-12-20T23:30:00+01:00")
+    dense = await made(ann, rrule="FREQ=HOURLY;BYMINUTE=0,15,30,45")
+    found = (await ann.get(f"{PATH}?runs_until=2027-01-04")).json()["items"]
+    (quarters,) = (len(one["next_runs"]) for one in found if one["id"] == dense["id"])
+    assert quarters == 43 * 96 - 13 * 4 - 1, "every quarter of an hour from a quarter past one on"
+    too_far = await ann.get(f"{PATH}?runs_until=2027-01-05")
+    assert too_far.json()["errors"] == [
+        {"field": "query.runs_until", "message": "may be at most 42 days away"}
+    ]
+    assert (await ann.get(f"{PATH}?runs_until=soon")).status_code == 422

@@ -10,7 +10,7 @@ from string import Template
 import httpx
 import pytest
 
-from server.console import HERE, PAGES, REFERENCE, content_policy
+from server.console import HERE, PAGES, REFERENCE, content_policy, modules
 from server.console.examples import EXAMPLES, Example
 from tests.server.rig import Rig
 from tests.server.test_placing import ringing
@@ -47,6 +47,14 @@ async def test_no_page_has_inline_scripts_or_styles(rig: Rig) -> None:
         assert not re.search(r"""\s(?:style|on\w+)=["']""", text), page.path
 
 
+def test_a_page_names_all_that_its_script_imports() -> None:
+    found = modules(next(page for page in PAGES if page.module == "calls"))
+    assert found[0] == "pages/calls.js"
+    assert {"shell.js", "api.js", "session.js", "word-search.js"} <= set(found), "also what those import"
+    assert "wave.js" not in found
+    assert len(found) == len(set(found))
+
+
 def _files(*suffixes: str) -> list[Path]:
     return sorted(file for file in HERE.rglob("*") if file.suffix in suffixes)
 
@@ -63,6 +71,21 @@ def test_every_import_of_a_module_is_there(file: Path) -> None:
     for wanted in re.findall(r"""from "([^"]+)";""", text):
         assert (file.parent / wanted).resolve().is_file(), wanted
     assert "innerHTML" not in text, "text is never taken for HTML"
+
+
+async def test_an_address_that_is_none_is_a_page_for_people_and_a_problem_for_programs(rig: Rig) -> None:
+    browsing = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    page = await rig.http.get("/nowhere", headers=browsing)
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "There is no such page" in page.text
+    assert page.headers["content-security-policy"] == content_policy(rig.parts.settings.public_url)
+    for wanted in re.findall(r"""(?:src|href)="(/static/[^"]+)""", page.text):
+        assert (await rig.http.get(wanted)).status_code == 200, wanted
+    for path, headers in (("/nowhere", {}), ("/api/nowhere", browsing), ("/nowhere", {"accept": "*/*"})):
+        problem = await rig.http.get(path, headers=headers)
+        assert (problem.status_code, problem.json()["code"]) == (404, "not_found"), path
+    assert (await rig.http.post("/nowhere", headers=browsing)).json()["code"] == "not_found"
+    assert (await rig.http.post("/calls", headers=browsing)).status_code == 405
 
 
 async def test_files_are_asked_for_again_and_not_sent_again(rig: Rig) -> None:

@@ -56,7 +56,13 @@ def test_in_words(rule: str | None, words: str) -> None:
 
 def test_what_is_skipped_is_named_and_no_rule_is_no_words() -> None:
     plan = Plan(SUNDAY, "UTC", "FREQ=DAILY", ("2026-12-25", "2026-12-26T07:00"))
-    assert describe(plan).endswith(", except 2026-12-25 and 2026-12-26 07:00")
+    assert describe(plan).endswith(", except Friday 25 December 2026 and Saturday 26 December 2026 at 07:00")
     assert listed(["a", "b", "c"]) == "a, b and c"
     with pytest.raises(BadRule):
         describe(Plan(SUNDAY, "UTC", "often"))
+
+
+def test_many_skips_are_only_counted() -> None:
+    skips = tuple(f"2026-12-{day:02d}" for day in range(1, 6))
+    plan = Plan(SUNDAY, "UTC", "FREQ=DAILY", skips)
+    assert describe(plan).endswith(", except 5 runs that are left out")

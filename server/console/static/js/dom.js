@@ -94,9 +94,12 @@ export function unmark(form) {
   form.querySelectorAll("[aria-invalid]").forEach((input) => input.removeAttribute("aria-invalid"));
 }
 
-/** "is no time zone" → "Is no time zone." */
+const VERB = /^(?:is|has|may|needs|does|comes|ends)\b/;
+
+/** "is no time zone" → "This is no time zone."; what has a subject keeps it. */
 export function sentence(text) {
-  const trimmed = text.trim();
+  const words = text.trim();
+  const trimmed = VERB.test(words) ? `this ${words}` : words;
   return trimmed.charAt(0).toUpperCase() + trimmed.slice(1) + (/[.!?…]$/.test(trimmed) ? "" : ".");
 }
 

@@ -1,4 +1,7 @@
-// How figures are written for people. Money comes as decimal strings and is never a float where it is added.
+// How figures are written for people. Money comes as decimal strings and is never a float where it is added; moments are
+// in the account's time zone, whatever the browser's is.
+
+import { user } from "./session.js";
 
 const NANO = 1_000_000_000n;
 
@@ -31,8 +34,8 @@ export function clock(seconds) {
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
 
-/** A moment, in the reader's words and the given zone. */
-export function moment(iso, zone = undefined) {
+/** A moment, in the reader's words and the account's zone, unless another one is given. */
+export function moment(iso, zone = user()?.timezone) {
   return new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short", timeZone: zone });
 }
 

@@ -1,7 +1,7 @@
 // What every page begins with: theme, menu, session. `page(render)` is the only thing a page calls.
 
 import { get, post, Problem } from "./api.js";
-import { clearNotices, content, fill, h, notice } from "./dom.js";
+import { clearNotices, content, fill, h, notice, sentence } from "./dom.js";
 import { tellMissed } from "./missed.js";
 import { forget, know, token, toSignIn, user } from "./session.js";
 
@@ -49,13 +49,32 @@ function showMenu(account) {
   out.addEventListener("click", signOut);
 }
 
+/** The account as it is now: its name, zone, phone and role may be others since the last page. */
+async function account() {
+  try {
+    const found = await get("/api/me");
+    know(found);
+    return found;
+  } catch (error) {
+    // What was known shows the page, until the server can be asked again.
+    const passing = error instanceof Problem && (error.status === 0 || error.status >= 500);
+    if (passing && user() !== null) return user();
+    throw error;
+  }
+}
+
+/** Going back brings a page as it was left: whoever signed out since does not see it. */
+function guard() {
+  const whose = token();
+  addEventListener("pageshow", (event) => {
+    if (event.persisted && token() !== whose) location.reload();
+  });
+}
+
 /** Theme and menu for a page that was made on the server. */
 export async function furnish({ signedIn }) {
   themes();
-  if (!signedIn) return;
-  const account = user() ?? (await get("/api/me"));
-  know(account);
-  showMenu(account);
+  if (signedIn) showMenu(await account());
 }
 
 /** The last part of this page's address: the id in `/calls/{id}`. */
@@ -64,7 +83,8 @@ export const ident = () => decodeURIComponent(location.pathname.split("/").filte
 /** Say what went wrong, in words that tell what to do. */
 export function tell(error) {
   if (!(error instanceof Problem)) throw error;
-  return notice("bad", error.words);
+  const faults = error.errors.map(({ field, message }) => `${field.split(".").at(-1).replaceAll("_", " ")}: ${sentence(message)}`);
+  return notice("bad", [error.words, ...faults].join(" "));
 }
 
 /** Show the page: `render(root, account)` builds it. `open` pages need nobody signed in. */
@@ -75,15 +95,14 @@ export async function page(render, { open = false } = {}) {
     toSignIn();
     return;
   }
+  guard();
   try {
-    let account = null;
-    if (!open) {
-      account = user() ?? (await get("/api/me"));
-      know(account);
-      showMenu(account);
-      attempt(() => tellMissed(account), { beside: true });
+    const mine = open ? null : await account();
+    if (mine !== null) {
+      showMenu(mine);
+      attempt(() => tellMissed(mine), { beside: true });
     }
-    await render(root, account);
+    await render(root, mine);
   } catch (error) {
     if (!(error instanceof Problem)) {
       fill(root, h("p", { class: "notice bad" }, "Something in this page failed. Reload it; if that does not help, tell the operator."));

@@ -4,6 +4,7 @@ import { get, post, Problem, put } from "../api.js";
 import { busy, empty, field, fill, h, mark, notice, unmark } from "../dom.js";
 import { dollars, moment, nanos } from "../format.js";
 import { attempt, page, tell } from "../shell.js";
+import { partByPart, table } from "../table.js";
 
 const KINDS = { grant: "Granted", purchase: "Bought", usage: "Call", refund: "Refund", adjust: "Correction" };
 const PAID_TRIES = 10;
@@ -90,40 +91,47 @@ function topUp(packs) {
   return section;
 }
 
-async function transactions(place, account) {
-  const body = h("tbody", {});
-  const more = h("button", { type: "button", class: "second" }, "Show earlier ones");
-  let cursor = null;
-  const load = async () => {
-    const found = await get(`/api/credits/transactions?limit=20${cursor === null ? "" : `&cursor=${encodeURIComponent(cursor)}`}`);
-    body.append(...found.items.map((each) => h("tr", {},
-      h("td", {}, moment(each.created_at, account.timezone)),
-      h("td", {}, each.call_id === null ? (KINDS[each.kind] ?? each.kind) : h("a", { href: `/calls/${each.call_id}` }, KINDS[each.kind] ?? each.kind), each.note ? h("span", { class: "soft small" }, ` ${each.note}`) : null),
-      h("td", { class: "num" }, dollars(each.amount_usd)),
-      h("td", { class: "num" }, dollars(each.balance_after_usd)))));
-    cursor = found.next_cursor;
-    more.hidden = cursor === null;
-    return found.items.length;
-  };
-  more.addEventListener("click", () => attempt(load));
-  if ((await load()) === 0) {
-    fill(place, h("h2", {}, "Transactions"), empty("No transactions yet", "Grants, purchases and calls are listed here, each with the balance after it."));
-    return;
-  }
-  fill(place, h("h2", {}, "Transactions"), h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Transactions" }, h("table", {},
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "When"), h("th", { scope: "col" }, "What"), h("th", { scope: "col", class: "num" }, "Amount"), h("th", { scope: "col", class: "num" }, "Balance after"))), body)), more);
+async function transactions(place) {
+  const list = table("Transactions", [["When"], ["What"], ["Amount", "num"], ["Balance after", "num"]], []);
+  const { number, more } = await partByPart("Show earlier ones",
+    (cursor) => get(`/api/credits/transactions?limit=20${cursor === null ? "" : `&cursor=${encodeURIComponent(cursor)}`}`),
+    (items) => list.add(items.map((each) => [
+      moment(each.created_at),
+      [each.call_id === null ? (KINDS[each.kind] ?? each.kind) : h("a", { href: `/calls/${each.call_id}` }, KINDS[each.kind] ?? each.kind), each.note ? h("span", { class: "soft small" }, ` ${each.note}`) : ""],
+      dollars(each.amount_usd), dollars(each.balance_after_usd),
+    ])));
+  fill(place, h("h2", {}, "Transactions"), ...(number === 0
+    ? [empty("No transactions yet", "Grants, purchases and calls are listed here, each with the balance after it.")] : [list.element, more]));
+}
+
+const SERVICES = { carrier: "Telephone line", stream: "Sound stream", amd: "Voicemail detection", stt: "Hearing", llm: "Thinking", tts: "Speaking" };
+const UNITS = { second: "second", char: "characters", token_in: "tokens read", token_cached: "tokens read again", token_out: "tokens written", call: "call" };
+
+/** "$0.0140 per minute", "$0.35 per million tokens read". */
+function amount(price) {
+  if (price.unit === "second" && price.block_units === 60) return `${dollars(price.price_usd)} per minute`;
+  const size = { 1: "", 1000: "1,000 ", 1000000: "million " }[price.block_units] ?? `${price.block_units.toLocaleString()} `;
+  return `${dollars(price.price_usd)} per ${size}${UNITS[price.unit] ?? price.unit}`;
+}
+
+function source(price) {
+  const from = /^https:\/\//.test(price.source) ? h("a", { href: price.source, rel: "noreferrer" }, new URL(price.source).host) : price.source;
+  return [from, price.note ? h("span", { class: "soft small" }, ` ${price.note}`) : ""];
+}
+
+function priced(caption, prices) {
+  return table(caption, [["Service"], ["Model"], ["Price"], ["Source"], ["Seen on"]], prices.map((price) => [
+    SERVICES[price.service] ?? price.service, price.destination ? `${price.model} to ${price.destination}` : price.model, amount(price), source(price), h("span", { class: "nowrap" }, price.seen_on ?? "–")])).element;
 }
 
 function priceList(prices) {
-  const source = (price) => (/^https:\/\//.test(price.source) ? h("a", { href: price.source, rel: "noreferrer" }, new URL(price.source).host) : price.source);
-  return h("details", { class: "card" }, h("summary", {}, h("h2", {}, "Price list")),
-    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Price list" }, h("table", {},
-      h("thead", {}, h("tr", {}, ...["Service", "Model", "Price", "Source", "Seen on"].map((words) => h("th", { scope: "col" }, words)))),
-      h("tbody", {}, ...prices.map((price) => h("tr", {},
-        h("td", {}, price.service), h("td", {}, price.destination ? `${price.model} to ${price.destination}` : price.model),
-        h("td", { class: "num" }, `${dollars(price.price_usd)} per ${price.block_units === 1 ? "" : `${price.block_units.toLocaleString()} `}${price.unit}`),
-        h("td", {}, source(price), price.note ? h("span", { class: "soft small" }, ` ${price.note}`) : null),
-        h("td", {}, price.seen_on ?? "")))))));
+  const used = prices.filter((price) => price.in_use);
+  const others = prices.filter((price) => !price.in_use);
+  return h("section", { class: "card", "aria-label": "Prices" }, h("h2", {}, "What your calls are billed by"),
+    h("p", { class: "soft" }, "A call in the browser needs no line, sound stream or voicemail detection."),
+    priced("Prices in use", used),
+    others.length ? h("details", {}, h("summary", {}, `All other prices this server knows (${others.length})`),
+      h("p", { class: "soft" }, "Of services that are not set up here, and of numbers elsewhere."), priced("All other prices", others)) : null);
 }
 
 /** Back from the payment page: say when the money is there. The page's word is no proof; the server's is. */
@@ -145,11 +153,11 @@ async function awaitPayment(id) {
   notice("warm", "The payment is not confirmed yet. It will appear under Transactions once it is.");
 }
 
-page(async (root, account) => {
+page(async (root) => {
   const [credits, budget, packs, prices] = await Promise.all([get("/api/credits"), get("/api/budget"), get("/api/credits/packs"), get("/api/prices")]);
   const ledger = h("section", { class: "card", "aria-label": "Transactions" });
   fill(root, balance(credits), topUp(packs.items), budgets(budget), ledger, priceList(prices.items));
   const paid = new URLSearchParams(location.search).get("paid");
   if (paid !== null) await attempt(() => awaitPayment(paid));
-  await transactions(ledger, account);
+  await transactions(ledger);
 });

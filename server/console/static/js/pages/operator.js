@@ -3,22 +3,21 @@
 import { get, post, Problem } from "../api.js";
 import { spendByDay } from "../chart.js";
 import { busy, empty, field, fill, h, mark, notice, unmark } from "../dom.js";
-import { clock, dollars, moment, status, tone } from "../format.js";
+import { clock, dollars, moment, ms, status, tone } from "../format.js";
 import { attempt, page, tell } from "../shell.js";
+import { strangers } from "../strangers.js";
+import { table as figures } from "../table.js";
 
 const REFRESH_MS = 5000;
 const SPEND_MS = 60_000;
-const STATES = { closed: ["good", "works"], "half-open": ["warm", "being tried"], open: ["bad", "down"] };
+const STATES = { "built-in": ["good", "works, in the server itself"], closed: ["good", "works"], "half-open": ["warm", "being tried"], open: ["bad", "down"] };
+const SEAMS = { stt: "Hearing", llm: "Thinking", tts: "Speaking" };
 
 const WORK = { pending: "waiting", claimed: "under way", dead: "given up" };
 
 const section = (title, ...parts) => h("section", { class: "card", "aria-label": title }, h("h2", {}, title), ...parts);
 
-function table(label, columns, rows) {
-  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, h("table", {},
-    h("thead", {}, h("tr", {}, ...columns.map(([name, kind]) => h("th", { scope: "col", class: kind ?? null }, name)))),
-    h("tbody", {}, ...rows.map((row) => h("tr", {}, ...row.map((cell, index) => h("td", { class: columns[index][1] ?? null }, cell)))))));
-}
+const table = (...given) => figures(...given).element;
 
 const short = (id) => h("code", { title: id }, id.slice(0, 8));
 const since = (iso, now) => clock((Date.parse(now) - Date.parse(iso)) / 1000);
@@ -36,18 +35,29 @@ function calls(found) {
 
 function nodes(found) {
   return section("Nodes", table("Nodes", [["Node"], ["State"], ["Calls", "num"], ["Up for", "num"], ["Version"]], found.nodes.map((node) => [
-    h("span", {}, short(node.id), node.here ? h("span", { class: "soft small" }, " this one") : null, h("br", {}), h("span", { class: "soft small" }, node.url)),
+    h("span", {}, short(node.id), node.here ? h("span", { class: "soft small" }, " this one, ") : " ", h("span", { class: "soft small" }, node.url)),
     node.alive ? h("span", { class: `badge ${node.draining ? "warm" : "good"}` }, node.draining ? "drains" : "takes calls")
       : h("span", { class: "badge" }, `silent for ${clock(node.silent_seconds)}`),
     String(node.calls), since(node.started_at, found.now), node.version])));
 }
 
+function speed(engine) {
+  return engine.speed === null ? "no answer yet" : `${ms(engine.speed.p50_ms)} / ${ms(engine.speed.p95_ms)}`;
+}
+
+/** "stt:whisper-tiny.en" → "Hearing: whisper-tiny.en". */
+function engineName(name) {
+  const [seam, ...model] = name.split(":");
+  return [h("b", {}, SEAMS[seam] ?? seam), ` ${model.join(":")}`];
+}
+
 function engines(found) {
   return section("Engines", found.engines.length === 0
-    ? h("p", { class: "soft" }, "No node has an engine that could be down.")
-    : table("Engines", [["Engine"], ["Node"], ["State"], ["Failures", "num"], ["Times down", "num"]], found.engines.map((engine) => [
-      engine.name, short(engine.node), h("span", { class: `badge ${STATES[engine.state]?.[0] ?? ""}` }, STATES[engine.state]?.[1] ?? engine.state),
-      String(engine.failures), String(engine.openings)])));
+    ? h("p", { class: "soft" }, "No node lives that has engines.")
+    : table("Engines", [["Engine"], ["Node"], ["State"], ["Waited for it, half / nearly all", "num"], ["Failures", "num"], ["Times down", "num"]], found.engines.map((engine) => [
+      engineName(engine.name), short(engine.node), h("span", { class: `badge ${STATES[engine.state]?.[0] ?? ""}` }, STATES[engine.state]?.[1] ?? engine.state),
+      speed(engine), ...(engine.state === "built-in" ? ["–", "–"] : [String(engine.failures), String(engine.openings)])])),
+    h("p", { class: "soft small" }, "What the latest answers of each node waited for: the end of your turn, the first word, the first sound."));
 }
 
 function work(found) {
@@ -172,26 +182,29 @@ function optOuts() {
 page(async (root) => {
   const audit = h("button", { type: "button", class: "second" }, "Audit the books now");
   const place = () => h("div", {});
-  const [top, money, state, verdict, done] = [place(), place(), place(), place(), place()];
+  const [top, money, state, jobs, verdict, callers, done] = [place(), place(), place(), place(), place(), place(), place()];
   const show = async () => {
     const found = await get("/api/admin/overview");
     fill(top, calls(found));
-    fill(state, nodes(found), engines(found), work(found));
+    fill(state, nodes(found), engines(found));
+    fill(jobs, work(found));
     fill(verdict, books(found), audited(found.audit));
     fill(done, log(found));
   };
   const showSpend = async () => fill(money, spending(await get("/api/admin/spend")));
+  const showCallers = async () => fill(callers, strangers(await get("/api/admin/strangers"), showCallers));
   audit.addEventListener("click", () => busy(audit, () => attempt(async () => {
     await post("/api/admin/audit");
     await show();
   })));
-  await Promise.all([show(), showSpend()]);
-  fill(root, top, h("div", { class: "two" }, h("div", {}, money), h("div", {}, state)),
-    section("Books", verdict, h("div", { class: "actions" }, audit)), people(), optOuts(), done);
+  await Promise.all([show(), showSpend(), showCallers()]);
+  fill(root, top, state, h("div", { class: "two" }, money, jobs),
+    section("Books", verdict, h("div", { class: "actions" }, audit)), callers, people(), optOuts(), done);
   const again = (work, pause) => setTimeout(async () => {
-    if (!document.hidden && !root.querySelector(".scroll:focus")) await attempt(work, { beside: true });
+    if (!document.hidden && !root.querySelector(".scroll:focus, [aria-busy]")) await attempt(work, { beside: true });
     again(work, pause);
   }, pause);
   again(show, REFRESH_MS);
   again(showSpend, SPEND_MS);
+  again(async () => { if (!callers.contains(document.activeElement)) await showCallers(); }, SPEND_MS);
 });

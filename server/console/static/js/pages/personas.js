@@ -28,10 +28,10 @@ function relationship(persona, now) {
   return h("div", {}, h("p", { class: "soft small" }, calls), form);
 }
 
-function memory(persona, known, account, changed) {
+function memory(persona, known, changed) {
   const path = `/api/personas/${persona.id}/memories/${known.id}`;
   const text = h("p", {}, known.text);
-  const source = known.call_id === null ? "written by you" : h("a", { href: `/calls/${known.call_id}` }, `from your call of ${moment(known.created_at, account.timezone)}`);
+  const source = known.call_id === null ? "written by you" : h("a", { href: `/calls/${known.call_id}` }, `from your call of ${moment(known.created_at)}`);
   const row = h("li", { class: "card memory" });
   const show = () => fill(row,
     h("p", { class: "small soft" }, h("span", { class: "badge" }, SORTS[known.kind] ?? known.kind), " ", source),
@@ -59,9 +59,9 @@ function memory(persona, known, account, changed) {
   return row;
 }
 
-async function memories(persona, account, place) {
+async function memories(persona, place) {
   const known = await all(`/api/personas/${persona.id}/memories`);
-  const again = () => memories(persona, account, place);
+  const again = () => memories(persona, place);
   if (known.length === 0) {
     fill(place, empty("Nothing remembered yet", `After a call, what ${persona.name} learned about you stands here, to be corrected or forgotten.`));
     return;
@@ -74,10 +74,10 @@ async function memories(persona, account, place) {
       await again();
     }));
   });
-  fill(place, h("ul", { class: "plain" }, ...known.map((each) => memory(persona, each, account, again))), everything);
+  fill(place, h("ul", { class: "plain" }, ...known.map((each) => memory(persona, each, again))), everything);
 }
 
-page(async (root, account) => {
+page(async (root) => {
   const personas = await all("/api/personas");
   const detail = h("div", { tabindex: -1 });
   const choose = (persona) => attempt(async () => {
@@ -86,7 +86,7 @@ page(async (root, account) => {
     fill(detail,
       h("section", { class: "card", "aria-label": `You and ${persona.name}` }, h("h2", {}, `You and ${persona.name}`), relationship(persona, now)),
       h("section", { class: "card", "aria-label": "Memories" }, h("h2", {}, `What ${persona.name} remembers`), known));
-    await memories(persona, account, known);
+    await memories(persona, known);
   });
   const choices = h("fieldset", { class: "card" }, h("legend", {}, h("h2", {}, "Personas")),
     h("div", { class: "choices" }, ...personas.map((persona, index) => {

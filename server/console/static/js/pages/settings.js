@@ -1,11 +1,11 @@
-// My account: name and zone, phone, my data, the way out.
+// My account: name and zone, password, phone, my data, the way out.
 
 import { get, patch, post, put, remove, send } from "../api.js";
 import { busy, confirmed, field, fill, h, mark, notice, unmark } from "../dom.js";
 import { Problem } from "../api.js";
 import { codeForm } from "../phone-proof.js";
 import { moment } from "../format.js";
-import { forget, know } from "../session.js";
+import { forget, know, signedIn } from "../session.js";
 import { attempt, page, tell } from "../shell.js";
 
 function profile(account) {
@@ -25,6 +25,33 @@ function profile(account) {
       try {
         know(await patch("/api/me", { name: form.elements.name.value.trim(), timezone: form.elements.timezone.value }));
         notice("good", "Saved.");
+      } catch (error) {
+        if (!(error instanceof Problem)) throw error;
+        if (!error.errors.length || !mark(form, error.errors)) tell(error);
+      }
+    });
+  });
+  return form;
+}
+
+/** Ends every other session; this one goes on with the new token. */
+function password() {
+  const now = h("input", { name: "current_password", type: "password", required: true, autocomplete: "current-password" });
+  const wanted = h("input", { name: "new_password", type: "password", required: true, autocomplete: "new-password", minlength: 8 });
+  const button = h("button", { type: "submit" }, "Change the password");
+  const form = h("form", { class: "card", novalidate: true },
+    h("h2", {}, "Password"),
+    field("The one you have", now), field("A new one", wanted, "At least 8 characters."),
+    h("p", { class: "soft small" }, "Whoever is signed in with your account elsewhere is signed out."),
+    h("div", { class: "actions" }, button));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    busy(button, async () => {
+      unmark(form);
+      try {
+        signedIn(await post("/api/me/password", { current_password: now.value, new_password: wanted.value }));
+        form.reset();
+        notice("good", "Your password is changed. Other sessions have ended.");
       } catch (error) {
         if (!(error instanceof Problem)) throw error;
         if (!error.errors.length || !mark(form, error.errors)) tell(error);
@@ -199,9 +226,7 @@ function data() {
     h("div", { class: "actions" }, take, erase));
 }
 
-page(async (root) => {
-  const account = await get("/api/me");  // not as it was at sign-in: the number may have been lost since
-  know(account);
-  fill(root, h("div", { class: "grid" }, profile(account), phone(account), pin(account), account.phone_verified ? quietHours(account) : null, agreed.place, data()));
+page(async (root, account) => {
+  fill(root, h("div", { class: "grid" }, profile(account), password(), phone(account), pin(account), account.phone_verified ? quietHours(account) : null, agreed.place, data()));
   await agreed.again();
 });

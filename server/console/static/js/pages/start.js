@@ -1,10 +1,10 @@
 // From nothing to a ringing phone: who calls, about what, for how much.
 
-import { all, get, post, Problem } from "../api.js";
+import { all, get, post, Problem, Unreachable } from "../api.js";
 import { busy, field, fill, h, mark, notice, unmark } from "../dom.js";
 import { dollars } from "../format.js";
 import { landing } from "../landing.js";
-import { openPoints } from "../open-points.js";
+import { openPoints, readable } from "../open-points.js";
 import { microphoneReady } from "../phone.js";
 import { codeForm } from "../phone-proof.js";
 import { portrait } from "../portrait.js";
@@ -34,40 +34,66 @@ function scenarioChoice(scenarios) {
   const context = h("textarea", { name: "context", maxlength: 2000, rows: 3 });
   const shown = h("p", { class: "hint" });
   const points = openPoints();
+  const chosen = () => scenarios.find((each) => each.id === select.value);
+  const tell = () => fill(shown, ...readable(chosen()?.prompt ?? "", points.said()));
   const show = () => {
-    const chosen = scenarios.find((each) => each.id === select.value);
-    shown.textContent = chosen?.prompt ?? "";
-    points.show(chosen);
+    points.show(chosen());
+    tell();
   };
+  select.value = new URLSearchParams(location.search).get("scenario") ?? scenarios[0]?.id ?? "";
+  if (select.selectedIndex < 0) select.selectedIndex = 0;
   select.addEventListener("change", show);
+  points.element.addEventListener("input", tell);
   show();
   const element = h("fieldset", { class: "card" },
     h("legend", {}, h("h2", {}, "What is it about?")),
     field("Scenario", select),
     shown,
+    h("p", { class: "small" }, h("a", { href: "/scenarios" }, "Write your own scenario, or change one")),
     points.element,
     field("Anything the persona should know this time", context, "For example: ring at a quarter past, I will be at the café."),
   );
   return { element, said: points.said };
 }
 
+/** What so many minutes come to, in words; a number that has no price leaves the browser's to be seen. */
+async function about(minutes, channel) {
+  try {
+    return `about ${dollars((await get(`/api/estimate?minutes=${minutes}&channel=${channel}`)).total_usd)}`;
+  } catch (error) {
+    if (error instanceof Problem && error.code === "not_allowed_number") return "not rung from here";
+    throw error;
+  }
+}
+
 function minutesChoice(longest) {
   const minutes = h("input", { type: "range", name: "minutes", min: 1, max: longest, value: Math.min(5, longest) });
   const label = h("output", {});
-  const price = h("p", { class: "stat", "aria-live": "polite" }, "…");
-  const detail = h("p", { class: "soft small" }, "Both of you talking half of the time. You pay for what is used, by the second.");
+  const prices = { phone: h("p", { class: "stat" }, "…"), browser: h("p", { class: "stat" }, "…") };
+  const detail = h("p", { class: "soft small" }, "Both of you talking half of the time. You pay for what is used; the telephone line by the started minute, all else by the second.");
   let asked = 0;
   const estimate = async () => {
     label.textContent = ` ${minutes.value} min`;
     const mine = ++asked;
-    const found = await get(`/api/estimate?minutes=${minutes.value}`);
-    if (mine === asked) price.textContent = `about ${dollars(found.total_usd)}`;
+    await Promise.all(Object.entries(prices).map(async ([channel, price]) => {
+      const words = await about(minutes.value, channel);
+      if (mine === asked) price.textContent = words;
+    }));
   };
   minutes.addEventListener("input", () => attempt(estimate, { beside: true }));
   attempt(estimate, { beside: true });
   const labelled = field("At most", minutes);
   labelled.querySelector("label").append(label);
-  return h("fieldset", { class: "card" }, h("legend", {}, h("h2", {}, "How long?")), labelled, price, detail);
+  return h("fieldset", { class: "card" }, h("legend", {}, h("h2", {}, "How long?")), labelled,
+    h("div", { class: "grid", "aria-live": "polite" },
+      h("div", {}, h("p", { class: "soft small" }, "On your phone"), prices.phone),
+      h("div", {}, h("p", { class: "soft small" }, "In the browser"), prices.browser)),
+    detail);
+}
+
+/** What is ordered from now on is another order. */
+function anew(form) {
+  form.dataset.order = crypto.randomUUID();
 }
 
 async function place(form, channel, said) {
@@ -85,10 +111,12 @@ async function place(form, channel, said) {
   if (channel === "browser") await microphoneReady();
   try {
     const call = await post("/api/calls", order, { headers });
+    anew(form);
     location.assign(`/live/${call.id}`);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    form.dataset.order = crypto.randomUUID(); // another try is another order
+    // An order whose answer was lost may be placed: tried again it is the same one, and is not placed twice.
+    if (!(error instanceof Unreachable)) anew(form);
     if (error.code === "insufficient_credit") {
       notice("bad", error.message, " ", h("a", { href: "/credits" }, "Add credit."));
     } else if (!error.errors.length || !mark(form, error.errors)) throw error;
@@ -96,8 +124,8 @@ async function place(form, channel, said) {
 }
 
 function actions(form, account, said) {
-  const ring = h("button", { type: "button" }, "Call me");
-  const here = h("button", { type: "button", class: "second" }, "Call me in the browser");
+  const ring = h("button", { type: "button", "data-calls": true }, "Call me");
+  const here = h("button", { type: "button", class: "second", "data-calls": true }, "Call me in the browser");
   ring.disabled = !account.phone_verified;
   ring.addEventListener("click", () => busy(ring, () => attempt(() => place(form, "phone", said))));
   here.addEventListener("click", () => busy(here, () => attempt(() => place(form, "browser", said))));
@@ -119,7 +147,15 @@ async function start(root, account) {
     all("/api/personas"), all("/api/scenarios"), get("/api/credits"),
   ]);
   document.querySelector("h1").textContent = `Hello ${account.name}. Who should call you back?`;
-  const form = h("form", { "data-order": crypto.randomUUID() });
+  const form = h("form", { novalidate: true });
+  anew(form);
+  // Going back brings the page as it was left; what it ordered then is done.
+  addEventListener("pageshow", (event) => { if (event.persisted) anew(form); });
+  // Enter in a field leads to the button and does not ring: a call costs money.
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (event.target === form) form.querySelector("[data-calls]:enabled").focus();
+  });
   const show = (now) => {
     const about = scenarioChoice(scenarios);
     const steps = [personaChoices(personas), about.element, minutesChoice(Math.max(1, ...personas.map((each) => each.max_minutes)))];

@@ -1,0 +1,153 @@
+"""The start page: an order is placed once and never twice, nothing written is lost, both prices are told."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from storage import users
+from storage.db import Database
+from tests.browser.rig import Account, Site, launched, visiting
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.timeout(120),
+    pytest.mark.asyncio(loop_scope="session"),
+]
+EXCUSE = {"title": "A way out", "prompt": "Get me out of {place}."}
+
+
+async def called(page: Page, *, first: bool) -> str:
+    """Ring, hang up: the path of that call's page."""
+    if not first:
+        await page.get_by_role("button", name="Call me", exact=True).click()
+    await page.wait_for_url("**/live/*")
+    path = urlsplit(page.url).path
+    await page.get_by_role("button", name="Hang up").click()
+    await expect(page.get_by_role("link", name="Look at it")).to_be_visible()
+    return path
+
+
+async def test_back_and_call_again_is_another_call(browser: Browser, site: Site) -> None:
+    """The page comes back from the browser's memory as it was left, its scripts and what they knew included."""
+    account = await site.account(phone=True)
+    async with async_playwright() as playwright:
+        keeping = await launched(playwright, back_cache=True)
+        async with visiting(keeping, site, account) as visit:
+            page = await visit.go("/")
+            await page.evaluate("window.leftOnce = true")
+            await page.get_by_role("button", name="Call me", exact=True).click()
+            one = await called(page, first=True)
+            await page.go_back(wait_until="commit")
+            await page.wait_for_url(f"{site.url}/", wait_until="commit")
+            assert await page.evaluate("window.leftOnce"), "it was loaded anew: nothing is tried here"
+            two = await called(page, first=False)
+        await keeping.close()
+    assert one != two
+    calls = await site.ask("GET", "/api/calls", None, account)
+    assert {f"/live/{call['id']}" for call in calls["items"]} == {one, two}
+
+
+async def test_the_answer_to_an_order_that_was_lost_is_fetched_by_the_next_try(
+    browser: Browser, site: Site
+) -> None:
+    """The order was placed and its answer never came: pressed again it is the same order."""
+    account = await site.account(phone=True)
+    async with visiting(browser, site, account) as visit:
+        visit.watch.expected = ["ERR_FAILED"]
+        page = await visit.go("/")
+        lost = 0
+
+        async def lose(route: object) -> None:
+            nonlocal lost
+            lost += 1
+            await route.fetch()  # type: ignore[attr-defined]
+            await route.abort()  # type: ignore[attr-defined]
+
+        await page.route("**/api/calls", lose, times=1)
+        await page.get_by_role("button", name="Call me", exact=True).click()
+        await expect(page.locator(".notice.bad")).to_contain_text("cannot be reached")
+        await page.get_by_role("button", name="Call me", exact=True).click()
+        await page.wait_for_url("**/live/*")
+        await page.get_by_role("button", name="Hang up").click()
+        await expect(page.get_by_role("link", name="Look at it")).to_be_visible()
+    assert lost == 1
+    assert len((await site.ask("GET", "/api/calls", None, account))["items"]) == 1
+
+
+async def test_enter_in_a_field_keeps_what_was_written_and_out_of_the_address(
+    browser: Browser, site: Site
+) -> None:
+    account = await site.account(phone=True)
+    await site.ask("POST", "/api/scenarios", EXCUSE, account)
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go("/")
+        await page.get_by_label("Scenario").select_option("A way out")
+        await page.get_by_label("place").fill("the dinner")
+        await page.get_by_label("place").press("Enter")
+        await expect(page.get_by_role("button", name="Call me", exact=True)).to_be_focused()
+        await expect(page.get_by_label("place")).to_have_value("the dinner")
+        assert page.url == f"{site.url}/"
+    assert (await site.ask("GET", "/api/calls", None, account))["items"] == []
+
+
+async def test_an_operator_made_since_and_a_new_name_are_seen_on_the_next_page(
+    browser: Browser, site: Site
+) -> None:
+    account = await site.account(name="Olga")
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go("/calls")
+        await expect(page.get_by_role("link", name="Operator")).to_be_hidden()
+        await site.promote(account)
+        await site.ask("PATCH", "/api/me", {"name": "Olga the Second"}, account)
+        await visit.go("/")
+        await expect(page.get_by_role("link", name="Operator")).to_be_visible()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Olga the Second")
+
+
+async def test_who_signed_out_is_not_shown_their_pages_by_going_back(browser: Browser, site: Site) -> None:
+    account = await site.account(name="Olga")
+    async with async_playwright() as playwright:
+        keeping = await launched(playwright, back_cache=True)
+        async with visiting(keeping, site, account) as visit:
+            page = await visit.go("/credits")
+            await page.get_by_role("button", name="Sign out").click()
+            await page.wait_for_url("**/login")
+            await page.go_back(wait_until="commit")
+            await page.wait_for_url("**/login?next=*")
+            await expect(page.get_by_text("$5.00")).to_have_count(0)
+        await keeping.close()
+
+
+async def moved_to_britain(site: Site, account: Account) -> None:
+    """A number of a country that has no price, as after the operator took it off the list."""
+    database = Database.open(f"sqlite:///{site.data_dir / 'callmeback.db'}", checkpoint=False)
+    async with database.write() as tx:
+        await users.set_phone(tx, account.user["id"], "+442079460018")
+    await database.aclose()
+
+
+async def test_both_prices_are_told_and_a_number_that_is_not_rung_leaves_the_other(
+    browser: Browser, site: Site
+) -> None:
+    account = await site.account()
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go("/")
+        found = {
+            channel: await site.ask("GET", f"/api/estimate?minutes=5&channel={channel}", None, account)
+            for channel in ("phone", "browser")
+        }
+        assert float(found["browser"]["total_usd"]) < float(found["phone"]["total_usd"])
+        for words, channel in (("On your phone", "phone"), ("In the browser", "browser")):
+            price = page.locator(".grid > div", has_text=words).locator(".stat")
+            await expect(price).to_have_text(f"about ${float(found[channel]['total_usd']):.4f}")
+        await moved_to_britain(site, account)
+        visit.watch.expected = ["status of 403"]
+        await visit.go("/")
+        await expect(page.locator(".grid > div", has_text="On your phone")).to_contain_text(
+            "not rung from here"
+        )
+        await expect(page.locator(".grid > div", has_text="In the browser")).to_contain_text("about $")
