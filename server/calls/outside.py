@@ -183,12 +183,12 @@ class Outside:
 
     async def _said_the_last_word(self, sid: str) -> bool:
         """The carrier's own count decides what its minutes cost; a callback that got lost is fetched."""
-        for _ in range(2):
+        for last in (False, True):
             if await self._over_within(LAST_WORD_S):
                 return True
             leg = await self._carrier.fetch(sid)
-            if leg.status in OVER:
-                self._report(leg.status, leg.seconds)
+            if leg.complete or (last and leg.status in OVER):  # without its count ours stands
+                self._report(leg.status, leg.counted)
                 return True
         return False
 

@@ -161,4 +161,4 @@ class Lease:
             log.warning("carrier_not_asked", call=conducted.call_id, code=error.code)
             return
         if leg.status in OVER:
-            conducted.carrier_done(leg.status, leg.seconds)
+            conducted.carrier_done(leg.status, leg.counted)
