@@ -9,6 +9,7 @@ from typing import Protocol
 import structlog
 
 from pipeline.carriers.base import NO_SUCH_CALL, OVER, Leg
+from pipeline.core.call import UNSAID
 from pipeline.core.effects import (
     Charge,
     EagerSettled,
@@ -147,6 +148,7 @@ class Outside:
     async def hang_up(self) -> None:
         """Ask until the carrier says that the leg is over. Raises `CarrierError` when it never does."""
         if self._fenced and self._answered:
+            self._report("completed", UNSAID)  # of this part: the call may be this process's again any moment
             return
         try:
             async with asyncio.timeout(HANG_UP_PATIENCE_S):

@@ -56,7 +56,9 @@ def main() -> int:
     parser.add_argument("--users", type=int, default=Plan().users)
     parser.add_argument("--nodes", type=int, default=Plan().nodes)
     parser.add_argument(
-        "--only", default="", help="one kind of fault: kill, freeze, outage, roughness, clock_jump, supersede"
+        "--only",
+        default="",
+        help="one kind of fault: kill, freeze, outage, roughness, clock_jump, supersede, outlive",
     )
     parser.add_argument(
         "--unanswered",

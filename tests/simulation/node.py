@@ -187,6 +187,11 @@ class Node:
         self.frozen_at = self._loop.time()
         self.database.sever()
 
+    def lose_sockets(self) -> None:
+        """As when its machine is cut off: who is at the other end notices."""
+        for socket in () if self.door is None else self.door.sockets:
+            socket.close(1006)
+
     def thaw(self) -> None:
         if self.frozen and not self.dead:
             self._note(f"thawed: {self.name}")

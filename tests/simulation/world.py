@@ -37,7 +37,7 @@ from tests.simulation.neighbourhood import Neighbourhood
 from tests.simulation.node import ACCOUNT, NOON, Node
 from tests.simulation.people import Person
 from tests.simulation.telephone import Habits, Network
-from tests.simulation.truth import Truth, compare
+from tests.simulation.truth import Truth, closed_as_counted, compare
 from tests.simulation.wire import Door
 
 MONEY_TABLES = (
@@ -228,14 +228,16 @@ class World:
     # -- trouble ---------------------------------------------------------------------------
 
     async def _trouble(self, tasks: asyncio.TaskGroup) -> None:
-        kinds = (self._kill, self._freeze, self._outage, self._roughness, self._clock_jump, self._supersede)
+        kinds = (
+            self._kill, self._freeze, self._outage, self._roughness, self._clock_jump, self._supersede, self._outlive,
+        )  # fmt: skip
         while True:
             await asyncio.sleep(self._draw.uniform(1.0, 12.0 * self._plan.nodes))
             running = [node for node in self._nodes if node.serves and not node.frozen]
             if not running:
                 await self._replaced(tasks, self._draw.randrange(self._plan.nodes))
                 continue
-            kind = self._draw.choices(kinds, weights=(4, 3, 3, 4, 2, 2))[0]
+            kind = self._draw.choices(kinds, weights=(4, 3, 3, 4, 2, 2, 3 * (self._street is not None)))[0]
             if self._plan.only:
                 kind = next(kind for kind in kinds if kind.__name__ == f"_{self._plan.only}")
             self.outcome.faults[kind.__name__.strip("_")] += 1
@@ -282,6 +284,20 @@ class World:
         await self._start(tasks, node.machine)
         await asyncio.sleep(self._draw.uniform(0.0, 10.0))
         node.kill()
+
+    async def _outlive(self, node: Node, tasks: asyncio.TaskGroup) -> None:
+        """It sleeps, its sockets break, others go on with its calls. It wakes up, they die: it is asked for them."""
+        others = [other for other in self._nodes if other is not node and other.serves]
+        node.freeze()
+        node.lose_sockets()
+        await asyncio.sleep(self._draw.choice((5.0, 12.0, 20.0)))
+        node.thaw()
+        await asyncio.sleep(self._draw.choice((0.3, 3.0, 12.0)))
+        for other in others:
+            other.kill()
+        await asyncio.sleep(self._draw.choice((0.2, 20.0)))
+        for other in others:
+            await self._replaced(tasks, other.machine)
 
     async def _calm_down(self, tasks: asyncio.TaskGroup) -> None:
         """Healthy processes, a carrier that tells everything, and time; then nothing may be left open."""
@@ -335,6 +351,8 @@ class World:
             raise Broken(
                 f"{first.invariant}: {first.subject}: {first.detail} (of {len(report.breaches)} breaches)"
             )
+        if problems := await closed_as_counted(tx, self.network):
+            raise Broken("; ".join(problems))
 
     # -- what people have and do -------------------------------------------------------------
 

@@ -129,6 +129,15 @@ def test_a_leg_of_another_process_is_not_asked_for_again(tmp_path: Path) -> None
     assert len(carrier.asked) == 1
 
 
+def test_an_answered_call_of_another_process_is_over_here_at_once(tmp_path: Path) -> None:
+    carrier, told = Deaf([None]), Told()
+    call = outside(tmp_path, carrier, told)
+    call.happened(ev.Answered(Millis(0)), ())
+    call.fenced()
+    run_virtual(call.hang_up())
+    assert (carrier.asked, told.ends) == ([], [("completed", UNSAID)])
+
+
 def test_that_it_is_given_up_is_for_the_other_nodes_to_know(tmp_path: Path) -> None:
     call = outside(tmp_path, Deaf([LOST]), Told())
     assert not call._account.given_up
