@@ -159,8 +159,8 @@ class Flush:
         ]  # fmt: skip
         if not waiting:
             return
-        await self._to_disk(waiting)
         begun = cpu_seconds()
+        await self._to_disk(waiting)
         batch = [_Due(a, tuple(a.charges), tuple(a.notes), a.ended, a.wanted, a.given_up) for a in waiting]
         try:
             await self._write_and_tell(batch)
