@@ -140,9 +140,9 @@ async def give_up(tx: Tx, ids: Collection[str], at: datetime) -> None:
 
 async def to_be_ended(tx: Tx, call_id: str, epoch: int, at: datetime) -> bool:
     """`give_up` by whoever has the call as of `epoch`. False, and no change, when it is closed or has another."""
-    this = update(calls).where(calls.c.id == call_id, calls.c.epoch == epoch, calls.c.final_at.is_(None))
-    noted = await tx.execute(this.values(given_up_at=func.coalesce(calls.c.given_up_at, at)))
-    return noted.rowcount == 1
+    mine = (calls.c.id == call_id, calls.c.epoch == epoch, calls.c.final_at.is_(None))
+    noted = update(calls).where(*mine).values(given_up_at=func.coalesce(calls.c.given_up_at, at))
+    return (await tx.execute(noted)).rowcount == 1
 
 
 async def epochs(tx: Tx, ids: Iterable[str]) -> dict[str, int]:

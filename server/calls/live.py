@@ -95,6 +95,18 @@ def _reception(parts: Parts, desk: Desk, admissions: Admissions) -> Reception:
     )
 
 
+def _takeovers(parts: Parts, admissions: Admissions, node: str, sender: str) -> Takeovers:
+    return Takeovers(
+        parts.database,
+        parts.carrier,
+        parts.clock,
+        parts.settings.calls_dir,
+        admissions,
+        node,
+        order=lambda row: dial_order(row, parts.settings, sender),
+    )
+
+
 async def _check_prices(parts: Parts, engines: Engines) -> None:
     """Raises `Unpriced` for an engine; a country without a price is only not rung, and is named in the log."""
     async with parts.database.read() as tx:
@@ -134,12 +146,8 @@ async def open_desk(
         node = secrets.token_hex(8)
         lock = await stack.enter_async_context(hold_node(parts.database, node))
         admissions = Admissions(parts.settings, engines, parts.clock, node)
-        calls_dir = parts.settings.calls_dir
         sender = parts.settings.twilio_phone_number or SIMULATED_SENDER
-        takeovers = Takeovers(
-            parts.database, parts.carrier, parts.clock, calls_dir, admissions, node,
-            order=lambda row: dial_order(row, parts.settings, sender),
-        )  # fmt: skip
+        takeovers = _takeovers(parts, admissions, node, sender)
         # Nobody else answers for this process: the carrier may be waiting for its answer just now.
         silent_s = ASKS_S if parts.settings.sqlite else LEASE_S
         lease_s = silent_s + parts.settings.resume_pause_s

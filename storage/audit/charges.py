@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from pipeline.core.tariff import Price, PriceBook, cost
 from storage.audit.report import Breach, broken
@@ -82,13 +82,19 @@ async def _rerated(tx: Tx) -> list[Breach]:
 
 
 async def unconfirmed_are_few(tx: Tx) -> list[Breach]:
-    """I8: what was perhaps bought as a process died is one tile a line and crash; each crash begins an epoch."""
+    """I8: what was perhaps bought as a process died is one loss of the operator's a crash, and no part of a call's
+    charges. Each crash begins an epoch, which the loss names."""
     query = """
-        SELECT e.call_id AS subject, e.line AS line, COUNT(*) AS unconfirmed, c.epoch - 1 AS crashes
-        FROM call_cost_events e JOIN calls c ON c.id = e.call_id
-        WHERE e.status = 'unconfirmed'
-        GROUP BY e.call_id, e.line, c.epoch HAVING COUNT(*) > c.epoch - 1"""
-    return await broken(tx, "I8", query)
+        SELECT o.call_id, o.reason, o.amount_nano, c.epoch FROM operator_losses o JOIN calls c ON c.id = o.call_id
+        WHERE o.reason LIKE 'unconfirmed%' ORDER BY o.call_id, o.reason"""
+    charged = "SELECT call_id AS subject, line, seq FROM call_cost_events WHERE status = 'unconfirmed'"
+    breaches = await broken(tx, "I8", charged)
+    for call_id, reason, amount, epoch in await tx.execute(text(query)):
+        crash = reason.removeprefix("unconfirmed:")
+        if reason not in {f"unconfirmed:{known}" for known in range(2, epoch + 1)} or amount <= 0:
+            figures = f"crash {crash}, of the epochs 2 to {epoch}, amount {amount}"
+            breaches.append(Breach("I8", call_id, figures))
+    return breaches
 
 
 async def nobody_wrote_after_losing_it(tx: Tx) -> list[Breach]:

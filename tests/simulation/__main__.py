@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.clock import cpu_seconds
+from pipeline.clock import real_seconds
 from tests.simulation.world import Outcome, Plan, simulate, template
 
 
@@ -27,7 +27,7 @@ def show(outcome: Outcome, took: float) -> None:
 
 def many(seeds: range, plan: Plan) -> int:
     """Lives through all of them; those that broke say how to replay them."""
-    begun, faults, sums, broken = cpu_seconds(), Counter[str](), Counter[str](), 0
+    begun, faults, sums, broken = real_seconds(), Counter[str](), Counter[str](), 0
     with tempfile.TemporaryDirectory() as folder:
         migrated = template(Path(folder))
         for lived, seed in enumerate(seeds, 1):
@@ -43,7 +43,7 @@ def many(seeds: range, plan: Plan) -> int:
             told = ("legs", "taken_over", "carrier_s", "billed_s", "unbilled_s", "overspent", "unconfirmed")
             sums.update({name: getattr(outcome.truth, name) for name in told})
             if lived % 25 == 0 or lived == len(seeds):
-                print(f"{lived} worlds in {cpu_seconds() - begun:.0f} s, {broken} broke", flush=True)
+                print(f"{lived} worlds in {real_seconds() - begun:.0f} s, {broken} broke", flush=True)
     print(f"seeds {seeds.start} to {seeds.stop - 1}, {plan.nodes} nodes: {dict(sorted(faults.items()))}")
     print(f"  {dict(sums)}")
     return 1 if broken else 0
@@ -86,7 +86,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         migrated = template(Path(folder))
         for _ in range(1 if given.once else 2):
-            begun = cpu_seconds()
+            begun = real_seconds()
             try:
                 outcome = simulate(given.seed, plan, migrated)
             except Exception:
@@ -94,7 +94,7 @@ def main() -> int:
                 return 1
             if given.story and not ledgers:
                 print("\n".join(outcome.story))
-            show(outcome, cpu_seconds() - begun)
+            show(outcome, real_seconds() - begun)
             ledgers.append(outcome.ledger)
     if len(set(ledgers)) > 1:
         print("the same seed gave two ledgers")
