@@ -27,7 +27,7 @@ def show(outcome: Outcome, took: float) -> None:
 
 def many(seeds: range, plan: Plan) -> int:
     """Lives through all of them; those that broke say how to replay them."""
-    begun, faults, sums, broken = real_seconds(), Counter[str](), Counter[str](), 0
+    begun, faults, sums, broken, most = real_seconds(), Counter[str](), Counter[str](), 0, 0
     with tempfile.TemporaryDirectory() as folder:
         migrated = template(Path(folder))
         for lived, seed in enumerate(seeds, 1):
@@ -41,11 +41,12 @@ def many(seeds: range, plan: Plan) -> int:
             faults.update(outcome.faults)
             sums.update(audits=outcome.audits, relayed=outcome.relayed)
             told = ("legs", "taken_over", "carrier_s", "billed_s", "unbilled_s", "overspent", "unconfirmed")
+            most = max(most, outcome.truth.most_unconfirmed)
             sums.update({name: getattr(outcome.truth, name) for name in told})
             if lived % 25 == 0 or lived == len(seeds):
                 print(f"{lived} worlds in {real_seconds() - begun:.0f} s, {broken} broke", flush=True)
     print(f"seeds {seeds.start} to {seeds.stop - 1}, {plan.nodes} nodes: {dict(sorted(faults.items()))}")
-    print(f"  {dict(sums)}")
+    print(f"  {dict(sums)}, most unconfirmed of one crash {most}")
     return 1 if broken else 0
 
 

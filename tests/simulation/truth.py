@@ -29,6 +29,8 @@ class Truth:
     """Nanodollars that calls cost beyond their holds."""
     unconfirmed: int
     """Nanodollars of what dying processes had asked engines for: the operator's."""
+    most_unconfirmed: int
+    """Of one crash of one call."""
     charged: int
     problems: tuple[str, ...]
 
@@ -37,10 +39,10 @@ async def closed_as_counted(tx: Tx, network: Network) -> list[str]:
     """What is wrong with calls whose books are closed, whatever is adjusted later: what was charged as they were
     closed is what the carrier counts, by itself and not as the ledger has noted it."""
     query = text("""
-        SELECT c.id, c.epoch, COALESCE(SUM(e.to_qty - e.from_qty), 0) AS billed FROM calls c
+        SELECT c.id, c.epoch, c.carrier_seconds, COALESCE(SUM(e.to_qty - e.from_qty), 0) AS billed FROM calls c
         LEFT JOIN call_cost_events e ON e.call_id = c.id AND e.line LIKE 'carrier:%'
             AND NOT (e.status = 'adjust' AND e.node = '')
-        WHERE c.final_at IS NOT NULL GROUP BY c.id, c.epoch""")
+        WHERE c.final_at IS NOT NULL GROUP BY c.id, c.epoch, c.carrier_seconds""")
     legs = _legs(network)
     problems: list[str] = []
     for row in await tx.execute(query):
@@ -50,6 +52,10 @@ async def closed_as_counted(tx: Tx, network: Network) -> list[str]:
             problems.append(f"call {row.id} was closed over a leg that goes on")
         elif all(leg.status in OVER for leg in found):
             problems += _differs(row, [leg.seconds for leg in found])
+            if row.billed and row.carrier_seconds != sum(leg.seconds for leg in found):
+                problems.append(
+                    f"call {row.id} was closed at {row.carrier_seconds} s, the carrier counts {found}"
+                )
     return problems
 
 
@@ -98,8 +104,12 @@ async def compare(tx: Tx, network: Network) -> Truth:
     if overspent:
         problems.append(f"calls cost {overspent} nanodollars beyond their holds")
     unconfirmed = await tx.execute(
-        text("SELECT COALESCE(SUM(amount_nano), 0) FROM operator_losses WHERE reason LIKE 'unconfirmed:%'")
+        text(
+            "SELECT COALESCE(SUM(amount_nano), 0) AS nano, COALESCE(MAX(amount_nano), 0) AS most"
+            " FROM operator_losses WHERE reason LIKE 'unconfirmed:%'"
+        )
     )
+    lumps = unconfirmed.one()
     return Truth(
         legs=len(network.calls),
         taken_over=sum(row.epoch > 1 for row in rows),
@@ -107,7 +117,8 @@ async def compare(tx: Tx, network: Network) -> Truth:
         billed_s=sum(row.billed for row in rows),
         unbilled_s=unbilled,
         overspent=overspent,
-        unconfirmed=int(unconfirmed.scalar_one()),
+        unconfirmed=int(lumps.nano),
+        most_unconfirmed=int(lumps.most),
         charged=sum(row.total_nano for row in rows),
         problems=tuple(problems),
     )

@@ -125,7 +125,7 @@ class World:
         self._street = Neighbourhood() if plan.nodes > 1 else None
         self._balance = Random(f"balancer {seed}")
         self._born = 0
-        self._quiet = False
+        self._quiet = self._outlived = False
         self._version: object = None
 
     def utc(self) -> datetime:
@@ -286,11 +286,16 @@ class World:
         node.kill()
 
     async def _outlive(self, node: Node, tasks: asyncio.TaskGroup) -> None:
-        """It sleeps, its sockets break, others go on with its calls. It wakes up, they die: it is asked for them."""
-        others = [other for other in self._nodes if other is not node and other.serves]
+        """The one with most calls sleeps and is cut off; others go on with them. It wakes up, they die, it is asked."""
+        running = [each for each in self._nodes if each.serves and not each.frozen]
+        node = max([node, *running], key=lambda each: each.live_calls)
+        others = [other for other in running if other is not node]
+        if not others or self._outlived:
+            return
+        self._outlived = True
         node.freeze()
-        node.lose_sockets()
-        await asyncio.sleep(self._draw.choice((5.0, 12.0, 20.0)))
+        node.cut_off()
+        await asyncio.sleep(self._draw.choice((12.0, 15.0, 20.0)))
         node.thaw()
         await asyncio.sleep(self._draw.choice((0.3, 3.0, 12.0)))
         for other in others:
@@ -298,6 +303,7 @@ class World:
         await asyncio.sleep(self._draw.choice((0.2, 20.0)))
         for other in others:
             await self._replaced(tasks, other.machine)
+        self._outlived = False
 
     async def _calm_down(self, tasks: asyncio.TaskGroup) -> None:
         """Healthy processes, a carrier that tells everything, and time; then nothing may be left open."""
