@@ -162,7 +162,7 @@ class Takeovers:
                 if leg.complete:
                     return leg
                 await asyncio.sleep(LAST_WORD_S)
-                leg = await self._carrier.fetch(sid)
+                leg = await self._fetched(sid) or leg
         except CarrierError as error:
             log.warning("orphan_unknown_to_carrier", call=row.id, code=error.code)
             if error.code == NO_SUCH_CALL:
@@ -171,6 +171,14 @@ class Takeovers:
         if (leg is None or leg.status not in OVER) and self._clock.utc() < limit:
             raise CarrierError("the leg may go on", retryable=True)
         return leg
+
+    async def _fetched(self, sid: str) -> Leg | None:
+        """None where no answer comes: what was said of the leg before is still so."""
+        try:
+            return await self._carrier.fetch(sid)
+        except CarrierError as error:
+            log.warning("orphan_not_looked_up", code=error.code)
+            return None
 
     async def _unnoted(self, row: CallRow) -> str | None:
         """The leg of a call whose process died between its dial and the note of it: it may ring all the same.

@@ -32,7 +32,7 @@ QUIET = b"\xff" * STEP_BYTES
 LOUD = b"\x20\xa0" * (STEP_BYTES // 2)
 """A noise that counts as speech."""
 REDIRECTS = 10
-UNCOUNTED_S = 2.0
+UNCOUNTED_S = 0.8
 """So long after its end a call has no duration yet, where somebody looks it up."""
 
 

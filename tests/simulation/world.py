@@ -51,6 +51,8 @@ BELIEVED_S = 2.0
 """How long the balancer goes on sending requests to a node that does not answer."""
 TALKED_S = 4.0
 """How long people go on talking then."""
+STILL_S = 1_200.0
+"""Longer than a call's `max_minutes` and the slack of the carrier's limit."""
 SETTLED_S = 420.0
 """How long the world may take to settle everything once nothing disturbs it any more."""
 
@@ -185,7 +187,7 @@ class World:
             self.outcome.answers.update(person.answers)
         async with self._observer.read() as tx:
             await self._audit(tx)
-            self.outcome.truth = await compare(tx, self.network)
+            self.outcome.truth = await compare(tx, self.network, beyond=self._plan.only == "stand_still")
             self.outcome.ledger = await digest(tx)
         if problems := self.outcome.truth.problems:
             raise Broken("; ".join(problems))
@@ -230,6 +232,7 @@ class World:
     async def _trouble(self, tasks: asyncio.TaskGroup) -> None:
         kinds = (
             self._kill, self._freeze, self._outage, self._roughness, self._clock_jump, self._supersede, self._outlive,
+            self._stand_still,
         )  # fmt: skip
         while True:
             await asyncio.sleep(self._draw.uniform(1.0, 12.0 * self._plan.nodes))
@@ -237,7 +240,7 @@ class World:
             if not running:
                 await self._replaced(tasks, self._draw.randrange(self._plan.nodes))
                 continue
-            kind = self._draw.choices(kinds, weights=(4, 3, 3, 4, 2, 2, 3 * (self._street is not None)))[0]
+            kind = self._draw.choices(kinds, weights=(4, 3, 3, 4, 2, 2, 3 * (self._street is not None), 0))[0]
             if self._plan.only:
                 kind = next(kind for kind in kinds if kind.__name__ == f"_{self._plan.only}")
             self.outcome.faults[kind.__name__.strip("_")] += 1
@@ -304,6 +307,15 @@ class World:
         for other in others:
             await self._replaced(tasks, other.machine)
         self._outlived = False
+
+    async def _stand_still(self, node: Node, tasks: asyncio.TaskGroup) -> None:
+        """It sleeps longer than any call may take, and nobody is there in its place: the carrier's own limit is left.
+
+        What calls cost beyond their holds is told then, and no problem.
+        """
+        node.freeze()
+        await asyncio.sleep(STILL_S)
+        node.thaw()
 
     async def _calm_down(self, tasks: asyncio.TaskGroup) -> None:
         """Healthy processes, a carrier that tells everything, and time; then nothing may be left open."""
