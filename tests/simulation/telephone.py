@@ -174,13 +174,13 @@ class Network:
         self._tell(call, "answered")
         if call.order.detect_machine:
             self._spawn(self._detect(call))
-        async with asyncio.timeout(call.order.limit_s) as limit:
-            try:
+        try:
+            async with asyncio.timeout(call.order.limit_s) as limit:
                 await self._follow(call)
-            except TimeoutError:
-                if not limit.expired():
-                    raise
-                self._note(f"the carrier's limit ends call {call.call_id[:6]}")
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            self._note(f"the carrier's limit ends call {call.call_id[:6]}")
 
     async def _detect(self, call: NetworkCall) -> None:
         await asyncio.sleep(1.6)
