@@ -214,6 +214,14 @@ def test_what_could_not_be_journalled_is_not_spoken_unless_it_is_rendered() -> N
     )
 
 
+def test_a_goodbye_that_is_not_rendered_is_not_bought_without_a_journal() -> None:
+    speaker = ScriptedSpeaker(first_ms=80, model="voice", fails_on=lambda text: text == PHRASES.trouble)
+    played = act(Stage(speaker=speaker, pages=Pages(30), stays=8.0), line(GREETED_S, speech(1.0)))
+    (goodbye,) = [one for one in played.all(fx.Say) if one.text == PHRASES.trouble]
+    assert list(speaker.spoken).count(PHRASES.trouble) == 1, "tried beforehand, in vain"
+    assert goodbye.utterance in {event.utterance for event in played.events(ev.SpeechSkipped)}
+
+
 def test_the_file_replays_and_the_recording_is_as_long_as_the_call(tmp_path: Path) -> None:
     stage = Stage(
         hears=["Hello."],
