@@ -174,8 +174,9 @@ class Network:
         self._tell(call, "answered")
         if call.order.detect_machine:
             self._spawn(self._detect(call))
+        limit = asyncio.timeout(call.order.limit_s)
         try:
-            async with asyncio.timeout(call.order.limit_s) as limit:
+            async with limit:
                 await self._follow(call)
         except TimeoutError:
             if not limit.expired():
@@ -419,8 +420,8 @@ class NodeLine:
         call = self._network.calls.get(sid)
         if call is None:
             raise CarrierError("no such call", code=20404)
-        ended = call.ended is not None and asyncio.get_running_loop().time() - call.ended
-        if ended is not False and ended < UNCOUNTED_S and call.status == "completed":
+        now = asyncio.get_running_loop().time()
+        if call.status == "completed" and call.ended is not None and now < call.ended + UNCOUNTED_S:
             return Leg(sid, call.status, None)
         return call.leg
 
