@@ -31,7 +31,7 @@ from benchmarks import (
 )
 from benchmarks.concurrency import Plan
 from benchmarks.figures import Figure
-from pipeline.clock import cpu_seconds
+from pipeline.clock import real_seconds
 from server.logs import configure
 
 QUICK = Plan(levels=(10, 100), window_s=3.0, echo_window_s=1.0, ramp_s=0.05, settle_s=3.5)
@@ -66,13 +66,13 @@ async def measure(console: Console, *, quick: bool, only: str | None = None) -> 
     for name, part in parts.items():
         if only not in {None, name}:
             continue
-        begun = cpu_seconds()
+        begun = real_seconds()
         try:
             figures += await part()
         except Exception:  # edge: of one part; what the others found is shown
             console.print_exception()
             figures.append(Figure(name, "not measured", math.nan, ""))
-        console.print(f"[dim]measured {name}: {cpu_seconds() - begun:.0f} s[/]")
+        console.print(f"[dim]measured {name}: {real_seconds() - begun:.0f} s[/]")
     return figures
 
 

@@ -19,7 +19,7 @@ from benchmarks.engines import TAG, TAG_BYTES
 from benchmarks.wire import Wire
 from pipeline.audio.mulaw import is_loud
 from pipeline.audio.wav import read_wav
-from pipeline.clock import cpu_seconds
+from pipeline.clock import real_seconds
 
 FRAME_BYTES, FRAME_S = 160, 0.02
 CALLERS = Path(__file__).parent.parent / "server" / "callers"
@@ -113,7 +113,7 @@ class Caller:
         self._sent = array("d")
         self._saying: Spoken | None = None
         self._at = 0
-        self._quiet_since = self._agent_until = cpu_seconds()
+        self._quiet_since = self._agent_until = real_seconds()
         self._agent_began = 0.0
         self._agent_spoke = self._heard_agent = self._answered = False
         self._barged_at = 0.0
@@ -162,7 +162,7 @@ class Caller:
         return now - self._quiet_since > PATIENCE_S
 
     def hear(self, text: bytes) -> None:
-        now = cpu_seconds()
+        now = real_seconds()
         order = _decode(text)
         if order.media is not None:
             self._play(order.media.payload, now)

@@ -13,7 +13,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
-from pipeline.clock import cpu_seconds
+from pipeline.clock import real_seconds
 from pipeline.core.effects import Message
 from pipeline.engines.base import Ear, Hearing, Turn, Voice, VoiceActivity, VoiceTrack
 from pipeline.engines.counting import prompt_tokens
@@ -51,7 +51,7 @@ class Trace:
 
     def turn(self) -> str:
         self._turns += 1
-        self.ended[self._turns] = (cpu_seconds(), self.windows)
+        self.ended[self._turns] = (real_seconds(), self.windows)
         return f"This is turn {in_syllables(self._turns)} of mine."
 
     def take(self) -> dict[int, tuple[float, int]]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.child import child
 from benchmarks.figures import Figure, percentile
 from benchmarks.replaying import engines
-from pipeline.clock import Clock, cpu_seconds
+from pipeline.clock import Clock, real_seconds
 from pipeline.core.money import Nanos
 from server.calls.files import Files
 from server.calls.placing import Placing
@@ -127,7 +127,7 @@ class _Drawer:
             self._placed += some
 
     async def run(self) -> None:
-        ends = cpu_seconds() + self._seconds
+        ends = real_seconds() + self._seconds
         async with asyncio.TaskGroup() as tasks:
             for number in range(KINDS[self._kind].at_once):
                 tasks.create_task(self._caller(self._act(number), ends))
@@ -145,14 +145,14 @@ class _Drawer:
         }[self._kind]
 
     async def _caller(self, act: Callable[[], Awaitable[None]], ends: float) -> None:
-        while cpu_seconds() < ends:
-            begun = cpu_seconds()
+        while real_seconds() < ends:
+            begun = real_seconds()
             try:
                 await act()
             except DatabaseDown:  # it waited for the account in vain
                 self.refused += 1
                 continue
-            self.took.append(1000 * (cpu_seconds() - begun))
+            self.took.append(1000 * (real_seconds() - begun))
 
     async def _hold_alone(self) -> None:
         async with self._database.write() as tx:
@@ -233,9 +233,9 @@ async def _child(order: str) -> None:
             await drawer.prepare()
             print(json.dumps({"ready": True}), flush=True)
             await asyncio.to_thread(sys.stdin.readline)
-            begun = cpu_seconds()
+            begun = real_seconds()
             await drawer.run()
-            told = {"took": drawer.took, "seconds": cpu_seconds() - begun, "refused": drawer.refused}
+            told = {"took": drawer.took, "seconds": real_seconds() - begun, "refused": drawer.refused}
             print(json.dumps(told), flush=True)
         with suppress(asyncio.CancelledError):
             await asyncio.to_thread(sys.stdin.readline)

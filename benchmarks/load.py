@@ -19,7 +19,7 @@ import aiohttp
 from benchmarks.callers import FRAME_S, LINES, Caller, Tally, spoken
 from benchmarks.child import Child
 from benchmarks.wire import Wire
-from pipeline.clock import cpu_seconds
+from pipeline.clock import real_seconds
 from server.signatures import HEADER, sign
 
 SLOTS = 20
@@ -50,7 +50,7 @@ class Pacer:
             slot.discard(caller)
 
     def start(self) -> None:
-        self._due = cpu_seconds()
+        self._due = real_seconds()
         self._run()
 
     def stop(self) -> None:
@@ -58,13 +58,13 @@ class Pacer:
             self._timer.cancel()
 
     def _run(self) -> None:
-        now = cpu_seconds()
+        now = real_seconds()
         while self._due <= now:
             for caller in self._slots[self._tick % SLOTS]:
                 caller.frame(now, self._due)
             self._tick += 1
             self._due += FRAME_S / SLOTS
-            now = cpu_seconds()
+            now = real_seconds()
         self._timer = asyncio.get_running_loop().call_later(max(0.0005, self._due - now), self._run)
 
 
@@ -155,7 +155,7 @@ class Exchange:
 
     async def _answer(self, call: Call, voice_url: str) -> None:
         await asyncio.sleep(RING_S)
-        answered = cpu_seconds()
+        answered = real_seconds()
         call.answered_at = answered
         document = await self._post(call, voice_url, CallStatus="in-progress")
         token = _TOKEN.search(document)
@@ -166,7 +166,7 @@ class Exchange:
         headers = {HEADER: sign(self._hello["auth"], socket_url)}
         wire = Wire(place.path, place.netloc, headers, call.caller.hear, lambda: self._gone(call))
         await wire.connect(place.hostname or "", place.port or 80)
-        call.caller.greeted_at = (answered, cpu_seconds())
+        call.caller.greeted_at = (answered, real_seconds())
         wire.send(b'{"event":"connected","protocol":"Call","version":"1.0.0"}')
         stream = "MZ" + call.sid[2:]
         wire.send(
@@ -207,7 +207,7 @@ class Exchange:
         call.ending = True
         self._pacer.remove(call.caller)
         call.caller.stop()
-        seconds = max(1, round(cpu_seconds() - call.answered_at))
+        seconds = max(1, round(real_seconds() - call.answered_at))
         await self._post(
             call, call.status_url, CallStatus="completed", CallDuration=str(seconds), SequenceNumber="3"
         )

@@ -18,7 +18,7 @@ import uvloop
 from starlette.applications import Starlette
 
 from benchmarks.figures import percentile
-from pipeline.clock import Clock, cpu_seconds
+from pipeline.clock import Clock, real_seconds
 from pipeline.core.terms import EndReason
 from pipeline.ports import Line
 from server.nodes.passes import Passes
@@ -42,12 +42,12 @@ class Echo:
 
     def hear(self, mulaw: bytes) -> None:
         self.heard += 1
-        self.there.append(cpu_seconds() - self.sent[self.heard])
+        self.there.append(real_seconds() - self.sent[self.heard])
         if self.line is not None:
             self.line.play(self.heard, mulaw)
 
     def play(self, chunk: int, mulaw: bytes) -> None:
-        self.back.append(cpu_seconds() - self.sent.pop(chunk))
+        self.back.append(real_seconds() - self.sent.pop(chunk))
 
     def played(self, chunk: int) -> None: ...
 
@@ -100,7 +100,7 @@ async def measure(calls: int, seconds: int) -> list[Echo]:
         for frame in range(1, round(seconds / FRAME_S) + 1):
             due = clock.seconds() + FRAME_S
             for relayed, echo in open_calls:
-                echo.sent[frame] = cpu_seconds()
+                echo.sent[frame] = real_seconds()
                 relayed.hear(FRAME)
             await asyncio.sleep(max(0.0, due - clock.seconds()))
         for relayed, _ in open_calls:

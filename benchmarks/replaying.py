@@ -10,7 +10,7 @@ from benchmarks.callers import CALLERS, LINES
 from benchmarks.figures import Figure
 from pipeline.audio.mulaw import silence
 from pipeline.audio.wav import read_wav
-from pipeline.clock import cpu_seconds, run_virtual
+from pipeline.clock import real_seconds, run_virtual
 from pipeline.core.events import CallStarted
 from pipeline.core.money import NANOS_PER_USD, START, Nanos
 from pipeline.core.tariff import Price
@@ -104,15 +104,15 @@ def journal() -> list[str]:
 
 
 def timed(lines: list[str]) -> tuple[Replay, float]:
-    begun = cpu_seconds()
+    begun = real_seconds()
     result = replay(lines)
-    return result, cpu_seconds() - begun
+    return result, real_seconds() - begun
 
 
 def measure(repeats: int) -> list[Figure]:
-    begun = cpu_seconds()
+    begun = real_seconds()
     lines = journal()
-    making = cpu_seconds() - begun
+    making = real_seconds() - begun
     runs = [timed(lines) for _ in range(repeats)]
     result = runs[0][0]
     if not result.exact:

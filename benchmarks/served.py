@@ -30,7 +30,7 @@ from prometheus_client import REGISTRY
 from benchmarks.engines import Trace, TracedActivity, TracedSpeaker, TracedThinker, TracedTranscriber
 from benchmarks.listening import Listening
 from pipeline.carriers.base import DialOrder, Leg
-from pipeline.clock import Clock, cpu_seconds
+from pipeline.clock import Clock, real_seconds
 from pipeline.core.guard import Permit
 from pipeline.core.money import NANOS_PER_USD, Nanos
 from pipeline.engines.local.pool import Worker
@@ -127,9 +127,9 @@ class Lag:
     async def run(self) -> None:
         while True:
             await self._on.wait()
-            due = cpu_seconds() + LAG_EVERY_S
+            due = real_seconds() + LAG_EVERY_S
             await asyncio.sleep(LAG_EVERY_S)
-            self._late.append(1000 * max(0.0, cpu_seconds() - due))
+            self._late.append(1000 * max(0.0, real_seconds() - due))
 
     def start(self) -> None:
         self._late.clear()

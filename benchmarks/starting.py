@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from benchmarks.concurrency import free_port
 from benchmarks.figures import Figure
-from pipeline.clock import cpu_seconds
+from pipeline.clock import real_seconds
 
 LOOK_EVERY_S = 0.01
 PATIENCE_S = 60.0
@@ -39,7 +39,7 @@ async def start(data_dir: str, engines: str) -> float:
         **os.environ, "DATA_DIR": data_dir, "PORT": str(port), "LOG_LEVEL": "error", "STT_ENGINE": engines,
         "LLM_ENGINE": engines, "TTS_ENGINE": engines,
     }  # fmt: skip
-    begun = cpu_seconds()
+    begun = real_seconds()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "server.cli", "serve", env=environment, stdout=asyncio.subprocess.DEVNULL
     )
@@ -49,7 +49,7 @@ async def start(data_dir: str, engines: str) -> float:
                 if process.returncode is not None:
                     raise RuntimeError("callmeback serve has ended; what it said is above")
                 await asyncio.sleep(LOOK_EVERY_S)
-        return cpu_seconds() - begun
+        return real_seconds() - begun
     finally:
         with suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)

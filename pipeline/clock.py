@@ -61,7 +61,7 @@ def slept_seconds() -> float:
     return 0.0 if boot is None else time.clock_gettime(boot) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
-def cpu_seconds() -> float:
+def real_seconds() -> float:
     """Real seconds for measuring work, never for deciding."""
     return time.perf_counter()
 

@@ -37,13 +37,19 @@ def part_name(call_id: str, epoch: int) -> str:
 
 def parts(folder: Path, call_id: str, suffix: str = SUFFIX) -> list[Path]:
     """The files of a call on this machine, oldest first. Each part of a journal replays by itself."""
+    found = numbered(folder, call_id, suffix)
+    return [found[epoch] for epoch in sorted(found)]
+
+
+def numbered(folder: Path, call_id: str, suffix: str = SUFFIX) -> dict[int, Path]:
+    """The files of a call on this machine, by the epoch of the process that wrote each."""
     first = folder / f"{call_id}{suffix}"
     found = {1: first} if first.exists() else {}
     for path in folder.glob(f"{call_id}.*{suffix}"):
         epoch = path.name[len(call_id) + 1 : -len(suffix)]
         if epoch.isascii() and epoch.isdigit():
             found[int(epoch)] = path
-    return [found[epoch] for epoch in sorted(found)]
+    return found
 
 
 class JournalFile:

@@ -109,6 +109,10 @@ class Mouth:
         self._orders.append(Order(utterance, text))
         self._now()
 
+    def has(self, text: str) -> bool:
+        """Whether this is rendered, and so costs nothing more."""
+        return self._clip(text) is not None
+
     def played(self, chunk: int) -> None:
         """A mark came back."""
         self._out.played(chunk)

@@ -272,9 +272,7 @@ class LiveCall:
             self.journal_lost(error)
         self._outside.happened(event, effects)
         for effect in effects:
-            if self._unwritten and isinstance(effect, fx.AskReply):
-                self._post(partial(ev.ReplyFinished, reply=effect.reply, **NO_TOKENS))
-            else:
+            if not (self._unwritten and self._refused(effect)):
                 hands.perform(effect)
         if self._phase is Phase.REMEMBERING:
             hands.deafen()
@@ -351,6 +349,19 @@ class LiveCall:
         log.error("journal_lost", call=self.id, error=error.strerror)
         self._journal, self._unwritten = NoJournal(), True
         self.ask_hang_up(EndReason.ENGINE_FAILURE, politely=True)
+
+    def _refused(self, effect: fx.Effect) -> bool:
+        """What would have to be bought is not, for it is written nowhere; what was rendered before is said."""
+        match effect:
+            case fx.AskReply():
+                self._post(partial(ev.ReplyFinished, reply=effect.reply, **NO_TOKENS))
+            case fx.Say() if not self._mouth.has(effect.text):
+                self._post(partial(ev.SpeechSkipped, utterance=effect.utterance))
+            case fx.Listen():
+                pass
+            case _:
+                return False
+        return True
 
     def _window(self, probability: float) -> None:
         """Voice activity's opinion of the latest 32 ms; facts go to the core, boundaries to the ear."""

@@ -74,7 +74,7 @@ class BrowserLegs:
         leg = self._known(sid)
         if leg.over is None:
             leg.over = self._ended(sid, leg)
-            leg.report(leg.over.status, leg.over.seconds)
+            leg.report(leg.over.status, leg.over.counted)
 
     async def fetch(self, sid: str) -> Leg:
         leg = self._known(sid)

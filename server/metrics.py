@@ -69,7 +69,7 @@ UNRECONCILED = Counter(
 )
 FLUSH_SECONDS = Histogram(
     "callmeback_flush_seconds",
-    "Time of one flush transaction, all calls of the process together",
+    "Time of one flush, all calls of the process together: their journals brought to the disk, and one transaction",
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2),
 )
 PAYMENT_EVENTS = Counter("callmeback_payment_events", "Events of the payment provider", ("type", "outcome"))

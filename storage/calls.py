@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, update
 
 from pipeline.core.money import Nanos
 from storage import strangers
@@ -91,7 +91,8 @@ async def advance(
 
     `in-progress` dates the answer and a terminal status the end, at `at` unless told otherwise. Facts are
     kept also when the status comes too late: the earliest answer and end, the most seconds, the first reason
-    and carrier id.
+    and carrier id. The seconds of a call whose books are closed stay what was charged for: `ledger.adjust` changes
+    both.
     """
     rank = STATUS_RANK[status]
     if status == "in-progress":
@@ -109,7 +110,7 @@ async def advance(
         facts["ended_at"] = _earliest(calls.c.ended_at, ended_at)
     if carrier_seconds is not None:
         known = calls.c.carrier_seconds
-        more = or_(known.is_(None), known < carrier_seconds)
+        more = and_(calls.c.final_at.is_(None), or_(known.is_(None), known < carrier_seconds))
         facts["carrier_seconds"] = case((more, carrier_seconds), else_=known)
     this = update(calls).where(calls.c.id == call_id)
     upward = this.where(calls.c.status_rank < rank).values({"status": status, "status_rank": rank, **facts})
@@ -135,6 +136,13 @@ async def give_up(tx: Tx, ids: Collection[str], at: datetime) -> None:
     """The carrier is asked to end these calls: from now on no node connects anybody to them."""
     this = update(calls).where(calls.c.id.in_(sorted(ids)), calls.c.given_up_at.is_(None))
     await tx.execute(this.values(given_up_at=at))
+
+
+async def to_be_ended(tx: Tx, call_id: str, epoch: int, at: datetime) -> bool:
+    """`give_up` by whoever has the call as of `epoch`. False, and no change, when it is closed or has another."""
+    mine = (calls.c.id == call_id, calls.c.epoch == epoch, calls.c.final_at.is_(None))
+    noted = update(calls).where(*mine).values(given_up_at=func.coalesce(calls.c.given_up_at, at))
+    return (await tx.execute(noted)).rowcount == 1
 
 
 async def epochs(tx: Tx, ids: Iterable[str]) -> dict[str, int]:

@@ -176,6 +176,12 @@ async def standing(tx: Tx, *, user_id: str, call_id: str, epoch: int, now: datet
     )
 
 
+async def carry_on(tx: Tx, call_id: str, epoch: int) -> None:
+    """The call goes on in another process, as of this epoch: what the ones before it wrote down is the past."""
+    this = update(credit_holds).where(credit_holds.c.call_id == call_id, credit_holds.c.epoch < epoch)
+    await tx.execute(this.values(epoch=epoch))
+
+
 async def hold_of(tx: Tx, call_id: str) -> Hold | None:
     return await first(
         tx, Hold, select(*columns(credit_holds, Hold)).where(credit_holds.c.call_id == call_id)

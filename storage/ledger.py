@@ -17,13 +17,13 @@ from storage.adjustments import adjust
 from storage.budgets import budget, periods_of, put_budget
 from storage.charges import CallCharges, cost_lines, cost_seconds, flush
 from storage.db import Tx, insert
-from storage.holds import Ask, Drawing, draw, hold, hold_of, renew, renew_all, standing
+from storage.holds import Ask, Drawing, carry_on, draw, hold, hold_of, renew, renew_all, standing
 from storage.records import Fenced, Final, Page, Transaction
 from storage.rows import columns, cut, decode_cursor
 from storage.tables import calls, credit_transactions, operator_losses
 
 __all__ = [
-    "Ask", "CallCharges", "Drawing", "adjust", "balance", "budget", "cost_lines", "cost_seconds", "draw",
+    "Ask", "CallCharges", "Drawing", "adjust", "balance", "budget", "carry_on", "cost_lines", "cost_seconds", "draw",
     "finalise", "flush", "grant", "hold", "hold_of", "lock_account", "periods_of", "put_budget", "renew", "renew_all",
     "standing", "transactions",
 ]  # fmt: skip

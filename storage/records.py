@@ -336,7 +336,8 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Money set aside for one call. `used_nano` is what the closed hold paid."""
+    """Money set aside for one call. `used_nano` is what the closed hold paid; `epoch` is that of the process which
+    went on with the call last, and so the number of its latest journal, wherever that lies."""
 
     call_id: str
     user_id: str

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from pipeline.core.call import UNSAID
 from pipeline.core.guard import Permit
 
 OVER = frozenset({"completed", "busy", "no-answer", "failed", "canceled"})
@@ -39,15 +40,26 @@ class DialOrder:
 class Leg:
     """What the carrier says of a call: status as in REST, seconds 0 until it is over.
 
+    `seconds` None is no count: the call is over, and how long it took is not said yet.
     `price_nano` is what it asks for the connection, in nanodollars; None until it says so, which may take hours, and
     in another currency.
     """
 
     sid: str
     status: str
-    seconds: int
+    seconds: int | None
     answered_by: str = ""
     price_nano: int | None = None
+
+    @property
+    def counted(self) -> int:
+        """The seconds as a call's machine takes them."""
+        return UNSAID if self.seconds is None else self.seconds
+
+    @property
+    def complete(self) -> bool:
+        """The call is over, and how long it took is said."""
+        return self.status in OVER and self.seconds is not None
 
 
 class Carrier(Protocol):

@@ -207,11 +207,12 @@ def _refusal(status: int, code: object, once: bool) -> CarrierError:
 
 
 def _leg(call: Any) -> Leg:
-    duration = str(call.duration or "")
+    """A call that was answered is `completed` before its duration is known; until then it has none."""
+    status, duration = str(call.status or ""), str(call.duration or "")
     return Leg(
         str(call.sid),
-        str(call.status or ""),
-        int(duration) if duration.isdigit() else 0,
+        status,
+        int(duration) if duration.isdigit() else None if status == "completed" else 0,
         str(call.answered_by or ""),
         _nano(call.price, call.price_unit),
     )

@@ -17,6 +17,7 @@ from pipeline.ports import Engines
 from server.app import SIMULATED_SENDER
 from server.beside import beside
 from server.calls.casting import TOKENS, pinned
+from server.calls.orders import dial_order
 from server.desk import Desk
 from server.engines import chosen
 from server.inbound.pins import Pins
@@ -94,6 +95,18 @@ def _reception(parts: Parts, desk: Desk, admissions: Admissions) -> Reception:
     )
 
 
+def _takeovers(parts: Parts, admissions: Admissions, node: str, sender: str) -> Takeovers:
+    return Takeovers(
+        parts.database,
+        parts.carrier,
+        parts.clock,
+        parts.settings.calls_dir,
+        admissions,
+        node,
+        order=lambda row: dial_order(row, parts.settings, sender),
+    )
+
+
 async def _check_prices(parts: Parts, engines: Engines) -> None:
     """Raises `Unpriced` for an engine; a country without a price is only not rung, and is named in the log."""
     async with parts.database.read() as tx:
@@ -133,14 +146,15 @@ async def open_desk(
         node = secrets.token_hex(8)
         lock = await stack.enter_async_context(hold_node(parts.database, node))
         admissions = Admissions(parts.settings, engines, parts.clock, node)
-        calls_dir = parts.settings.calls_dir
-        takeovers = Takeovers(parts.database, parts.carrier, parts.clock, calls_dir, admissions, node)
+        sender = parts.settings.twilio_phone_number or SIMULATED_SENDER
+        takeovers = _takeovers(parts, admissions, node, sender)
         # Nobody else answers for this process: the carrier may be waiting for its answer just now.
         silent_s = ASKS_S if parts.settings.sqlite else LEASE_S
         lease_s = silent_s + parts.settings.resume_pause_s
         orphans = Orphans(parts.database, parts.clock, takeovers, lease_s)
-        # The simulated carrier lives and dies with its server: nobody will ask to go on with a call.
-        if found := await orphans.settle_all(carrier_lost=parts.settings.simulated):
+        # The simulated carrier lives and dies with its server: nobody will ask to go on with a call, and nothing waits.
+        # With a real one that may take a while; calls are taken meanwhile, and the lease is renewed.
+        if parts.settings.simulated and (found := await orphans.settle_all(carrier_lost=True)):
             log.warning("orphans_settled", calls=found)
         flush = Flush(parts.database, parts.clock, parts.news, node)
         lag = LoopLag(parts.clock)
@@ -156,14 +170,14 @@ async def open_desk(
                 lag=lag,
                 tasks=tasks,
                 node=node,
-                sender=parts.settings.twilio_phone_number or SIMULATED_SENDER,
+                sender=sender,
                 resuming=Resuming(parts.database, parts.clock, takeovers),
             )
             desk.pulse = lease = Lease(
                 parts.database, parts.carrier, parts.clock, lock, lambda: list(desk.ongoing().values()), health.written
             )  # fmt: skip
             scheduler, works = await beside(parts, desk, node)
-            own = (flush.run(), lag.run(), lease.run(), orphans.run(desk.conducts))
+            own = (lease.run(), flush.run(), lag.run(), orphans.run(desk.conducts))
             running = [tasks.create_task(work) for work in (*own, *works)]
             try:
                 async with among_nodes(parts, desk, node, _reception(parts, desk, admissions)) as anywhere:

@@ -9,6 +9,7 @@ from typing import Protocol
 import structlog
 
 from pipeline.carriers.base import NO_SUCH_CALL, OVER, Leg
+from pipeline.core.call import UNSAID
 from pipeline.core.effects import (
     Charge,
     EagerSettled,
@@ -152,6 +153,7 @@ class Outside:
     async def hang_up(self) -> None:
         """Ask until the carrier says that the leg is over. Raises `CarrierError` when it never does."""
         if self._fenced and self._answered:
+            self._report("completed", UNSAID)  # of this part: the call may be this process's again any moment
             return
         try:
             async with asyncio.timeout(HANG_UP_PATIENCE_S):
@@ -188,12 +190,12 @@ class Outside:
 
     async def _said_the_last_word(self, sid: str) -> bool:
         """The carrier's own count decides what its minutes cost; a callback that got lost is fetched."""
-        for _ in range(2):
+        for last in (False, True):
             if await self._over_within(LAST_WORD_S):
                 return True
             leg = await self._carrier.fetch(sid)
-            if leg.status in OVER:
-                self._report(leg.status, leg.seconds)
+            if leg.complete or (last and leg.status in OVER):  # without its count ours stands
+                self._report(leg.status, leg.counted)
                 return True
         return False
 

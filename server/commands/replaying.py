@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.audio.intake import caller_sound
-from pipeline.clock import Clock, VirtualLoop, cpu_seconds
+from pipeline.clock import Clock, VirtualLoop, real_seconds
 from pipeline.conducted import replay_call
 from pipeline.core.errors import EngineError, JournalError
 from pipeline.core.events import CallStarted
@@ -62,9 +62,9 @@ def _journal(console: Console, file: Path, *, timeline: bool, wav: Path | None) 
     lines = read_lines(file)
     if timeline:
         show_timeline(console, lines)
-    begun = cpu_seconds()
+    begun = real_seconds()
     result = replay(lines)
-    took = max(cpu_seconds() - begun, 1e-6)
+    took = max(real_seconds() - begun, 1e-6)
     seconds = result.millis / 1000
     if result.difference is not None:
         return _differs(console, result.difference)
@@ -75,13 +75,13 @@ def _journal(console: Console, file: Path, *, timeline: bool, wav: Path | None) 
 
 def _with_sound(console: Console, lines: list[str], traffic: Path, wav: Path | None) -> int:
     """Level 2: the sound as well, from what engines and caller gave then, if all of it was kept."""
-    begun = cpu_seconds()
+    begun = real_seconds()
     facts = read_traffic(traffic)
     if not complete(facts):
         console.print("the engines' traffic is incomplete: replay ends at level 1")
         return 0
     result = replay_call(lines, facts, wav=wav)
-    took = max(cpu_seconds() - begun, 1e-6)
+    took = max(real_seconds() - begun, 1e-6)
     if result.replay.difference is not None:
         return _differs(console, result.replay.difference)
     seconds = result.replay.millis / 1000
@@ -116,10 +116,10 @@ def _wav(console: Console, file: Path, persona: str, engines: EngineSet, out: Pa
     stem = f"{file.stem}-replayed"
     journal, wav = out / f"{stem}{SUFFIX}", out / f"{stem}.wav"
     journal.unlink(missing_ok=True)
-    begun = cpu_seconds()
+    begun = real_seconds()
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         aside = runner.run(_hear_again(console, caller, who, prices, engines, journal, wav))
-    took = cpu_seconds() - begun
+    took = real_seconds() - begun
     for turn in aside.turns:
         console.print(f"{turn.started / 1000:7.2f}  {turn.role:6}  {turn.text}", markup=False)
     ended = aside.ended

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import structlog
 
-from pipeline.clock import Clock, cpu_seconds
+from pipeline.clock import Clock, real_seconds
 from pipeline.core.effects import Charge, Ended, Learned, Unlearned
 from pipeline.core.money import ZERO, Nanos, usd
 from pipeline.journal_file import JournalFile
@@ -162,8 +162,8 @@ class Flush:
         ]  # fmt: skip
         if not waiting:
             return
+        begun = real_seconds()
         await self._to_disk(waiting)
-        begun = cpu_seconds()
         batch = [_Due(a, tuple(a.charges), tuple(a.notes), a.ended, a.wanted, a.given_up) for a in waiting]
         try:
             await self._write_and_tell(batch)
@@ -176,7 +176,7 @@ class Flush:
             for due in batch:
                 await self._alone(due)
         else:
-            FLUSH_SECONDS.observe(cpu_seconds() - begun)
+            FLUSH_SECONDS.observe(real_seconds() - begun)
 
     async def _alone(self, due: _Due) -> None:
         """One call in a transaction of its own, after the common one was refused."""

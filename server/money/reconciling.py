@@ -53,10 +53,10 @@ class Reconciliation:
         except CarrierError as error:
             log.warning("carrier_record_not_had", call=row.id, code=error.code)
             return self._later(row)
-        if leg.status not in OVER:
+        if leg.seconds is None or leg.status not in OVER:  # what is known stands until it says
             return self._later(row)
         if leg.seconds != (row.carrier_seconds or 0):
-            await self._adjust(row, leg)
+            await self._adjust(row, leg.seconds)
         if leg.price_nano is None and leg.seconds:
             return self._later(row)
         await self._compare(row, leg)
@@ -72,16 +72,16 @@ class Reconciliation:
             log.warning("call_not_reconciled", call=row.id)
         return due
 
-    async def _adjust(self, row: CallRow, leg: Leg) -> None:
+    async def _adjust(self, row: CallRow, seconds: int) -> None:
         now = self._clock.utc()
         async with self._database.write() as tx:
-            changed = await ledger.adjust(tx, call_id=row.id, carrier_seconds=leg.seconds, now=now)
+            changed = await ledger.adjust(tx, call_id=row.id, carrier_seconds=seconds, now=now)
             if changed is None:  # within the minute that was bought
                 return
-            detail = f"{row.carrier_seconds} s -> {leg.seconds} s, {row.total_nano} -> {changed.total} nano"
+            detail = f"{row.carrier_seconds} s -> {seconds} s, {row.total_nano} -> {changed.total} nano"
             await audit_trail.note(tx, actor="reconciliation", action="adjust", subject=row.id, detail=detail)
         CALLS_ADJUSTED.inc()
-        log.warning("call_adjusted", call=row.id, seconds=leg.seconds, total_nano=changed.total)
+        log.warning("call_adjusted", call=row.id, seconds=seconds, total_nano=changed.total)
 
     async def _compare(self, row: CallRow, leg: Leg) -> None:
         if leg.price_nano is None:

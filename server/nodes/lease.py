@@ -17,7 +17,7 @@ from typing import Protocol
 
 import structlog
 
-from pipeline.carriers.base import OVER, Carrier
+from pipeline.carriers.base import Carrier
 from pipeline.clock import Clock
 from pipeline.core.errors import CarrierError
 from pipeline.core.money import Millis
@@ -153,12 +153,13 @@ class Lease:
             return
 
     async def _ask_carrier(self, conducted: Conducted, sid: str, asking: asyncio.Semaphore) -> None:
-        """A carrier that cannot say is believed when it does: its own count settles the call."""
+        """A carrier that cannot say, or not yet how long it took, is believed when it does: its own count settles the
+        call."""
         try:
             async with asking:
                 leg = await self._carrier.fetch(sid)
         except CarrierError as error:
             log.warning("carrier_not_asked", call=conducted.call_id, code=error.code)
             return
-        if leg.status in OVER:
-            conducted.carrier_done(leg.status, leg.seconds)
+        if leg.complete:
+            conducted.carrier_done(leg.status, leg.counted)

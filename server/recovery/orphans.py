@@ -23,7 +23,7 @@ from server.recovery.takeover import Takeovers
 from storage import calls, nodes
 from storage.db import Database, DatabaseDown, Tx
 from storage.nodes import LEASE_S
-from storage.records import CallRow
+from storage.records import CallRow, Fenced
 
 log = structlog.get_logger()
 
@@ -32,6 +32,8 @@ EVERY_S = 2.0
 OWN_S = 30.0
 """A call of this very node that it is not on is settled when it has been so for this long: one that was just placed or
 has just ended looks the same."""
+AT_A_TIME = 16
+"""Calls that are settled at the same time. One whose carrier does not answer takes ten seconds to fail."""
 LEFT_S, LEFT_MOST_S = 30.0, 900.0
 """How long one that could not be settled is left alone before the next try: at first, and at most. It doubles."""
 
@@ -61,7 +63,7 @@ class Orphans:
         self._left: dict[str, _Left] = {}
 
     async def settle_all(self, *, carrier_lost: bool = False) -> int:
-        """At start, when this node has no calls yet: settle what dead nodes left; how many that was.
+        """When this node has no calls yet: settle what dead nodes left; how many that was.
 
         `carrier_lost`: the carrier went with the node that is gone, so no lease is waited for.
         """
@@ -71,13 +73,13 @@ class Orphans:
         return await self._settle([row for row in rows if row.owner in {*dead, self._node}])
 
     async def run(self, conducts: Callable[[str], bool]) -> None:
-        """Look again and again. `conducts` knows the calls this node is on."""
+        """Look at once, and again and again. `conducts` knows the calls this node is on."""
         while True:
-            await asyncio.sleep(EVERY_S * random.uniform(0.75, 1.25))  # no secret
             try:
                 await self.look(conducts)
             except DatabaseDown as error:
                 log.warning("orphans_not_looked_for", retryable=error.retryable)
+            await asyncio.sleep(EVERY_S * random.uniform(0.75, 1.25))  # no secret
 
     async def look(self, conducts: Callable[[str], bool]) -> int:
         """Settle what dead nodes left, and what this node has had and not been on for a while."""
@@ -87,7 +89,9 @@ class Orphans:
             self._left = {row.id: self._left[row.id] for row in live if row.id in self._left}
             rows = [row for row in live if row.id not in self._left or now >= self._left[row.id].due]
             dead = await self._dead(tx, rows)
-        own = [row.id for row in rows if row.owner == self._node and not conducts(row.id)]
+        # Also one of another node's: the machine that lost it still writes to its journal here.
+        rows = [row for row in rows if not conducts(row.id)]
+        own = [row.id for row in rows if row.owner == self._node]
         self._seen = {call_id: self._seen.get(call_id, now) for call_id in own}
         mine = {call_id for call_id, since in self._seen.items() if now - since >= OWN_S} | self._begun
         return await self._settle(
@@ -102,27 +106,36 @@ class Orphans:
         return dead
 
     async def _settle(self, orphans: list[CallRow]) -> int:
-        settled = 0
-        for row in orphans:
-            try:
+        """How many were. Side by side, for each waits for the carrier, and none for another."""
+        places = asyncio.Semaphore(AT_A_TIME)
+        async with asyncio.TaskGroup() as tasks:
+            settling = [tasks.create_task(self._settle_one(row, places)) for row in orphans]
+        return sum(task.result() for task in settling)
+
+    async def _settle_one(self, row: CallRow, places: asyncio.Semaphore) -> bool:
+        try:
+            async with places:
                 # One of which the carrier has not said yet that it is over is ours since an earlier look.
                 ours = row.id in self._begun and row.owner == self._node
                 claimed = row if ours else await self._takeovers.claim(row)
                 if claimed is not None:
                     self._begun.add(row.id)
                     await self._takeovers.settle(claimed)
-                    settled += 1
                 self._begun.discard(row.id)
-            except DatabaseDown as error:  # the next look finds it again
-                log.warning("orphan_waits", call=row.id, retryable=error.retryable)
-            except CarrierError:  # its leg may go on; so does the next look
-                log.warning("orphan_waits_for_carrier", call=row.id)
-            except Exception as error:  # edge: of one call; it stays open, and is tried again after a while
-                self._leave(row)
-                SURPRISES.labels("recovery").inc()
-                detail = str(error) if isinstance(error, JournalError) else None
-                log.error("orphan_left_open", call=row.id, detail=detail, **whereabouts(error))
-        return settled
+                return claimed is not None
+        except Fenced:  # the carrier asked, and it goes on
+            self._begun.discard(row.id)
+            log.info("orphan_goes_on", call=row.id)
+        except DatabaseDown as error:  # the next look finds it again
+            log.warning("orphan_waits", call=row.id, retryable=error.retryable)
+        except CarrierError:  # its leg may go on; so does the next look
+            log.warning("orphan_waits_for_carrier", call=row.id)
+        except Exception as error:  # edge: of one call; it stays open, and is tried again after a while
+            self._leave(row)
+            SURPRISES.labels("recovery").inc()
+            detail = str(error) if isinstance(error, JournalError) else None
+            log.error("orphan_left_open", call=row.id, detail=detail, **whereabouts(error))
+        return False
 
     def _leave(self, row: CallRow) -> None:
         """What is wrong with it may pass, as with a file that cannot be read just now, or be mended by somebody."""

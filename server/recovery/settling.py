@@ -22,8 +22,8 @@ from pipeline.core.effects import Charge, Effect, Ended
 from pipeline.core.errors import JournalError
 from pipeline.core.money import Millis
 from pipeline.core.terms import EndReason
-from pipeline.journal_file import JournalFile, Step, mend, parts, read_lines, steps
-from storage import charges
+from pipeline.journal_file import JournalFile, Step, mend, numbered, read_lines, steps
+from storage import charges, ledger
 from storage.db import Tx
 from storage.records import OVER, STATUS_RANK, CallRow, CallStatus
 
@@ -35,6 +35,8 @@ class Told:
     """A call as its latest journal on this machine tells it: all that it did up to its last event at `last`."""
 
     path: Path
+    part: int
+    """The epoch of the process that wrote it."""
     call: Call
     effects: list[Effect]
     last: Millis
@@ -62,23 +64,29 @@ def told(folder: Path, row: CallRow) -> Told | None:
 
     Raises `JournalError` for a journal that cannot be read, `OSError` for one that cannot be mended.
     """
-    files = parts(folder, row.id)
+    files = numbered(folder, row.id)
     if not files:
         log.error("orphan_without_journal", call=row.id)
         return None
-    mend(files[-1])
-    recorded = list(steps(read_lines(files[-1])))
+    part, path = max(files.items())
+    mend(path)
+    recorded = list(steps(read_lines(path)))
     if not recorded:
         return None
-    call, effects = _replayed(files[-1], row, recorded)
-    return Told(files[-1], call, effects, recorded[-1].event.at)
+    call, effects = _replayed(path, row, recorded)
+    return Told(path, part, call, effects, recorded[-1].event.at)
 
 
 async def is_fresh(tx: Tx, row: CallRow, known: Told) -> bool:
-    """Whether this is the journal of the call's latest process; the ledger of one on another machine went further.
+    """Whether this is the journal of the call's latest process.
 
-    Raises `JournalError` where the journal went further and something is missing in between.
+    It is not where the call went on elsewhere since, on a machine whose journal this one has not, nor where the ledger
+    went further. A process that lost its call goes on writing for a moment, so nothing in such a journal, its end
+    neither, is the call's. Raises `JournalError` where the journal went further and something is missing in between.
     """
+    held = await ledger.hold_of(tx, row.id)
+    if held is not None and known.part < held.epoch:
+        return False
     begins = known.call.start.resumed.seq if isinstance(known.call.start, ev.CallResumed) else 0
     seqs = [begins, *(charge.seq for charge in known.charges)]
     if row.last_seq > seqs[-1] or row.last_seq < begins:
@@ -154,7 +162,7 @@ def _stepped(call: Call, event: ev.Event, sink: JournalFile | None) -> list[Effe
 
 def _last_word(call: Call, last: Millis, leg: Leg | None) -> ev.CarrierDone:
     """The carrier's own count, or ours where it has none: the call lasted at least to its last event."""
-    if leg is not None and leg.seconds > 0:
+    if leg is not None and leg.seconds:
         return ev.CarrierDone(last, leg.status, leg.seconds)
     answered = call.spending.answered
     seconds = 0 if answered is None else -(-(last - answered) // 1000)

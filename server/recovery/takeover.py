@@ -7,12 +7,13 @@ have it. What its journal on this machine knows and the ledger does not is writt
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import structlog
 
-from pipeline.carriers.base import NO_SUCH_CALL, OVER, Carrier, Leg
+from pipeline.carriers.base import NO_SUCH_CALL, OVER, Carrier, DialOrder, Leg
 from pipeline.clock import Clock
 from pipeline.core.call import Call, Phase
 from pipeline.core.effects import Charge, Effect, Learned, Unlearned
@@ -51,13 +52,17 @@ class Takeovers:
         calls_dir: Path,
         admissions: Admissions,
         node: str,
+        *,
+        order: Callable[[CallRow], DialOrder],
     ) -> None:
+        """`order`: by which a call was dialled, to be found at the carrier."""
         self._database = database
         self._carrier = carrier
         self._clock = clock
         self._calls_dir = calls_dir
         self._admissions = admissions
         self.node = node
+        self._order = order
 
     async def claim(self, found: CallRow) -> CallRow | None:
         """None when another node was faster, or the call is closed by now."""
@@ -78,7 +83,7 @@ class Takeovers:
         if admitted is None:
             try:
                 await self.settle(row)
-            except CarrierError:
+            except (CarrierError, Fenced):
                 log.warning("orphan_waits_for_carrier", call=row.id)
             return None
         TAKEN_OVER.labels("resumed").inc()
@@ -86,11 +91,11 @@ class Takeovers:
 
     async def _resume(self, row: CallRow) -> Admitted | None:
         known = told(self._calls_dir, row)
-        if known is not None and known.call.phase in TALKED:
-            return None
         now = self._clock.utc()
         async with self._database.write() as tx:
             fresh = await catch_up(tx, row, known, node=self.node, now=now)
+            if known is not None and fresh and known.call.phase in TALKED:
+                return None
             caught_up = await calls.get(tx, row.id)
             if caught_up is None:
                 return None
@@ -98,19 +103,25 @@ class Takeovers:
             if admitted is not None:
                 call = Call(admitted.started) if known is None or not fresh else known.call
                 await self._lose(tx, row, call, fresh=fresh)
+                await ledger.carry_on(tx, row.id, row.epoch)
                 admitted = await self._admissions.topped_up(tx, admitted)
         return admitted
 
     async def settle(self, row: CallRow) -> None:
         """End a claimed call at the carrier and close its books.
 
-        Raises `DatabaseDown`, `OSError`, or `JournalError` when the ledger does not take the charges; nothing is
-        written then.
+        From the first try on nobody is connected to it any more, whoever the carrier asks: a hang-up that got no answer
+        may still be carried out. Raises `DatabaseDown`, `OSError`, `CarrierError` while its leg may go on,
+        `JournalError` when the ledger does not take the charges, and `Fenced` when it was gone on with meanwhile;
+        nothing is written then.
         """
+        async with self._database.write() as tx:
+            if not await calls.to_be_ended(tx, row.id, row.epoch, self._clock.utc()):
+                raise Fenced(row.id)
         leg = await self._end_at_carrier(row)
         known = told(self._calls_dir, row)
         async with self._database.read() as tx:
-            fresh = known is not None and (known.ended or await is_fresh(tx, row, known))
+            fresh = known is not None and await is_fresh(tx, row, known)
             call, effects = (
                 (known.call, self._finished(known, leg))
                 if known is not None and fresh
@@ -138,17 +149,20 @@ class Takeovers:
         Raises `CarrierError` while the leg may go on: books are not closed over one that runs. Past the carrier's own
         limit it is over whatever is heard, and what the carrier counted is found out afterwards.
         """
-        if row.sid is None or row.channel == "browser":  # which ended with its process
+        if row.channel == "browser":  # which ended with its process
             return None
         leg = None
         try:
-            await self._carrier.hang_up(row.sid)
-            leg = await self._carrier.fetch(row.sid)
+            sid = row.sid or await self._unnoted(row)
+            if sid is None:
+                return None
+            await self._carrier.hang_up(sid)
+            leg = await self._carrier.fetch(sid)
             for _ in range(LAST_WORD_TRIES):  # its own count comes a moment after the end
-                if leg.status in OVER:
+                if leg.complete:
                     return leg
                 await asyncio.sleep(LAST_WORD_S)
-                leg = await self._carrier.fetch(row.sid)
+                leg = await self._fetched(sid) or leg
         except CarrierError as error:
             log.warning("orphan_unknown_to_carrier", call=row.id, code=error.code)
             if error.code == NO_SUCH_CALL:
@@ -157,6 +171,29 @@ class Takeovers:
         if (leg is None or leg.status not in OVER) and self._clock.utc() < limit:
             raise CarrierError("the leg may go on", retryable=True)
         return leg
+
+    async def _fetched(self, sid: str) -> Leg | None:
+        """None where no answer comes: what was said of the leg before is still so."""
+        try:
+            return await self._carrier.fetch(sid)
+        except CarrierError as error:
+            log.warning("orphan_not_looked_up", code=error.code)
+            return None
+
+    async def _unnoted(self, row: CallRow) -> str | None:
+        """The leg of a call whose process died between its dial and the note of it: it may ring all the same.
+
+        None where it was never dialled. Raises `CarrierError`: as long as nobody says so its phone stays busy.
+        """
+        leg = await self._carrier.find(self._order(row), row.created_at)
+        if leg is None:
+            return None
+        async with self._database.read() as tx:
+            other = await calls.by_sid(tx, leg.sid)
+        if other is not None and other.id != row.id:
+            return None
+        log.warning("dial_found", call=row.id, status=leg.status)
+        return leg.sid
 
     async def _write(
         self, row: CallRow, call: Call | None, effects: list[Effect], leg: Leg | None, *, fresh: bool
@@ -171,7 +208,10 @@ class Takeovers:
                 raise JournalError("its charges do not continue those of the ledger")
             noted = [effect for effect in effects if isinstance(effect, notes.Note)]
             await notes.write(tx, row.id, noted, now)
-            await calls.advance(tx, row.id, status, at=now, end_reason=reason, carrier_seconds=seconds)
+            sid = None if leg is None else leg.sid
+            await calls.advance(
+                tx, row.id, status, at=now, sid=sid, end_reason=reason, carrier_seconds=seconds
+            )
             if call is not None:
                 await self._lose(tx, row, call, fresh=fresh)
             final = await ledger.finalise(tx, call_id=row.id, epoch=row.epoch, now=now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from pipeline.core.tariff import Price, PriceBook, cost
 from storage.audit.report import Breach, broken
@@ -82,25 +82,35 @@ async def _rerated(tx: Tx) -> list[Breach]:
 
 
 async def unconfirmed_are_few(tx: Tx) -> list[Breach]:
-    """I8: what was perhaps bought as a process died is one tile a line and crash; each crash begins an epoch."""
+    """I8: what was perhaps bought as a process died is one loss of the operator's a crash, and no part of a call's
+    charges. Each crash begins an epoch, which the loss names."""
     query = """
-        SELECT e.call_id AS subject, e.line AS line, COUNT(*) AS unconfirmed, c.epoch - 1 AS crashes
-        FROM call_cost_events e JOIN calls c ON c.id = e.call_id
-        WHERE e.status = 'unconfirmed'
-        GROUP BY e.call_id, e.line, c.epoch HAVING COUNT(*) > c.epoch - 1"""
-    return await broken(tx, "I8", query)
+        SELECT o.call_id, o.reason, o.amount_nano, c.epoch FROM operator_losses o JOIN calls c ON c.id = o.call_id
+        WHERE o.reason LIKE 'unconfirmed%' ORDER BY o.call_id, o.reason"""
+    charged = "SELECT call_id AS subject, line, seq FROM call_cost_events WHERE status = 'unconfirmed'"
+    breaches = await broken(tx, "I8", charged)
+    for call_id, reason, amount, epoch in await tx.execute(text(query)):
+        crash = reason.removeprefix("unconfirmed:")
+        if reason not in {f"unconfirmed:{known}" for known in range(2, epoch + 1)} or amount <= 0:
+            figures = f"crash {crash}, of the epochs 2 to {epoch}, amount {amount}"
+            breaches.append(Breach("I8", call_id, figures))
+    return breaches
 
 
 async def nobody_wrote_after_losing_it(tx: Tx) -> list[Breach]:
-    """I11: the tiles of one process are one run of numbers, there are no more processes than epochs, and what
-    closed a call is of its last epoch."""
+    """I11: a process writes one run of numbers each time it takes the call, so there are no more runs than epochs, and
+    what closed a call is of its last epoch.
+
+    One that lost a call may have it again later. What is corrected after the books are closed is no process's.
+    """
     runs = """
-        SELECT call_id AS subject, COUNT(*) AS changes_of_hand, COUNT(DISTINCT node) AS processes, epoch FROM (
+        SELECT call_id AS subject, COUNT(*) AS runs, epoch FROM (
             SELECT e.call_id, e.node, c.epoch AS epoch,
                 LAG(e.node) OVER (PARTITION BY e.call_id ORDER BY e.seq) AS earlier
-            FROM call_cost_events e JOIN calls c ON c.id = e.call_id) AS written
+            FROM call_cost_events e JOIN calls c ON c.id = e.call_id
+            WHERE NOT (e.status = 'adjust' AND e.node = '')) AS written
         WHERE earlier IS NULL OR earlier <> node
-        GROUP BY call_id, epoch HAVING COUNT(*) > COUNT(DISTINCT node) OR COUNT(DISTINCT node) > epoch"""
+        GROUP BY call_id, epoch HAVING COUNT(*) > epoch"""
     holds = """
         SELECT h.call_id AS subject, h.epoch AS hold_epoch, c.epoch AS epoch
         FROM credit_holds h JOIN calls c ON c.id = h.call_id WHERE h.epoch > c.epoch"""

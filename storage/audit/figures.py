@@ -23,6 +23,7 @@ COUNTS: dict[Counted, str] = {
     "open holds": "SELECT COUNT(*) FROM credit_holds WHERE status = 'open'",
     "lines": "SELECT COUNT(*) FROM call_cost_breakdowns",
     "charges": "SELECT COUNT(*) FROM call_cost_events",
+    "losses": "SELECT COUNT(*) FROM operator_losses",
 }
 
 _USED = """
@@ -71,10 +72,7 @@ async def figures(tx: Tx, breaches: Iterable[Breach]) -> Figures:
         held=Nanos(await _sum(tx, "SELECT COALESCE(SUM(held_nano), 0) FROM user_credits")),
         used_by_open_calls=Nanos(used),
         exposed=Nanos(await _sum(tx, _EXPOSED)),
-        unconfirmed=Nanos(
-            await _sum(tx, "SELECT COALESCE(SUM(nano), 0) FROM call_cost_events WHERE status = 'unconfirmed'")
-            + await _sum(tx, _LUMPS)
-        ),
+        unconfirmed=Nanos(await _sum(tx, _LUMPS)),
         unbilled_seconds=await _sum(tx, _UNBILLED),
         losses=by_kind((str(reason), int(nano)) for reason, nano in losses),
     )

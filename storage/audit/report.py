@@ -15,7 +15,9 @@ from pipeline.core.money import Nanos
 from storage.db import Tx
 
 Invariant = Literal["I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I11", "I12", "I13", "I14"]
-Counted = Literal["accounts", "postings", "holds", "calls", "closed calls", "open holds", "lines", "charges"]
+Counted = Literal[
+    "accounts", "postings", "holds", "calls", "closed calls", "open holds", "lines", "charges", "losses"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,8 @@ PROMISES: tuple[Promise, ...] = (
         "sql can note them in operator_losses.",
     ),
     Promise(
-        "I8", "at most one unconfirmed charge a line and crash", "charges",
-        "Journals are being lost: check the disk of the machine that owned the call.",
+        "I8", "what was perhaps bought as a process died is one loss a crash, and no charge", "losses",
+        "A loss was noted for a crash that was none, or by hand. Compare it with the log: purchases_unconfirmed.",
     ),
     Promise(
         "I11", "no process wrote charges of a call after another had taken it over", "charges",

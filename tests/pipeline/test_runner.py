@@ -13,7 +13,7 @@ from pipeline.core import effects as fx
 from pipeline.core import events as ev
 from pipeline.core.terms import EndReason, Limits
 from pipeline.engines.base import Partial
-from pipeline.engines.scripted import Answer, ScriptedThinker, ScriptedTranscriber, Stretch
+from pipeline.engines.scripted import Answer, ScriptedSpeaker, ScriptedThinker, ScriptedTranscriber, Stretch
 from pipeline.journal_file import JournalFile, read_lines
 from pipeline.recorder import Recorder
 from pipeline.replay import replay
@@ -189,6 +189,37 @@ def test_a_reply_that_could_not_be_journalled_is_not_bought() -> None:
     lost, bought = run(asks)
     assert lost.all(fx.AskReply)
     assert bought == 0
+
+
+def test_what_could_not_be_journalled_is_not_spoken_unless_it_is_rendered() -> None:
+    def run(room: int | None) -> tuple[Played, list[str]]:
+        speaker = ScriptedSpeaker(first_ms=80, model="voice")
+        stage = Stage(hears=["Hello."], answers=["Fine."], speaker=speaker, pages=Pages(room), stays=4.0)
+        return act(stage, line(GREETED_S, speech(1.0))), list(speaker.spoken)
+
+    whole, spoken = run(None)
+    assert "Fine." in spoken
+    said = next(
+        index
+        for index, (_, made) in enumerate(whole.around.steps)
+        if any(isinstance(one, fx.Say) and one.text == "Fine." for one in made)
+    )
+    lost, spoken = run(said)
+    (reply,) = [one for one in lost.all(fx.Say) if one.text == "Fine."]
+    assert "Fine." not in spoken
+    assert reply.utterance in {event.utterance for event in lost.events(ev.SpeechSkipped)}
+    (goodbye,) = [one for one in lost.all(fx.Say) if one.text == PHRASES.trouble]
+    assert goodbye.utterance in {event.utterance for event in lost.events(ev.UtteranceQueued)}, (
+        "it was rendered"
+    )
+
+
+def test_a_goodbye_that_is_not_rendered_is_not_bought_without_a_journal() -> None:
+    speaker = ScriptedSpeaker(first_ms=80, model="voice", fails_on=lambda text: text == PHRASES.trouble)
+    played = act(Stage(speaker=speaker, pages=Pages(30), stays=8.0), line(GREETED_S, speech(1.0)))
+    (goodbye,) = [one for one in played.all(fx.Say) if one.text == PHRASES.trouble]
+    assert list(speaker.spoken).count(PHRASES.trouble) == 1, "tried beforehand, in vain"
+    assert goodbye.utterance in {event.utterance for event in played.events(ev.SpeechSkipped)}
 
 
 def test_the_file_replays_and_the_recording_is_as_long_as_the_call(tmp_path: Path) -> None:

@@ -242,6 +242,38 @@ async def test_the_late_end_of_a_call_that_nobody_conducts_leaves_nothing_in_mem
         assert "event: ended" in told.text
 
 
+@dataclass
+class TakenOver(RecordingCarrier):
+    """While it dials, another process takes the call over, as after a freeze; the phone rings all the same."""
+
+    database: Database | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def dial(self, order: DialOrder, permit: Permit) -> Leg:
+        assert self.database is not None
+        async with self.database.write() as tx:
+            (row,) = await calls.live(tx)
+            assert await calls.claim(tx, row.id, row.epoch, "another") is not None
+        return await super().dial(order, permit)
+
+    async def hang_up(self, sid: str) -> None:
+        self.ended.set()
+
+
+async def test_a_call_that_was_lost_while_it_was_dialled_does_not_ring_on(tmp_path: Path) -> None:
+    carrier = TakenOver()
+    async with running(settings(tmp_path, **SCRIPTED), open_desk, carrier, LoopClock()) as rig:
+        ann = await ready(rig)
+        carrier.database = rig.parts.database
+        assert (await ann.post("/api/calls", {"persona_id": "brad"})).status_code == 202
+        async with asyncio.timeout(10):
+            await carrier.ended.wait()
+        await rig.parts.desk.drain(10)
+        async with rig.parts.database.read() as tx:
+            (row,) = await calls.live(tx)
+        assert (row.owner, row.epoch) == ("another", 2), "and closes no books"
+
+
 class Stumbling(Database):
     """A real database that does not answer the task of a call the first time it wants to read."""
 

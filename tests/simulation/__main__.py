@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.clock import cpu_seconds
+from pipeline.clock import real_seconds
 from tests.simulation.world import Outcome, Plan, simulate, template
 
 
@@ -27,7 +27,7 @@ def show(outcome: Outcome, took: float) -> None:
 
 def many(seeds: range, plan: Plan) -> int:
     """Lives through all of them; those that broke say how to replay them."""
-    begun, faults, sums, broken = cpu_seconds(), Counter[str](), Counter[str](), 0
+    begun, faults, sums, broken, most = real_seconds(), Counter[str](), Counter[str](), 0, 0
     with tempfile.TemporaryDirectory() as folder:
         migrated = template(Path(folder))
         for lived, seed in enumerate(seeds, 1):
@@ -41,11 +41,12 @@ def many(seeds: range, plan: Plan) -> int:
             faults.update(outcome.faults)
             sums.update(audits=outcome.audits, relayed=outcome.relayed)
             told = ("legs", "taken_over", "carrier_s", "billed_s", "unbilled_s", "overspent", "unconfirmed")
+            most = max(most, outcome.truth.most_unconfirmed)
             sums.update({name: getattr(outcome.truth, name) for name in told})
             if lived % 25 == 0 or lived == len(seeds):
-                print(f"{lived} worlds in {cpu_seconds() - begun:.0f} s, {broken} broke", flush=True)
+                print(f"{lived} worlds in {real_seconds() - begun:.0f} s, {broken} broke", flush=True)
     print(f"seeds {seeds.start} to {seeds.stop - 1}, {plan.nodes} nodes: {dict(sorted(faults.items()))}")
-    print(f"  {dict(sums)}")
+    print(f"  {dict(sums)}, most unconfirmed of one crash {most}")
     return 1 if broken else 0
 
 
@@ -56,7 +57,9 @@ def main() -> int:
     parser.add_argument("--users", type=int, default=Plan().users)
     parser.add_argument("--nodes", type=int, default=Plan().nodes)
     parser.add_argument(
-        "--only", default="", help="one kind of fault: kill, freeze, outage, roughness, clock_jump, supersede"
+        "--only",
+        default="",
+        help="one kind of fault: kill, freeze, outage, roughness, clock_jump, supersede, outlive, stand_still",
     )
     parser.add_argument(
         "--unanswered",
@@ -84,7 +87,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         migrated = template(Path(folder))
         for _ in range(1 if given.once else 2):
-            begun = cpu_seconds()
+            begun = real_seconds()
             try:
                 outcome = simulate(given.seed, plan, migrated)
             except Exception:
@@ -92,7 +95,7 @@ def main() -> int:
                 return 1
             if given.story and not ledgers:
                 print("\n".join(outcome.story))
-            show(outcome, cpu_seconds() - begun)
+            show(outcome, real_seconds() - begun)
             ledgers.append(outcome.ledger)
     if len(set(ledgers)) > 1:
         print("the same seed gave two ledgers")

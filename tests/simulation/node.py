@@ -187,6 +187,16 @@ class Node:
         self.frozen_at = self._loop.time()
         self.database.sever()
 
+    @property
+    def live_calls(self) -> int:
+        return self.parts.desk.live_calls
+
+    def cut_off(self) -> None:
+        """The machine of a frozen one loses its network: whoever is at the other end notices, and nobody asks it."""
+        self.frozen_at = float("-inf")
+        for socket in () if self.door is None else self.door.sockets:
+            socket.close(1006)
+
     def thaw(self) -> None:
         if self.frozen and not self.dead:
             self._note(f"thawed: {self.name}")

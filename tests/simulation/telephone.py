@@ -32,6 +32,8 @@ QUIET = b"\xff" * STEP_BYTES
 LOUD = b"\x20\xa0" * (STEP_BYTES // 2)
 """A noise that counts as speech."""
 REDIRECTS = 10
+UNCOUNTED_S = 0.8
+"""So long after its end a call has no duration yet, where somebody looks it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +179,14 @@ class Network:
         self._tell(call, "answered")
         if call.order.detect_machine:
             self._spawn(self._detect(call))
-        async with asyncio.timeout(call.order.limit_s) as limit:
-            try:
+        limit = asyncio.timeout(call.order.limit_s)
+        try:
+            async with limit:
                 await self._follow(call)
-            except TimeoutError:
-                if not limit.expired():
-                    raise
-                self._note(f"the carrier's limit ends call {call.call_id[:6]}")
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            self._note(f"the carrier's limit ends call {call.call_id[:6]}")
 
     async def _detect(self, call: NetworkCall) -> None:
         await asyncio.sleep(1.6)
@@ -429,6 +432,9 @@ class NodeLine:
         call = self._network.calls.get(sid)
         if call is None:
             raise CarrierError("no such call", code=20404)
+        now = asyncio.get_running_loop().time()
+        if call.status == "completed" and call.ended is not None and now < call.ended + UNCOUNTED_S:
+            return Leg(sid, call.status, None)
         return call.leg
 
     async def send_sms(self, to: str, body: str) -> None:

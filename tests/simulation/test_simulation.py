@@ -18,6 +18,9 @@ NODES = (2, 2, 3, 1)
 PICKED_UP = ((17, 0.7), (19, 0.7), (170, 0.15))
 """Seeds, and the part of hang-ups without an answer, of worlds that closed the books at 0 s over a leg to come."""
 
+OUTLIVED = (1, 3)
+"""Seeds of worlds in which a call goes on elsewhere, and then where it was before."""
+
 pytestmark = pytest.mark.slow
 
 
@@ -44,6 +47,17 @@ def test_nodes_carry_each_others_calls_and_take_over_those_of_the_dead(migrated:
     assert outcome.relayed > 0, "no media socket came in on another node"
     assert outcome.truth.taken_over > 0
     assert any("call_resumed" in line for line in outcome.story)
+
+
+@pytest.mark.parametrize("seed", OUTLIVED)
+def test_a_node_that_lost_its_calls_outlives_those_who_took_them(seed: int, migrated: Path) -> None:
+    """Its journals tell of an end that was none, and of what it bought when the calls were others'."""
+    outcome = simulate(seed, Plan(seconds=60.0, only="outlive"), migrated)
+    assert outcome.truth is not None
+    assert outcome.faults["outlive"] > 0
+    taken = [line for line in outcome.story if "call_resumed" in line and "taken_over=True" in line]
+    calls = [line.split("call=")[1].split()[0] for line in taken]
+    assert len(calls) > len(set(calls)), "nobody was asked again for a call that had gone on elsewhere"
 
 
 @pytest.mark.parametrize(("seed", "unanswered"), PICKED_UP)

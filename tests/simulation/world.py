@@ -37,7 +37,7 @@ from tests.simulation.neighbourhood import Neighbourhood
 from tests.simulation.node import ACCOUNT, NOON, Node
 from tests.simulation.people import Person
 from tests.simulation.telephone import Habits, Network
-from tests.simulation.truth import Truth, compare
+from tests.simulation.truth import Truth, closed_as_counted, compare
 from tests.simulation.wire import Door
 
 MONEY_TABLES = (
@@ -51,6 +51,8 @@ BELIEVED_S = 2.0
 """How long the balancer goes on sending requests to a node that does not answer."""
 TALKED_S = 4.0
 """How long people go on talking then."""
+STILL_S = 1_200.0
+"""Longer than a call's `max_minutes` and the slack of the carrier's limit."""
 SETTLED_S = 420.0
 """How long the world may take to settle everything once nothing disturbs it any more."""
 
@@ -125,7 +127,7 @@ class World:
         self._street = Neighbourhood() if plan.nodes > 1 else None
         self._balance = Random(f"balancer {seed}")
         self._born = 0
-        self._quiet = False
+        self._quiet = self._outlived = False
         self._version: object = None
 
     def utc(self) -> datetime:
@@ -185,7 +187,7 @@ class World:
             self.outcome.answers.update(person.answers)
         async with self._observer.read() as tx:
             await self._audit(tx)
-            self.outcome.truth = await compare(tx, self.network)
+            self.outcome.truth = await compare(tx, self.network, beyond=self._plan.only == "stand_still")
             self.outcome.ledger = await digest(tx)
         if problems := self.outcome.truth.problems:
             raise Broken("; ".join(problems))
@@ -228,14 +230,17 @@ class World:
     # -- trouble ---------------------------------------------------------------------------
 
     async def _trouble(self, tasks: asyncio.TaskGroup) -> None:
-        kinds = (self._kill, self._freeze, self._outage, self._roughness, self._clock_jump, self._supersede)
+        kinds = (
+            self._kill, self._freeze, self._outage, self._roughness, self._clock_jump, self._supersede, self._outlive,
+            self._stand_still,
+        )  # fmt: skip
         while True:
             await asyncio.sleep(self._draw.uniform(1.0, 12.0 * self._plan.nodes))
             running = [node for node in self._nodes if node.serves and not node.frozen]
             if not running:
                 await self._replaced(tasks, self._draw.randrange(self._plan.nodes))
                 continue
-            kind = self._draw.choices(kinds, weights=(4, 3, 3, 4, 2, 2))[0]
+            kind = self._draw.choices(kinds, weights=(4, 3, 3, 4, 2, 2, 3 * (self._street is not None), 0))[0]
             if self._plan.only:
                 kind = next(kind for kind in kinds if kind.__name__ == f"_{self._plan.only}")
             self.outcome.faults[kind.__name__.strip("_")] += 1
@@ -282,6 +287,35 @@ class World:
         await self._start(tasks, node.machine)
         await asyncio.sleep(self._draw.uniform(0.0, 10.0))
         node.kill()
+
+    async def _outlive(self, node: Node, tasks: asyncio.TaskGroup) -> None:
+        """The one with most calls sleeps and is cut off; others go on with them. It wakes up, they die, it is asked."""
+        running = [each for each in self._nodes if each.serves and not each.frozen]
+        node = max([node, *running], key=lambda each: each.live_calls)
+        others = [other for other in running if other is not node]
+        if not others or self._outlived:
+            return
+        self._outlived = True
+        node.freeze()
+        node.cut_off()
+        await asyncio.sleep(self._draw.choice((12.0, 15.0, 20.0)))
+        node.thaw()
+        await asyncio.sleep(self._draw.choice((0.3, 3.0, 12.0)))
+        for other in others:
+            other.kill()
+        await asyncio.sleep(self._draw.choice((0.2, 20.0)))
+        for other in others:
+            await self._replaced(tasks, other.machine)
+        self._outlived = False
+
+    async def _stand_still(self, node: Node, tasks: asyncio.TaskGroup) -> None:
+        """It sleeps longer than any call may take, and nobody is there in its place: the carrier's own limit is left.
+
+        What calls cost beyond their holds is told then, and no problem.
+        """
+        node.freeze()
+        await asyncio.sleep(STILL_S)
+        node.thaw()
 
     async def _calm_down(self, tasks: asyncio.TaskGroup) -> None:
         """Healthy processes, a carrier that tells everything, and time; then nothing may be left open."""
@@ -335,6 +369,8 @@ class World:
             raise Broken(
                 f"{first.invariant}: {first.subject}: {first.detail} (of {len(report.breaches)} breaches)"
             )
+        if problems := await closed_as_counted(tx, self.network):
+            raise Broken("; ".join(problems))
 
     # -- what people have and do -------------------------------------------------------------
 

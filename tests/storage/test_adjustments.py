@@ -1,6 +1,7 @@
 """A carrier that counts late: the user may get something back, and never pays more."""
 
 import pytest
+from sqlalchemy import text
 
 from pipeline.core.money import Nanos
 from storage import ledger
@@ -91,3 +92,12 @@ async def test_only_what_is_settled_is_corrected(database: Database) -> None:
         with pytest.raises(LookupError):
             async with database.write() as tx:
                 await ledger.adjust(tx, call_id=call_id, carrier_seconds=9, now=NOON)
+
+
+async def test_a_correction_is_no_process_that_wrote_after_losing_the_call(database: Database) -> None:
+    """Tiles name the process that wrote them; a correction is nobody's."""
+    placed = await settled(database, 2)
+    async with database.write() as tx:
+        await tx.execute(text("UPDATE call_cost_events SET node = 'n1'"))
+    assert await report(database, placed, 60) is not None
+    assert (await audited(database)).breaches == []

@@ -54,9 +54,10 @@ TWICE = f"""
     INSERT INTO credit_transactions (user_id, call_id, kind, amount_nano, balance_after_nano, idem_key)
     SELECT user_id, id, 'usage', 0, 0, 'twice' FROM calls WHERE id = {OVERRUN}"""
 
-UNCONFIRMED = f"""
-    INSERT INTO call_cost_events (call_id, line, from_qty, to_qty, nano, seq, status)
-    SELECT id, 'tts:hibari:char', 0, 200, {{nano}}, 0, 'unconfirmed' FROM calls WHERE id = {FINAL}"""
+CRASHED = f"UPDATE calls SET epoch = 2 WHERE id = {FINAL}"
+LOST = (
+    f"INSERT INTO operator_losses (call_id, reason, amount_nano) VALUES ({FINAL}, 'unconfirmed:{{crash}}', 3)"
+)
 ALIVE = "INSERT INTO nodes (boot_id) VALUES ('alive')"
 OWNER_ALIVE = "INSERT INTO nodes (boot_id) VALUES ('node')"
 LONG_AGO = "'2026-01-01 00:00:00.000000'"
@@ -100,7 +101,11 @@ BREACHES: list[tuple[Invariant, str]] = [
     ("I7", f"UPDATE calls SET carrier_seconds = 60 WHERE id = {FINAL}"),
     ("I7", f"UPDATE calls SET carrier_seconds = 0 WHERE id = {FINAL}"),
     ("I7", f"DELETE FROM call_cost_breakdowns WHERE service = 'carrier' AND call_id = {FINAL}"),
-    ("I8", UNCONFIRMED.format(nano=0)),
+    ("I8", LOST.format(crash=3)),
+    ("I8", LOST.format(crash=1)),
+    ("I8", LOST.format(crash="02")),
+    ("I8", "UPDATE operator_losses SET reason = 'unconfirmed'"),
+    ("I8", f"{CRASHED}; {LOST.format(crash=2)}; UPDATE operator_losses SET amount_nano = 0 WHERE amount_nano = 3"),
     ("I8", f"UPDATE call_cost_events SET status = 'unconfirmed' WHERE seq = 1 AND call_id = {FINAL}"),
     ("I11", f"UPDATE call_cost_events SET node = 'zombie' WHERE seq = 2 AND call_id = {FINAL}"),
     ("I11", f"UPDATE call_cost_events SET node = 'zombie' WHERE seq > 2 AND call_id = {LIVE}"),
@@ -152,7 +157,7 @@ async def test_each_promise_says_on_how_many_rows_it_was_checked(database: Datab
     }
     assert checks == {
         "I1": (3, 0), "I2": (1, 0), "I3": (12, 0), "I4": (6, 0), "I5": (3, 0), "I6": (2, 0), "I7": (2, 0),
-        "I8": (12, 0), "I11": (12, 0), "I12": (1, 0), "I13": (3, 0), "I14": (1, 0),
+        "I8": (1, 0), "I11": (12, 0), "I12": (1, 0), "I13": (3, 0), "I14": (1, 0),
     }  # fmt: skip
 
 
@@ -185,13 +190,8 @@ async def test_what_the_operator_pays_and_stands_to_lose_is_told(database: Datab
     cost = (await audited(database)).figures.used_by_open_calls
     async with database.write() as tx:
         await tx.execute(text(f"UPDATE credit_holds SET amount_nano = 4 WHERE call_id = {LIVE}"))
-        await tx.execute(text(f"UPDATE calls SET epoch = 2 WHERE id = {FINAL}"))
-        await tx.execute(text(UNCONFIRMED.format(nano=3)))
-        await tx.execute(
-            text(
-                f"INSERT INTO operator_losses (call_id, reason, amount_nano) VALUES ({FINAL}, 'unconfirmed', 3)"
-            )
-        )
+        await tx.execute(text(CRASHED))
+        await tx.execute(text(LOST.format(crash=2)))
     report = await audited(database)
     assert report.figures.losses == {"over_hold": cost - 20_000_000, "unconfirmed": 3}
     assert (report.figures.exposed, report.figures.unconfirmed) == (cost - 4, 3)

@@ -248,3 +248,20 @@ def test_the_price_comes_once_the_call_is_rated(price: str | None, nano: int | N
             assert (await carrier.fetch(leg.sid)).price_nano == nano
 
     run_scaled(main())
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds"), [("completed", None), ("busy", 0), ("canceled", 0), ("in-progress", 0)]
+)
+def test_a_call_that_is_completed_without_a_duration_is_not_one_of_no_seconds(
+    status: str, seconds: int | None
+) -> None:
+    async def main() -> None:
+        async with emulated() as (carrier, emulator):
+            sid = (await carrier.dial(ORDER, permit(CALLEE))).sid
+            emulator.exchange.calls[sid].status = status
+            assert (await carrier.fetch(sid)).seconds == seconds
+            emulator.exchange.calls[sid].seconds = 7
+            assert (await carrier.fetch(sid)).seconds == 7
+
+    run_scaled(main())

@@ -31,7 +31,7 @@ from sqlalchemy import text
 
 from pipeline.audio.wav import read_wav
 from pipeline.carriers.callee import Answer, HangUp, Machine, Script, Silence, Speak
-from pipeline.clock import Clock, cpu_seconds
+from pipeline.clock import Clock, real_seconds
 from pipeline.core.money import NANOS_PER_USD, Nanos
 from storage import ledger
 from storage.audit import AuditReport, audit
@@ -154,7 +154,7 @@ class Nemesis:
 async def chaos(folder: Path, database_url: str, faults: int, outcome: Outcome, tell: Tell) -> None:
     """Fills in the outcome, whose `seed` is used. Raises `AssertionError` as soon as an audit finds a breach, and
     `TimeoutError`, having told where everything stands, for a run that does not end."""
-    begun = cpu_seconds()
+    begun = real_seconds()
     with _seen(tell):
         async with asyncio.timeout(BESIDES_S + A_FAULT_S * faults):
             await _lived_through(folder, database_url, faults, outcome, tell, begun)
@@ -186,7 +186,7 @@ async def _lived_through(
         while outcome.faults.total() < faults:
             await nemesis.strike()
             await _audited(place, outcome)
-            outcome.took_s = cpu_seconds() - begun
+            outcome.took_s = real_seconds() - begun
             tell(outcome.line(faults))
         for task in living:
             task.cancel()
@@ -204,7 +204,7 @@ async def _lived_through(
             ]
         probing.cancel()
         noting.cancel()
-        outcome.took_s = cpu_seconds() - begun
+        outcome.took_s = real_seconds() - begun
 
 
 async def _audited(place: Town, outcome: Outcome) -> None:

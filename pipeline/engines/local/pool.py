@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import structlog
 
-from pipeline.clock import cpu_seconds
+from pipeline.clock import real_seconds
 from pipeline.core.errors import EngineError
 from pipeline.surprises import SURPRISES
 
@@ -71,11 +71,11 @@ class Worker:
             self._jobs -= 1
 
     def _timed(self, job: Callable[[], T]) -> T:
-        began = cpu_seconds()
+        began = real_seconds()
         try:
             return job()
         finally:
-            self.latest_seconds = cpu_seconds() - began
+            self.latest_seconds = real_seconds() - began
             self.busy_seconds += self.latest_seconds
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ import pytest
 from pipeline.carriers.base import Leg
 from pipeline.clock import Clock, run_virtual
 from pipeline.core import events as ev
+from pipeline.core.call import UNSAID
 from pipeline.core.effects import HangUp
 from pipeline.core.errors import CarrierError
 from pipeline.core.money import Millis
@@ -26,6 +27,7 @@ LONGEST_S = 300.0
 LOST = CarrierError("no answer", retryable=True)
 UNKNOWN = CarrierError("no such call", code=20404)
 RINGING, DONE = Leg("CA1", "ringing", 0), Leg("CA1", "completed", 2)
+UNCOUNTED = Leg("CA1", "completed", None)
 
 
 @dataclass
@@ -81,8 +83,10 @@ def outside(folder: Path, carrier: Deaf, told: Told) -> Outside:
         (Deaf([None], [LOST, DONE]), [("completed", 2)], 2),
         (Deaf([None], [RINGING, RINGING, RINGING, DONE]), [("completed", 2)], 2),
         (Deaf([None], [UNKNOWN]), [], 1),
+        (Deaf([None], [UNCOUNTED, DONE]), [("completed", 2)], 1),
+        (Deaf([None], [UNCOUNTED]), [("completed", UNSAID)], 1),
     ],
-    ids=["at once", "hang-ups lost", "look-up lost", "rings on", "unknown"],
+    ids=["at once", "hang-ups lost", "look-up lost", "rings on", "unknown", "counted later", "never counted"],
 )
 def test_the_carrier_is_asked_until_its_last_word_is_known(
     tmp_path: Path, carrier: Deaf, ends: list[tuple[str, int]], tries: int
@@ -123,6 +127,15 @@ def test_a_leg_of_another_process_is_not_asked_for_again(tmp_path: Path) -> None
     call.fenced()
     run_virtual(call.hang_up())
     assert len(carrier.asked) == 1
+
+
+def test_an_answered_call_of_another_process_is_over_here_at_once(tmp_path: Path) -> None:
+    carrier, told = Deaf([None]), Told()
+    call = outside(tmp_path, carrier, told)
+    call.happened(ev.Answered(Millis(0)), ())
+    call.fenced()
+    run_virtual(call.hang_up())
+    assert (carrier.asked, told.ends) == ([], [("completed", UNSAID)])
 
 
 def test_that_it_is_given_up_is_for_the_other_nodes_to_know(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from pipeline.carriers.base import Leg
 from pipeline.core.errors import CarrierError
 from pipeline.core.tariff import PriceBook
+from server.metrics import UNRECONCILED
 from server.money.reconciling import STEPS, Reconciliation
 from storage import calls, ledger
 from storage.db import Database
@@ -166,3 +167,29 @@ async def test_a_call_without_a_leg_or_of_nobody_is_nothing_to_ask_about(call: C
         await tx.execute(text("UPDATE calls SET twilio_call_sid = NULL"))
     assert await call.poll() is None
     assert await Reconciliation(call.database, call.carrier, call.clock)({"call": "nobody's"}) is None
+
+
+async def test_a_last_word_that_comes_after_the_books_are_closed_is_left_to_the_record(call: Closed) -> None:
+    """A callback of a call that nobody conducts any more: the row says what was charged for, until it is adjusted."""
+    async with call.database.write() as tx:
+        await calls.advance(tx, call.row.id, "completed", at=NOON, sid=SID, carrier_seconds=121)
+    assert (await call.now()).carrier_seconds == 61
+    assert (await audited(call.database)).breaches == []
+    call.carrier.leg = Leg(SID, "completed", 121, price_nano=42_000_000)
+    assert await call.poll() is None
+    assert ((await call.now()).carrier_seconds, await call.minutes()) == (121, 180)
+    assert [row[0] for row in await rows(call.database, "SELECT action FROM audit_log")] == ["adjust"]
+    assert (await audited(call.database)).breaches == []
+
+
+async def test_a_record_without_a_count_is_asked_for_again_and_what_is_known_stands(call: Closed) -> None:
+    """Over, and no duration yet: that is no call of 0 seconds."""
+    before = UNRECONCILED._value.get()
+    call.carrier.leg = Leg(SID, "completed", None)
+    for step, following in zip(STEPS, [*STEPS[1:], None], strict=True):
+        call.clock = ManualClock(NOON)
+        call.clock.move(step.total_seconds())
+        assert await call.poll() == (None if following is None else NOON + following)
+    assert await call.now() == call.row
+    assert await call.minutes() == 120
+    assert UNRECONCILED._value.get() == before + 1

@@ -22,7 +22,7 @@ from pipeline.core.money import Nanos
 from pipeline.journal_file import SUFFIX, JournalFile, frame, read_lines
 from pipeline.replay import replay
 from server.calls.live import open_desk
-from server.calls.orders import LATE_S, LIMIT_SLACK_S, RINGS_S
+from server.calls.orders import LATE_S, LIMIT_SLACK_S, RINGS_S, dial_order
 from server.metrics import SURPRISES
 from server.money.admission import Admissions
 from server.recovery.orphans import EVERY_S, LEFT_MOST_S, LEFT_S, OWN_S, Orphans
@@ -46,10 +46,10 @@ HELD = Nanos(DOLLAR // 4)
 
 @dataclass
 class HangingUp(RecordingCarrier):
-    """Knows every call, and how long it took."""
+    """Knows every call, and how long it took; None where it does not say."""
 
     hung_up: list[str] = field(default_factory=list)
-    seconds: int = 20
+    seconds: int | None = 20
     away: bool = False
 
     async def hang_up(self, sid: str) -> None:
@@ -139,8 +139,18 @@ async def opened(database: Database, other: Database, folder: Path, node: str = 
 
 
 def looking(database: Database, carrier: HangingUp, clock: Clock, folder: Path, node: str) -> Orphans:
-    admissions = Admissions(settings(folder), scripted(), clock, node)
-    return Orphans(database, clock, Takeovers(database, carrier, clock, folder, admissions, node))
+    given = settings(folder)
+    admissions = Admissions(given, scripted(), clock, node)
+    takeovers = Takeovers(
+        database,
+        carrier,
+        clock,
+        folder,
+        admissions,
+        node,
+        order=lambda row: dial_order(row, given, "+12025550100"),
+    )
+    return Orphans(database, clock, takeovers)
 
 
 async def lapsed(database: Database, node: str, seconds: float = 11.0) -> None:
