@@ -10,14 +10,8 @@ from pathlib import Path
 import pytest
 
 from server.listening import CannotListen, bound, listen, taken
+from tests.ports import free_port
 from tests.server.rig import settings
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
 
 
 def test_what_is_bound_is_refused_until_it_listens(tmp_path: Path) -> None:

@@ -37,12 +37,12 @@ from storage import ledger
 from storage.audit import AuditReport, audit
 from storage.db import Database, DatabaseDown
 from tests import postgres
+from tests.ports import free_port
 from tests.storage.world import migrated
 from tests.whole.killing import Server, Town, town
 from tests.whole.nodes import Balancer
 from tests.whole.nursery import nursery
 from tests.whole.reckoning import Legs, Outcome, compare, read, table
-from tests.whole.rig import free_port
 
 PEOPLE = 6
 SETTLED_S = 150.0

@@ -32,10 +32,11 @@ from storage.audit import audit
 from storage.db import Database
 from storage.records import CallRow, CostLine, TurnRow
 from storage.turns import of_call
+from tests.ports import free_port
 from tests.storage.world import ready
 from tests.twilio.emulator import Emulator
 from tests.whole.nursery import Born, Nursery
-from tests.whole.rig import SECRET, free_port, listen
+from tests.whole.rig import SECRET, listen
 
 PATIENCE_S = 60.0
 PHONE = "+12025550142"

@@ -26,8 +26,9 @@ from server.passwords import Passwords
 from server.serving import server_config
 from server.settings import Settings
 from storage.db import Database
+from tests.ports import free_port
 from tests.twilio.emulator import Emulator
-from tests.whole.rig import SECRET, World, free_port, listen, scripted
+from tests.whole.rig import SECRET, World, listen, scripted
 
 
 @dataclass

@@ -26,9 +26,10 @@ from pipeline.clock import Clock
 from server.app import SIMULATED_SENDER
 from server.settings import Settings
 from storage.db import Database
+from tests.ports import free_port
 from tests.twilio.emulator import Emulator
 from tests.whole.nodes import Balancer
-from tests.whole.rig import SECRET, World, free_port, listen
+from tests.whole.rig import SECRET, World, listen
 
 PATIENCE_S = 120.0
 

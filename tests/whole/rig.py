@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -37,6 +36,7 @@ from server.serving import server_config
 from server.settings import Settings
 from storage import ledger
 from storage.audit import audit
+from tests.ports import free_port
 from tests.storage.world import ready
 from tests.twilio.emulator import Emulator
 
@@ -167,13 +167,6 @@ class Person:
                     if until(kind, data):
                         break
         return seen
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
 
 
 def listen(stack: AsyncExitStack, tasks: asyncio.TaskGroup, config: uvicorn.Config) -> None:

@@ -22,7 +22,7 @@ import pytest
 from pipeline.core.money import parse_usd
 from pipeline.journal_file import SUFFIX, read_lines
 from pipeline.replay import replay
-from tests.whole.rig import free_port
+from tests.ports import free_port
 
 PATIENCE_S = 30.0
 

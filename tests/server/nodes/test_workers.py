@@ -13,8 +13,8 @@ import pytest
 from server.listening import CannotListen
 from server.nodes.workers import Inherited, check, sockets
 from server.settings import BadSettings
+from tests.ports import free_port
 from tests.server.rig import settings
-from tests.whole.rig import free_port
 
 TWILIO = {
     "twilio_account_sid": "AC" + "0" * 32,
