@@ -437,13 +437,16 @@ class Call:
         self._speech.answers_from(said.fell_silent)
 
     def _ask(self, *, leaving: bool) -> None:
-        """Have it answered; a reply that cannot be afforded becomes the warning, then the goodbye."""
+        """Have it answered. The first reply that cannot be afforded becomes the warning, the next one the goodbye."""
         self._out += self.replies.drop()
         late = self._due(self._dues.goodbye)  # with the first turn, perhaps only now
         order = None if late else self._speech.ask(self._now, leaving=leaving)
         if order is None and not late and not self._notice.given and not leaving:
-            self._warn()
+            self._announce()
             order = self._speech.ask(self._now, leaving=False)
+            self._warn(in_place_of_answer=order is None)
+            if order is None:
+                return
         if order is None and leaving:
             self._close(EndReason.AGENT_ENDED, self.start.phrases.goodbye)
         elif order is None:
@@ -526,13 +529,19 @@ class Call:
 
     # -- ways out ----------------------------------------------------------------------
 
-    def _warn(self) -> None:
+    def _announce(self) -> None:
+        """From the warning on nothing is bought that brings the cutoff nearer."""
         self._yield_floor()
         self._out += self._speech.unguess()
         cutoff = self.spending.cutoff or self._now
         self._notice.announced = Millis(min(cutoff, self._now + LONGEST_NOTICE))
         self._out.append(fx.Warned(cutoff, self.spending.purse.rest))
-        self._out.append(self._speech.warn(words(self.start.phrases, cutoff - self._now), self._now))
+
+    def _warn(self, *, in_place_of_answer: bool = False) -> None:
+        phrases, cutoff = self.start.phrases, self.spending.cutoff or self._now
+        # Where it is money for answers that is short, the time that is left says nothing.
+        told = phrases.short if in_place_of_answer else words(phrases, cutoff - self._now)
+        self._out.append(self._speech.warn(told, self._now))
         self._enter(Phase.SPEAKING)
 
     def _close(self, reason: EndReason, text: str) -> None:
@@ -665,6 +674,7 @@ class Call:
             return
         busy = self.turn.voiced_since is not None or self.phase in (Phase.THINKING, Phase.INTERRUPTED)
         if self._notice.due(self._now, greeted=self._dues.greeted, busy=busy):
+            self._announce()
             self._warn()
 
     def _mind_the_floor(self) -> None:

@@ -108,6 +108,8 @@ class Phrases:
     listening: str
     warnings: tuple[TimeLeft, ...] = ()
     """The warning by the time that is left, the most first; `warning` where none fits, and in older journals."""
+    short: str = "Just so you know, the money for this call is nearly used up."
+    """The warning in the place of an answer that cannot be afforded."""
     dropped: str = "Sorry, the line dropped for a moment."
 
     @property
@@ -120,6 +122,7 @@ class Phrases:
             self.goodbye,
             self.warning,
             *(each.text for each in self.warnings),
+            self.short,
             self.apology,
             self.still_there,
             self.voicemail,

@@ -119,11 +119,14 @@ def test_what_can_be_afforded_after_the_warning_is_still_answered() -> None:
     assert story.end().reason is EndReason.CREDIT
 
 
-def test_a_reply_that_cannot_be_afforded_becomes_the_warning_then_the_goodbye() -> None:
+def test_the_first_reply_that_cannot_be_afforded_becomes_the_warning_and_the_next_one_the_goodbye() -> None:
+    """The goodbye used to follow at once, and nothing was heard of the warning."""
     poor = minutes_paid(1, slack=200_000)
     story = quiet(poor).hear_out()
-    story.say("Tell me something.", at=15_000).run(3_000)
-    assert story.said()[-2:] == [PHRASES.warning, PHRASES.out_of_time]
+    story.say("Tell me something.", at=15_000).run(6_000)
+    assert story.heard()[-1] == f"a: {PHRASES.short}"
+    story.say("What do you mean?", at=25_000).run(3_000)
+    assert story.said()[-2:] == [PHRASES.short, PHRASES.out_of_time]
     assert story.all(fx.AskReply) == []
     assert story.end().reason is EndReason.CREDIT
 
@@ -343,11 +346,11 @@ def test_a_warning_by_percentage_announces_a_minute_and_not_the_whole_rest() -> 
     assert story.call.phase.value == "listening"
 
 
-def test_a_warning_that_the_goodbye_cuts_off_at_once_is_not_told_of() -> None:
-    """So little is left that not even what the warning makes room for can be bought: only the goodbye is heard."""
+def test_a_warning_in_the_place_of_an_answer_is_heard_and_nothing_is_answered_after_it() -> None:
+    """So little is left that not even what the warning makes room for can be bought."""
     story = Story(started(minutes_paid(1, slack=0), limits=QUIET, binds=EndReason.BUDGET)).answer().hear_out()
     story.say("Something or other happened.", at=10_000)
     assert story.end().reason is EndReason.BUDGET
-    assert story.heard()[-1] == f"a: {PHRASES.out_of_time}"
-    assert not any(PHRASES.warning in line for line in story.heard())
-    assert story.all(fx.Warned) == []
+    assert story.heard()[-2:] == [f"a: {PHRASES.short}", f"a: {PHRASES.out_of_time}"]
+    assert len(story.all(fx.Warned)) == 1
+    assert story.when_said(PHRASES.out_of_time) == 48_000
