@@ -112,6 +112,7 @@ def _minds(settings: Settings) -> tuple[LanguageModel, ...]:
             base_url=url,
             api_key=key.get_secret_value(),
             reasoning_effort=settings.llm_reasoning_effort or None,
+            reasoning_tokens=settings.llm_reasoning_tokens,
             tools=settings.llm_tools,
             sends_temperature=settings.llm_temperature,
             max_tokens_field=settings.llm_max_tokens_field,

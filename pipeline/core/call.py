@@ -119,7 +119,7 @@ class Call:
         """When the shell must send a `Tick`, if nothing else happens first."""
         if self.phase is Phase.REMEMBERING:
             return self._remembering.deadline
-        return self._dues.next(self.phase, self._waits_since)
+        return self._dues.next(self.phase, self._waits_since, parting=self._parting)
 
     @property
     def _waits_since(self) -> Millis:
@@ -672,6 +672,8 @@ class Call:
         if self._due(self._dues.goodbye):
             self._out_of_money()
             return
+        if self._parting:
+            return  # nothing is said behind the last word
         busy = self.turn.voiced_since is not None or self.phase in (Phase.THINKING, Phase.INTERRUPTED)
         if self._notice.due(self._now, greeted=self._dues.greeted, busy=busy):
             self._announce()

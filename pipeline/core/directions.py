@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from pipeline.core.numerals import listed
+from pipeline.core.numerals import ONES, SCALES, TENS, listed
 from pipeline.core.wording import any_of
 
 # -- what is played --------------------------------------------------------------------
@@ -53,17 +53,21 @@ _MOVES = any_of(
     whimpers weeps points gestures beckons snaps tosses throws types scribbles writes peers peeks tugs kneels ducks
     hides wipes brushes tucks polishes gives makes stifles opens closes moves runs""")
 )
+_NUMBER = any_of(*ONES, *TENS, *(name for name, _ in SCALES), "once", "twice", "half", "dozen")
+_NO_FIGURE = rf"(?!.*(?:\d|\b{_NUMBER}\b))"
 _PLAYED = re.compile(rf"(?:{_ACT}|{_MANNER}|{_IN_A_VOICE})[.!,… ]*", re.IGNORECASE)
 _PLAYED_SHORT = re.compile(rf"(?:{_ACT})[.!,… ]*", re.IGNORECASE)
 _PLAYED_LONG = re.compile(rf"(?:{_ACT}|{_DOES}(?:,? \S+){{0,12}})[.!,… ]*", re.IGNORECASE)
 _PLAYED_ASIDE = re.compile(rf"{_GESTURES}(?: [a-z']+){{0,3}}[.!,… ]*", re.IGNORECASE)
-_DONE = re.compile(
-    rf"(?:{_MANNER} )?(?:{_GESTURES}|{_MOVES}|waving|leaning|looking|adjusting|tilting|hugging)(?:,? \S+){{0,12}}"
-    r"[.!,… ]*",
+_GESTURED = re.compile(
+    rf"(?:{_MANNER} )?(?:{_GESTURES}|waving|leaning|looking|adjusting|tilting|hugging)(?:,? \S+){{0,12}}[.!,… ]*",
     re.IGNORECASE,
 )
+# The same verbs tell what a thing is or does. In capitals they are a title or a sentence, and no play has figures.
+_MOVED = re.compile(rf"{_NO_FIGURE}(?:{_MANNER} )?{_MOVES}(?:,? \S+){{0,12}}[.!,… ]*")
 # Of verbs that nobody has listed the form tells: they begin in lower case where a sentence begins.
 _THIRD_PERSON = re.compile(
+    rf"{_NO_FIGURE}"
     r"(?!(?:is|was|has|does|this|his|its|as|us|yes|always|sometimes|perhaps|unless|thus|plus|besides|towards"
     r"|afterwards|nowadays|thanks|lots|loads|tons|news)\b)[a-z]{2,}[^'su]s(?! (?:and|or|of|are|were|like|have)\b)"
     r"(?:,? \S+){1,12}"
@@ -79,7 +83,8 @@ _CLAUSE_OVER = re.compile(
     r"(?:^|[.!?…,;:—–-][\"”')]*|\b(?:well|oh|ah|hi|hey|hello|yes|yeah|no|okay|so|um|uh|hmm|sure|aw))\s*$",
     re.IGNORECASE,
 )
-_SENTENCE_ENDS = re.compile(r"\s*(?:$|[.!?…]|[A-Z])")
+_EXPLAINED = re.compile(r":\s*$")
+_SENTENCE_ENDS = re.compile(r"\s*(?:$|[.!?…*_]|[\"“]?[A-Z])")
 _MAY_END = re.compile(r"\b(?:you|me|us|there|here|now|today|again|too|much|later|tomorrow|back|then)\s*$")
 
 
@@ -94,12 +99,19 @@ def _directs(match: re.Match[str]) -> bool:
         return True
     if len(match[1]) > 1:
         return _PLAYED_SHORT.fullmatch(said) is not None
-    if _PLAYED_LONG.fullmatch(said) or (_DONE.fullmatch(said) and _CLAUSE_OVER.search(before)):
+    if _PLAYED_LONG.fullmatch(said):
         return True
     ends = _SENTENCE_ENDS.match(after) is not None
+    if _GESTURED.fullmatch(said) and _CLAUSE_OVER.search(before) and (said[0].islower() or (begins and ends)):
+        return True
+    if not ends:
+        return False
     if begins:
-        return ends and _THIRD_PERSON.fullmatch(said) is not None
-    return ends and _DONE.fullmatch(said) is not None and _MAY_END.search(before) is not None
+        return _MOVED.fullmatch(said) is not None or _THIRD_PERSON.fullmatch(said) is not None
+    if _MOVED.fullmatch(said):
+        may_stand = _CLAUSE_OVER.search(before) and not _EXPLAINED.search(before)
+        return bool(may_stand or _MAY_END.search(before))
+    return _GESTURED.fullmatch(said) is not None and _MAY_END.search(before) is not None
 
 
 def _bracketed(match: re.Match[str]) -> str:
@@ -120,4 +132,7 @@ def without_begun_direction(text: str) -> str:
     if begun is None:
         return text
     said = begun[1].strip()
-    return text[: begun.start()] if _PLAYED_LONG.fullmatch(said) or _DONE.fullmatch(said) else text
+    before = text[: begun.start()]
+    played = _PLAYED_LONG.fullmatch(said) or _GESTURED.fullmatch(said)
+    moved = _MOVED.fullmatch(said) and not _EXPLAINED.search(before)
+    return before if played or moved else text

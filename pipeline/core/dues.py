@@ -35,12 +35,12 @@ class Dues:
     playout: Playout
     transcript: Transcript
 
-    def next(self, phase: Phase, since: Millis) -> Millis | None:
-        """The first of all that is due in this phase."""
-        due = [at for at in self._all(phase, since) if at is not None]
+    def next(self, phase: Phase, since: Millis, *, parting: bool = False) -> Millis | None:
+        """The first of all that is due in this phase; behind the last word no warning is."""
+        due = [at for at in self._all(phase, since, parting=parting) if at is not None]
         return min(due) if due else None
 
-    def _all(self, phase: Phase, since: Millis) -> list[Millis | None]:
+    def _all(self, phase: Phase, since: Millis, *, parting: bool) -> list[Millis | None]:
         match phase:
             case Phase.ENDED:
                 return []
@@ -59,7 +59,7 @@ class Dues:
                 ]  # fmt: skip
             case _:
                 floor = self._floor(phase, since)
-                notice = self.notice.deadline(greeted=self.greeted)
+                notice = None if parting else self.notice.deadline(greeted=self.greeted)
                 return [
                     floor, self.endless, self.spending.next_second, self.spending.renewal, self.goodbye, notice,
                 ]  # fmt: skip

@@ -135,9 +135,14 @@ class Replies:
         messages = prompt.build(self._start.layers, history, limits.prompt_max_tokens)
         return Nanos(
             spending.price_of("llm", "token_in", prompt.tokens_at_most(messages) + prompt.TOOL_TOKENS)
-            + spending.price_of("llm", "token_out", limits.reply_max_tokens)
+            + self._written_price(limits.reply_max_tokens)
             + self._voice_price
         )
+
+    def _written_price(self, max_tokens: int) -> Nanos:
+        """A vendor counts and bills what a model thinks like what it says."""
+        ceiling = max_tokens + self._start.limits.reasoning_tokens
+        return self._spending.price_of("llm", "token_out", ceiling)
 
     @property
     def _voice_price(self) -> Nanos:
@@ -169,7 +174,7 @@ class Replies:
         spending = self._spending
         worst = Nanos(
             spending.price_of("llm", "token_in", prompt.tokens_at_most(messages) + prompt.TOOL_TOKENS)
-            + spending.price_of("llm", "token_out", max_tokens)
+            + self._written_price(max_tokens)
         )
         if not spending.spare(_reply(self._last + 1), worst):
             return None

@@ -58,6 +58,9 @@ class Limits:
     thinking_ms: int = 15_000
     """Longest wait for the model or a transcript before the apology."""
     reply_max_tokens: int = 160
+    """What the persona may say in one reply, as any model is asked for it."""
+    reasoning_tokens: int = 0
+    """The most that any model of the call thinks besides; it is set aside, and only a model that thinks may use it."""
     reply_max_chars: int = 200
     """Characters of speech drawn with the request of a reply; more is drawn a sentence at a time."""
     prompt_max_tokens: int = 3_000

@@ -15,15 +15,13 @@ from enum import Enum, auto
 from typing import Literal
 
 from pipeline.core.errors import EngineError
-from pipeline.core.thoughts import THOUGHTS
+from pipeline.core.thoughts import Silencer
 from pipeline.engines.base import CutShort, EndCall, Piece, Tokens
 from pipeline.engines.counting import BYTES_A_TOKEN
 
 TOOL = "end_call"
 MOST_BYTES_A_TOKEN = 16
 """No text has as many on average, in any language: one that comes to more is over its ceiling of tokens."""
-_TAGS = tuple(f"<{slash}{name}>" for name in THOUGHTS for slash in ("", "/"))
-_TAG = re.compile("|".join(_TAGS))
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -109,46 +107,34 @@ def counted(usage: object) -> Tokens | None:
 class Aloud:
     """Streamed content without blocks of thoughts, such as `<think>`, and without white space before its first word.
 
-    What may be the beginning of a tag is held back until that is known. `thinking`: the prompt has opened a
-    block already, so that all before the first `</think>` is reasoning.
+    `thinking`: the prompt has opened a block already, so that all before the first `</think>` is reasoning.
     """
 
     def __init__(self, *, thinking: bool = False) -> None:
-        self._held = ""
-        self.thinking = thinking
+        self._silencer = Silencer(thinking=thinking)
         self.begun = False
-        self.stray_end = False
+
+    @property
+    def thinking(self) -> bool:
+        return self._silencer.thinking
+
+    @property
+    def stray_end(self) -> bool:
         """Whether a block was closed that nobody opened: what was said before it is reasoning."""
+        return self._silencer.stray_end
 
     def feed(self, text: str) -> str:
-        self._held += text
-        said = ""
-        while found := _TAG.search(self._held):
-            said += "" if self.thinking else self._held[: found.start()]
-            self._held = self._held[found.end() :]
-            closes = found[0].startswith("</")
-            self.stray_end |= not self.thinking and closes
-            self.thinking = not closes
-        known = len(self._held) - max(_overlap(self._held, tag) for tag in _TAGS)
-        said += "" if self.thinking else self._held[:known]
-        self._held = self._held[known:]
-        return self._from_first_word(said)
+        return self._from_first_word(self._silencer.feed(text))
 
     def end(self) -> str:
         """What was held back and turned out to be no tag."""
-        return "" if self.thinking else self._from_first_word(self._held)
+        return self._from_first_word(self._silencer.end())
 
     def _from_first_word(self, text: str) -> str:
         if not self.begun:
             text = text.lstrip()
             self.begun = bool(text)
         return text
-
-
-def _overlap(text: str, tag: str) -> int:
-    """How much of the end of `text` the tag may begin with."""
-    sizes = range(min(len(tag) - 1, len(text)), 0, -1)
-    return next((size for size in sizes if text.endswith(tag[:size])), 0)
 
 
 class ChatReply:

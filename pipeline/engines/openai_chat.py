@@ -81,6 +81,8 @@ class ChatServer:
     api_key: str = field(default="", repr=False)
     reasoning_effort: str | None = None
     """Sent only when set: most servers refuse it for models that do not reason."""
+    reasoning_tokens: int = 0
+    """What the model may think for a reply: it goes onto the ceiling of tokens, for vendors count it in."""
     tools: bool = True
     """Whether the model is offered `end_call`."""
     sends_temperature: bool = True
@@ -159,10 +161,11 @@ class OpenAIThinker:
     ) -> AsyncIterator[ChatReply]:
         told = _in_turns(messages)
         server = self._server
-        bill = Bill(prompt_tokens(told) + (_END_CALL_TOKENS if server.tools else 0), max_tokens)
+        ceiling = max_tokens + server.reasoning_tokens
+        bill = Bill(prompt_tokens(told) + (_END_CALL_TOKENS if server.tools else 0), ceiling)
         reply = ChatReply(server.model, bill, thinking=server.opens_thinking)
         try:
-            async with beside(self._write(self._body(told, max_tokens, temperature), reply)):
+            async with beside(self._write(self._body(told, ceiling, temperature), reply)):
                 yield reply
         finally:
             bill.over()

@@ -169,12 +169,13 @@ def limits(settings: Settings, persona: Persona, minutes: int) -> Limits:
         idle_prompt_ms=settings.idle_prompt_ms,
         rejoin_ms=(settings.resume_pause_s + REJOIN_S) * 1000,
         ring_ms=(settings.ring_seconds + 20) * 1000,
-        reply_max_tokens=persona.reply_max_tokens + _thinking(settings),
+        reply_max_tokens=persona.reply_max_tokens,
+        reasoning_tokens=_thinking(settings),
     )
 
 
 def _thinking(settings: Settings) -> int:
-    """Tokens of reasoning in every ceiling: vendors count them in, so money for them must be set aside."""
+    """The largest allowance of reasoning among the engines: whichever of them writes, there is money for it."""
     return settings.llm_reasoning_tokens if "openai" in settings.llm_engine else 0
 
 
@@ -272,11 +273,7 @@ def remember(part: Part, settings: Settings) -> Remember | None:
         room -= len(memory.text) + len(memory.subject)
         if room >= 0 and memory.kind != "summary":
             known.append(Known(memory.kind, memory.subject, memory.text))
-    return Remember(part.today.isoformat(), tuple(known), _remembering_tokens(settings))
-
-
-def _remembering_tokens(settings: Settings) -> int:
-    return Remember("").max_tokens + _thinking(settings)
+    return Remember(part.today.isoformat(), tuple(known))
 
 
 def admission(
@@ -297,17 +294,16 @@ def admission(
     listening = _worst(book, "stt", "second", 60)
     reserve = _worst(book, "stt", "second", bounds.goodbye_ms // 1000)
     opening = prompt.tokens_at_most([Message("system", layer.text) for layer in system])
-    reply = _of(book, "token_in", opening + 200) + _of(book, "token_out", bounds.reply_max_tokens)
+    written = _of(book, "token_out", bounds.reply_max_tokens + bounds.reasoning_tokens)
+    reply = _of(book, "token_in", opening + 200) + written
     answer = _speech(book, bounds.reply_max_chars) + reply
     begun = minute * (connected_ms // 60_000)
     at_least = begun + once + minute + listening + reserve + _speech(book, len(greeting)) + answer + minute
-    full_reply = _of(book, "token_in", bounds.prompt_max_tokens * prompt.BYTES_PER_TOKEN) + _of(
-        book, "token_out", bounds.reply_max_tokens
-    )
+    full_reply = _of(book, "token_in", bounds.prompt_max_tokens * prompt.BYTES_PER_TOKEN) + written
     talk = listening + _speech(book, TALKED_CHARS_A_MINUTE) + REPLIES_A_MINUTE * full_reply
     minutes = -(-bounds.max_duration_ms // 60_000)
     remembering = _of(book, "token_in", KNOWN_CHARS + memory_order.TRANSCRIPT_CHARS + REMEMBERING_CHARS)
-    remembering += _of(book, "token_out", _remembering_tokens(settings))
+    remembering += _of(book, "token_out", Remember("").max_tokens + bounds.reasoning_tokens)
     return Admission(
         at_least=Nanos(at_least),
         margin=Nanos(minute),

@@ -75,6 +75,15 @@ def test_nothing_interrupts_the_rest_of_it_that_is_yet_to_be_written() -> None:
     assert end.reason is EndReason.AGENT_ENDED
 
 
+@pytest.mark.parametrize("at", range(9_000, 24_000, 250))
+def test_no_warning_of_money_follows_the_last_word(at: int) -> None:
+    story = told(allowed=minutes_paid(1)).reply(*LAST_WORD, first_ms=300).say(LEAVE, at=at, ms=1_000)
+    story.end()
+    said = story.said()
+    last = LAST_WORD[-1]
+    assert last not in said or said[-1] == last
+
+
 @ENDED_BY_TRANSCRIBER
 def test_what_is_said_into_the_last_word_stands_where_it_was_said() -> None:
     story = told().reply(*LAST_WORD).say(LEAVE, ms=1_000).run(3_500)

@@ -42,6 +42,10 @@ _waves_ Hi. | Hi.
 *clears throat* Ahem. | Ahem.
 [waves] Hi. | Hi.
 [smiling warmly] Hi. | Hi.
+*looks at you* *nods* Sure. | Sure.
+*looks at you* "Sure." | "Sure."
+Well, *looks at you* I do. | Well, I do.
+I see you there *looks at you*. | I see you there.
 """
 SAID = """
 It is *really* good | It is really good
@@ -89,6 +93,19 @@ This is how she *looks at you*. | This is how she looks at you.
 They are nice, *cats and dogs*. | They are nice, cats and dogs.
 It takes a while to get there, *patience and tea*. | It takes a while to get there, patience and tea.
 **hugs you tightly** Hi | hugs you tightly Hi
+*Takes two pills a day* is what the label says. | Takes two pills a day is what the label says.
+*takes pills* is what the label says. | takes pills is what the label says.
+*takes two pills a day.* So it says. | takes two pills a day. So it says.
+*takes pills 4 times a day.* So it says. | takes pills four times a day. So it says.
+The shop: *closes at 5*. | The shop: closes at five.
+The shop: *closes early*. | The shop: closes early.
+First, *turns left at the church*, then straight on. | First, turns left at the church, then straight on.
+Sure, *Moves Like Jagger* is by Maroon 5. | Sure, Moves Like Jagger is by Maroon five.
+Sure, *Moves Like Jagger*. | Sure, Moves Like Jagger.
+*Runs Like Hell* is long. | Runs Like Hell is long.
+Sure, *Waves* is by him. | Sure, Waves is by him.
+Sure, *Waves*. | Sure, Waves.
+*Waves* is by him. | Waves is by him.
 """
 
 
@@ -123,6 +140,9 @@ def test_other_words_keep_their_marks() -> None:
         ("Hi. *adjusts gla", "Hi. "),
         ("Hi. *chuckles sof", "Hi. "),
         ("It is *rea", "It is *rea"),
+        ("Hi. *takes a si", "Hi. "),
+        ("The shop: *closes ear", "The shop: *closes ear"),
+        ("*Takes pills eve", "*Takes pills eve"),
         ("Hi.", "Hi."),
     ],
 )

@@ -3,7 +3,7 @@
 from pipeline.core.effects import Charge, DropReply, EagerSettled, Message
 from pipeline.core.events import ReplyFinished
 from pipeline.core.money import START, Millis, Nanos
-from pipeline.core.prompt import TOOL_TOKENS
+from pipeline.core.prompt import TOOL_TOKENS, tokens_at_most
 from pipeline.core.replies import EAGER_LOOKOUT, Replies
 from pipeline.core.spending import Spending
 from pipeline.core.tariff import Price, cost
@@ -20,9 +20,10 @@ def replies(
     chars: int = 200,
     prices: tuple[Price, ...] = PRICES,
     allowed: Nanos | None = None,
+    reasoning: int = 0,
 ) -> tuple[Replies, Spending]:
     money = minutes_paid(2, slack=slack) if allowed is None else allowed
-    start = started(money, limits=Limits(reply_max_chars=chars), prices=prices)
+    start = started(money, limits=Limits(reply_max_chars=chars, reasoning_tokens=reasoning), prices=prices)
     spending = Spending(start.prices, start.allowance, start.limits)
     spending.answer(START)
     return Replies(start, spending), spending
@@ -58,6 +59,25 @@ def test_the_worst_case_is_drawn_before_and_given_back_after() -> None:
     writer.drop()
     assert spending.purse.pending == 0
     assert not writer.unpaid
+
+
+def test_what_a_model_may_think_is_drawn_too_and_is_no_part_of_the_persona_s_ceiling() -> None:
+    plain, _ = replies()
+    thinking, spending = replies(reasoning=400)
+    assert thinking.worst(HISTORY) - plain.worst(HISTORY) == cost(LLM_OUT, 560) - cost(LLM_OUT, 160) > 0
+    order = thinking.ask(HISTORY, NOW, announced=None)
+    assert order is not None
+    assert order.max_tokens == 160
+    assert spending.purse.pending == thinking.worst(HISTORY)
+
+
+def test_what_is_asked_aside_may_be_thought_about_too() -> None:
+    writer, spending = replies(reasoning=400)
+    order = writer.ask_aside(HISTORY, 300)
+    assert order is not None
+    assert order.max_tokens == 300
+    said = cost(LLM_IN, tokens_at_most(HISTORY) + TOOL_TOKENS)
+    assert spending.purse.pending == said + cost(LLM_OUT, 300 + 400)
 
 
 def test_what_cannot_be_afforded_is_not_asked_for() -> None:

@@ -61,6 +61,9 @@ def aloud(pieces: Sequence[str], *, thinking: bool = False) -> str:
         ("<<think>x</think>", "<"),
         ("<think>only", ""),
         ("a</think>b", "ab"),
+        ("<Think>abc</Think>", ""),
+        ("<Think>abc</THINK>Hello.", "Hello."),
+        ("<action>nods</action> Hello.", "Hello."),
     ],
 )
 def test_think_blocks_are_not_said_however_they_are_cut(text: str, said: str) -> None:
@@ -139,6 +142,14 @@ async def test_another_tool_is_no_reason_to_hang_up() -> None:
     assert await read({"content": "Hm."}, calls({"name": "end_call_never"})) == ["Hm."]
     with pytest.raises(EngineError, match="wrote nothing"):
         await read(calls({"name": "dance"}), finish="tool_calls")
+
+
+@pytest.mark.parametrize(
+    "content", ["<Think>abc</Think>", "<THINKING>abc</thinking>\n", "<action>nods</action>"]
+)
+async def test_a_reply_without_a_word_to_be_said_is_none(content: str) -> None:
+    with pytest.raises(EngineError, match="wrote nothing"):
+        await read({"content": content})
 
 
 @pytest.mark.parametrize(

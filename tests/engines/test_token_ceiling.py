@@ -25,7 +25,7 @@ A_LITTLE = Plan(text="and so on " * 20, unbounded=True)
 WITHOUT_END = "and so on " * 2_000
 
 
-def asked(plan: Plan) -> tuple[str, Tokens, EngineError | None, Served, list[str]]:
+def asked(plan: Plan, *, reasoning: int = 0) -> tuple[str, Tokens, EngineError | None, Served, list[str]]:
     """What is said of one reply, what it costs, what it failed with, what the server knows of it, what is logged."""
 
     async def main() -> tuple[str, Tokens, EngineError | None, Served, list[str]]:
@@ -33,7 +33,9 @@ def asked(plan: Plan) -> tuple[str, Tokens, EngineError | None, Served, list[str
         with capture_logs() as logged:
             async with (
                 ChatEmulator(plan=plan) as server,
-                aclosing(OpenAIThinker(ChatServer(MODEL, server.url, KEY))) as thinker,
+                aclosing(
+                    OpenAIThinker(ChatServer(MODEL, server.url, KEY, reasoning_tokens=reasoning))
+                ) as thinker,
             ):
                 async with thinker.reply(MESSAGES, max_tokens=CEILING, temperature=0) as reply:
                     try:
@@ -55,6 +57,13 @@ def test_what_is_counted_beyond_the_ceiling_is_not_the_callers() -> None:
     assert served.billed.out > CEILING
     assert tokens == Tokens(served.billed.uncached, 0, CEILING)
     assert logged == ["token_ceiling_ignored"]
+
+
+def test_what_a_model_may_think_goes_onto_the_ceiling_that_is_sent_and_billed() -> None:
+    said, tokens, failure, served, logged = asked(A_LITTLE, reasoning=400)
+    assert served.body["max_completion_tokens"] == CEILING + 400
+    assert (said, failure, logged) == (A_LITTLE.text, None, [])
+    assert tokens.out == served.billed.out > CEILING
 
 
 def test_a_reply_without_end_is_broken_off_and_what_there_is_stands() -> None:

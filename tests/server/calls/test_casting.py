@@ -76,7 +76,7 @@ PRICES = (Price(1, "llm", "m", "token_out", A_TOKEN_OUT, 1),)
 
 @pytest.mark.parametrize(("engine", "more"), [("openai", 400), ("local", 0)])
 def test_what_a_model_thinks_is_set_aside_besides_what_it_says(engine: str, more: int) -> None:
-    """The ceiling that is sent and the money that is set aside for it are one figure."""
+    """It is no part of the persona's ceiling: an engine that thinks adds it to what it sends, and others do not."""
     hosted = {"LLM_ENGINE": engine, "LLM_REASONING_TOKENS": "400"}
     if engine == "openai":
         hosted |= {"LLM_MODEL": "m", "LLM_BASE_URL": "http://127.0.0.1:1/v1"}
@@ -85,10 +85,11 @@ def test_what_a_model_thinks_is_set_aside_besides_what_it_says(engine: str, more
     least = []
     for settings, ceiling in ((plain, 0), (thinking, more)):
         bounds = casting.limits(settings, PERSONA, 15)
-        assert bounds.reply_max_tokens == PERSONA.reply_max_tokens + ceiling
+        assert bounds.reply_max_tokens == PERSONA.reply_max_tokens
+        assert bounds.reasoning_tokens == ceiling
         remembered = casting.remember(part, settings)
         assert remembered is not None
-        assert remembered.max_tokens == 400 + ceiling
+        assert remembered.max_tokens == 400
         least.append(casting.admission(settings, PRICES, bounds, casting.layers(part), "Hi."))
     assert least[1].at_least - least[0].at_least == more * A_TOKEN_OUT
     # Six replies a minute for fifteen minutes, the answer of the first minute, and what is remembered.
