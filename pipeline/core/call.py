@@ -540,7 +540,8 @@ class Call:
     def _warn(self, *, in_place_of_answer: bool = False) -> None:
         phrases, cutoff = self.start.phrases, self.spending.cutoff or self._now
         # Where it is money for answers that is short, the time that is left says nothing.
-        told = phrases.short if in_place_of_answer else words(phrases, cutoff - self._now)
+        told = phrases.short if in_place_of_answer else ""
+        told = told or words(phrases, cutoff - self._now)
         self._out.append(self._speech.warn(told, self._now))
         self._enter(Phase.SPEAKING)
 

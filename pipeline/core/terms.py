@@ -111,8 +111,8 @@ class Phrases:
     listening: str
     warnings: tuple[TimeLeft, ...] = ()
     """The warning by the time that is left, the most first; `warning` where none fits, and in older journals."""
-    short: str = "Just so you know, the money for this call is nearly used up."
-    """The warning in the place of an answer that cannot be afforded."""
+    short: str = ""
+    """The warning in the place of an answer that cannot be afforded; in older journals as any other."""
     dropped: str = "Sorry, the line dropped for a moment."
 
     @property
@@ -135,7 +135,7 @@ class Phrases:
             self.listening,
             self.dropped,
         )
-        return tuple(dict.fromkeys(needed))
+        return tuple(text for text in dict.fromkeys(needed) if text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,6 +205,7 @@ def phrases(part: Part, settings: Settings) -> Phrases:
         greeting=greeting[:200],
         warning=ABOUT_A_MINUTE,
         warnings=WARNINGS,
+        short="Just so you know, the money for this call is nearly used up.",
         goodbye="I have to let you go now. Take care, goodbye!",
         out_of_time="I'm so sorry, our time is up and I have to go now. Take care, goodbye!",
         still_there="Are you still there?",

@@ -49,6 +49,7 @@ PHRASES = Phrases(
     disclosure="I am an artificial voice.",
     greeting="Hello there, this is Nora speaking.",
     warning="We have less than a minute left.",
+    short="The money for this call is nearly used up.",
     goodbye="It was good to talk. Goodbye!",
     out_of_time="Our time is up. Goodbye!",
     still_there="Are you still there?",

@@ -63,6 +63,7 @@ PHRASES = Phrases(
     disclosure="An AI calls.",
     greeting="Hi, it's Nora!",
     warning="A minute is left.",
+    short="The money for this is nearly used up.",
     goodbye="So long!",
     out_of_time="Time is up. So long!",
     still_there="Still there?",
