@@ -21,7 +21,7 @@ export class PhoneCard {
     this.mute = h("button", { type: "button", class: "second", "aria-pressed": "false", hidden: true }, "Mute");
     const me = meter("You");
     const persona = meter(personaName);
-    this.meters = h("div", { hidden: true }, me.element, persona.element);
+    this.meters = h("div", { class: "meters", hidden: true }, me.element, persona.element);
     this.element = h("section", { class: "card", "aria-label": "Browser phone" }, h("h2", {}, "Browser phone"), this.state, this.meters);
     this.phone = new BrowserPhone(callId, {
       level: (heard, spoken) => { me.show(heard); persona.show(spoken); },
