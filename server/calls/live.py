@@ -154,7 +154,7 @@ async def open_desk(
         orphans = Orphans(parts.database, parts.clock, takeovers, lease_s)
         # The simulated carrier lives and dies with its server: nobody will ask to go on with a call, and nothing waits.
         # With a real one that may take a while; calls are taken meanwhile, and the lease is renewed.
-        if parts.settings.simulated and (found := await orphans.settle_all(carrier_lost=True)):
+        if parts.settings.simulated and (found := await orphans.settle_all()):
             log.warning("orphans_settled", calls=found)
         flush = Flush(parts.database, parts.clock, parts.news, node)
         lag = LoopLag(parts.clock)
