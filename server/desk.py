@@ -212,10 +212,11 @@ class Desk:
         try:
             leg = await self._dial(ongoing, order, permit)
         except (Spent, Refused, DatabaseDown) as error:
-            # It stood still, or was kept waiting, and may not ring now.
+            # It stood still, or was kept waiting, and may not ring now, or is not to since somebody hung up.
             log.warning("permit_not_used", call=ongoing.row.id, kind=type(error).__name__)
             ongoing.outside.no_leg()
-            ongoing.live.carrier_done("failed", 0)
+            given_up = isinstance(error, Spent) and ongoing.live.over
+            ongoing.live.carrier_done("canceled" if given_up else "failed", 0)
         except CarrierError as error:
             log.warning("dial_failed", call=ongoing.row.id, code=error.code, unsure=error.unsure)
             if error.unsure:
