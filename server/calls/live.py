@@ -17,6 +17,7 @@ from pipeline.ports import Engines
 from server.app import SIMULATED_SENDER
 from server.beside import beside
 from server.calls.casting import TOKENS, pinned
+from server.calls.files import open_files
 from server.calls.orders import dial_order
 from server.desk import Desk
 from server.engines import chosen
@@ -104,6 +105,7 @@ def _takeovers(parts: Parts, admissions: Admissions, node: str, sender: str) -> 
         admissions,
         node,
         order=lambda row: dial_order(row, parts.settings, sender),
+        files=lambda row, opened: open_files(parts.settings, parts.clock, row, opened),
     )
 
 

@@ -26,7 +26,7 @@ from tests.server.recovery.test_orphans import (
     opened,
     world,
 )
-from tests.server.recovery.test_takeover import SID, cut, in_progress, lines, resuming, takeovers
+from tests.server.recovery.test_takeover import SID, cut, in_progress, lines, resuming, taken, takeovers
 from tests.storage.world import audited, migrated, rows
 from tests.twilio.rig import run_scaled
 
@@ -45,7 +45,7 @@ async def test_a_call_that_is_being_hung_up_is_not_gone_on_with(world: World) ->
     row = await broken_off(world)
     world.carrier.away = True
     assert await world.orphans.settle_all() == 0
-    assert await resuming(world).take(row.id, SID) is None, "the carrier is told to hang up"
+    assert await taken(resuming(world), row.id) is None, "the carrier is told to hang up"
     assert ((await world.now(row)).epoch, (await world.now(row)).final_at) == (2, None)
     world.carrier.away = False
     assert await world.look(conducts_nothing) == 1
@@ -58,7 +58,7 @@ async def test_one_that_went_on_meanwhile_is_not_hung_up(world: World) -> None:
     row = await broken_off(world)
     claimed = await takeovers(world).claim(row)
     assert claimed is not None
-    assert await resuming(world).take(row.id, SID) is not None
+    assert await taken(resuming(world), row.id) is not None
     with pytest.raises(Fenced):
         await takeovers(world).settle(claimed)
     now = await world.now(row)

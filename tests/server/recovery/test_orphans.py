@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -19,8 +19,9 @@ from pipeline.core.effects import Charge, Effect
 from pipeline.core.errors import CarrierError
 from pipeline.core.events import Answered, Event
 from pipeline.core.money import Nanos
-from pipeline.journal_file import SUFFIX, JournalFile, frame, read_lines
+from pipeline.journal_file import SUFFIX, JournalFile, frame, part_name, read_lines
 from pipeline.replay import replay
+from server.calls.files import Files
 from server.calls.live import open_desk
 from server.calls.orders import LATE_S, LIMIT_SLACK_S, RINGS_S, dial_order
 from server.metrics import SURPRISES
@@ -151,6 +152,12 @@ async def opened(database: Database, other: Database, folder: Path, node: str = 
 def looking(database: Database, carrier: HangingUp, clock: Clock, folder: Path, node: str) -> Orphans:
     given = settings(folder)
     admissions = Admissions(given, scripted(), clock, node)
+
+    def files(row: CallRow, opened: ExitStack) -> Files:
+        journal = JournalFile(folder / f"{part_name(row.id, row.epoch)}{SUFFIX}")
+        opened.callback(journal.close)
+        return Files(journal)
+
     takeovers = Takeovers(
         database,
         carrier,
@@ -159,6 +166,7 @@ def looking(database: Database, carrier: HangingUp, clock: Clock, folder: Path, 
         admissions,
         node,
         order=lambda row: dial_order(row, given, "+12025550100"),
+        files=files,
     )
     return Orphans(database, clock, takeovers)
 
