@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -149,13 +150,18 @@ async def opened(database: Database, other: Database, folder: Path, node: str = 
         yield World(database, other, folder, carrier, user, orphans, node, clock)
 
 
-def looking(database: Database, carrier: HangingUp, clock: Clock, folder: Path, node: str) -> Orphans:
+def looking(
+    database: Database, carrier: HangingUp, clock: Clock, folder: Path, node: str, *, full: bool = False
+) -> Orphans:
+    """`full`: nothing can be written to the disk of the machine that looks, so that files are begun at most."""
     given = settings(folder)
     admissions = Admissions(given, scripted(), clock, node)
 
     def files(row: CallRow, opened: ExitStack) -> Files:
         journal = JournalFile(folder / f"{part_name(row.id, row.epoch)}{SUFFIX}")
         opened.callback(journal.close)
+        if full:
+            raise OSError(errno.ENOSPC, "no room")
         return Files(journal)
 
     takeovers = Takeovers(

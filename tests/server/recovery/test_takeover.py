@@ -24,7 +24,7 @@ from storage.nodes import hold_node
 from storage.records import CallRow
 from storage.tables import calls as calls_table
 from tests.core.story import Story, started
-from tests.server.recovery.test_orphans import Steps, World, data, opened, world
+from tests.server.recovery.test_orphans import Steps, World, data, looking, opened, world
 from tests.server.rig import NOON, LoopClock
 from tests.storage.world import audited, book, rows
 from tests.twilio.rig import run_scaled
@@ -174,12 +174,10 @@ async def test_without_a_new_journal_the_old_one_still_tells_all(world: World) -
     row, steps = await in_progress(world), cut(await world.told(), 20_000)
     data(steps, world.journal(row))
     await world.flushed(row, steps[: len(steps) // 2])
-    new = world.folder / f"{part_name(row.id, 2)}.journal"
-    new.mkdir()
-    assert await taken(resuming(world), row.id) is None
+    full = looking(world.database, world.carrier, world.clock, world.folder, world.node, full=True)
+    assert await taken(Resuming(world.database, world.clock, full._takeovers), row.id) is None
     now = await world.now(row)
     assert (now.owner, now.epoch, now.final_at) == ("us", 2, None)
-    new.rmdir()
     await settled_by_the_first(world, row)
 
 
