@@ -160,12 +160,11 @@ async def authenticate(authorization: str | None, reader: Tokens, database: Data
     return Session(user, claims)
 
 
-async def end_session(session: Session, database: Database, now: datetime) -> None:
+async def end_session(session: Session, database: Database) -> None:
     """Put the token on the blacklist, for as long as it could otherwise be used."""
     keep_until = session.claims.expires_at + timedelta(seconds=2 * LEEWAY_S)
     async with database.write() as tx:
         await tokens.blacklist(tx, session.claims.jti, session.user.id, keep_until)
-        await tokens.purge(tx, now)
 
 
 def signing_ring(settings: Settings) -> tuple[bytes, ...]:

@@ -26,7 +26,7 @@ from pipeline.runner import NO_GAPS, LiveCall
 from server import permits
 from server.browser import BrowserCalls, BrowserLegs, sid_of
 from server.calls.answers import hash_of, new_token, since_answer, take_answer
-from server.calls.files import Files, open_files
+from server.calls.files import Files
 from server.calls.ongoing import Ongoing
 from server.calls.orders import dial_order, longest_s
 from server.calls.outside import Outside
@@ -212,10 +212,11 @@ class Desk:
         try:
             leg = await self._dial(ongoing, order, permit)
         except (Spent, Refused, DatabaseDown) as error:
-            # It stood still, or was kept waiting, and may not ring now.
+            # It stood still, or was kept waiting, and may not ring now, or is not to since somebody hung up.
             log.warning("permit_not_used", call=ongoing.row.id, kind=type(error).__name__)
             ongoing.outside.no_leg()
-            ongoing.live.carrier_done("failed", 0)
+            given_up = isinstance(error, Spent) and ongoing.live.over
+            ongoing.live.carrier_done("canceled" if given_up else "failed", 0)
         except CarrierError as error:
             log.warning("dial_failed", call=ongoing.row.id, code=error.code, unsure=error.unsure)
             if error.unsure:
@@ -314,11 +315,11 @@ class Desk:
         """The media socket is gone and the callee is not: a token for another one, or None to hang up."""
         ongoing = self._ongoing.get(call_id)
         if ongoing is None:
-            admitted = await self._resuming.take(call_id, sid)
-            if admitted is None:
-                return None
             with ExitStack() as opened:
-                self.begin(admitted, open_files(self._settings, self._clock, admitted.row, opened))
+                taken = await self._resuming.take(call_id, sid, opened)
+                if taken is None:
+                    return None
+                self.begin(*taken)
                 opened.pop_all()
         elif ongoing.live.over or ongoing.outside.sid != sid:
             return None

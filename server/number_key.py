@@ -32,14 +32,17 @@ LOST = (
 async def unlock(database: Database, ring: tuple[bytes, ...]) -> None:
     """Gives the database its key of numbers, made at the first start. Raises `BadSettings` where no secret opens it."""
     async with database.write() as tx:
+        # Of processes at their first start one makes it, whichever secrets they have; the others read what it made.
+        await number_hashes.keys_alone(tx)
         sealed = await number_hashes.sealed_keys(tx)
         key = secrets.token_bytes(KEY_BYTES) if not sealed else _opened(sealed, ring)
         signing = key_id(ring[0])
         if signing not in sealed:
             await number_hashes.put_sealed(tx, signing, seal(key, ring[0]))
-            # Of two processes at their first start one is the first.
-            key = _opened(await number_hashes.sealed_keys(tx), ring)
-        database.number_key.value = key
+    database.number_key.value = key
+    async with (
+        database.write() as tx
+    ):  # another one: this may take a while, and nobody's start is to wait for it
         if keyed := await number_hashes.key_all(tx):
             log.info("numbers_keyed", hashes=keyed)
 

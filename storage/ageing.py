@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Column, delete, select
 
 from storage.db import Tx
+from storage.erasures import AWAY
 from storage.tables import (
     bus_parcels,
     codes_sent,
@@ -45,7 +46,7 @@ AGEING = (
     Ageing(stream_tokens.c.expires_at, DAY),
     Ageing(bus_parcels.c.created_at, DAY),
     # Every node has had the time to remove its files of them.
-    Ageing(erased_calls.c.erased_at, 60 * DAY),
+    Ageing(erased_calls.c.erased_at, 2 * AWAY),
 )
 
 

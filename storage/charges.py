@@ -16,6 +16,7 @@ from sqlalchemy import bindparam, func, select, update
 
 from pipeline.core.effects import Charge
 from pipeline.core.money import Nanos
+from pipeline.core.tariff import service_of
 from storage.db import Tx, insert
 from storage.records import CostLine, CostSecond
 from storage.rows import columns, every
@@ -105,7 +106,7 @@ async def cost_seconds(tx: Tx, call_id: str) -> list[CostSecond]:
     query = query.group_by(tiles.c.second, tiles.c.line).order_by(tiles.c.second, tiles.c.line)
     seconds: dict[int, dict[str, Nanos]] = {}
     for second, line, total in await tx.execute(query):
-        services, service = seconds.setdefault(int(second), {}), str(line).partition(":")[0]
+        services, service = seconds.setdefault(int(second), {}), service_of(line)
         services[service] = Nanos(services.get(service, 0) + int(total))
     return [
         CostSecond(second, Nanos(sum(services.values())), services) for second, services in seconds.items()

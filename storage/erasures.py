@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from storage.db import Tx, insert
 from storage.tables import erased_calls
+
+AWAY = timedelta(days=30)
+"""How long a node may have been down and still find what to remove."""
 
 
 async def note(tx: Tx, call_ids: Collection[str], now: datetime) -> None:
@@ -22,8 +25,3 @@ async def since(tx: Tx, moment: datetime) -> list[str]:
     """The calls erased at that moment or later."""
     query = select(erased_calls.c.call_id).where(erased_calls.c.erased_at >= moment)
     return list((await tx.execute(query)).scalars())
-
-
-async def purge(tx: Tx, before: datetime) -> int:
-    """Forget those every node has had the time to see."""
-    return (await tx.execute(delete(erased_calls).where(erased_calls.c.erased_at < before))).rowcount

@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Mapping
 from typing import Final
 
-from sqlalchemy import Column, delete, select, update
+from sqlalchemy import Column, delete, func, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from storage.db import NUMBER_KEY, NumberKey, Tx, insert
@@ -49,6 +49,12 @@ async def key_all(tx: Tx) -> int:
                 await tx.execute(update(column.table).where(column == old).values({column: new}))
             count += 1
     return count
+
+
+async def keys_alone(tx: Tx) -> None:
+    """Transactions that open the key, or make it, go one after the other. SQLite has but one writer anyway."""
+    if tx.dialect.name == "postgresql":
+        await tx.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(number_keys.name, 0))))
 
 
 async def sealed_keys(tx: Tx) -> Mapping[str, str]:

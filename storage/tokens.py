@@ -1,10 +1,10 @@
-"""Tokens that were logged out. A row is kept until the token would have expired anyway."""
+"""Tokens that were logged out. A row goes once the token has expired (`storage/ageing.py`)."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from storage.db import Tx, insert
 from storage.tables import token_blacklist
@@ -20,8 +20,3 @@ async def is_blacklisted(tx: Tx, jti: str) -> bool:
     return (
         await tx.execute(select(token_blacklist.c.jti).where(token_blacklist.c.jti == jti))
     ).first() is not None
-
-
-async def purge(tx: Tx, now: datetime) -> int:
-    """Forgets tokens that expired before `now`; how many."""
-    return (await tx.execute(delete(token_blacklist).where(token_blacklist.c.exp < now))).rowcount

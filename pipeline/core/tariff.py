@@ -44,6 +44,11 @@ class Price:
         return f"{self.service}:{self.model}:{self.unit}"
 
 
+def service_of(line: str) -> str:
+    """The service of a line as `Price.line` names it."""
+    return line.partition(":")[0]
+
+
 def billable(price: Price, quantity: int) -> int:
     """What the vendor counts for `quantity` units; 0 stays 0."""
     if quantity <= 0:

@@ -17,6 +17,7 @@ from pipeline.ports import Engines
 from server.app import SIMULATED_SENDER
 from server.beside import beside
 from server.calls.casting import TOKENS, pinned
+from server.calls.files import open_files
 from server.calls.orders import dial_order
 from server.desk import Desk
 from server.engines import chosen
@@ -104,6 +105,7 @@ def _takeovers(parts: Parts, admissions: Admissions, node: str, sender: str) -> 
         admissions,
         node,
         order=lambda row: dial_order(row, parts.settings, sender),
+        files=lambda row, opened: open_files(parts.settings, parts.clock, row, opened),
     )
 
 
@@ -154,7 +156,7 @@ async def open_desk(
         orphans = Orphans(parts.database, parts.clock, takeovers, lease_s)
         # The simulated carrier lives and dies with its server: nobody will ask to go on with a call, and nothing waits.
         # With a real one that may take a while; calls are taken meanwhile, and the lease is renewed.
-        if parts.settings.simulated and (found := await orphans.settle_all(carrier_lost=True)):
+        if parts.settings.simulated and (found := await orphans.settle_all()):
             log.warning("orphans_settled", calls=found)
         flush = Flush(parts.database, parts.clock, parts.news, node)
         lag = LoopLag(parts.clock)

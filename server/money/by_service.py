@@ -6,13 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from pipeline.core.events import CallResumed, CallStarted
 from pipeline.core.money import Nanos, usd
-from pipeline.core.tariff import cost
+from pipeline.core.tariff import cost, service_of
 from storage.records import CostLine
-
-
-def of_line(line: str) -> str:
-    """The service of a price line (`service:model:unit`)."""
-    return line.partition(":")[0]
 
 
 def before(started: CallStarted) -> dict[str, Nanos]:
@@ -27,7 +22,7 @@ def before(started: CallStarted) -> dict[str, Nanos]:
 def summed(lines: Iterable[tuple[str, int]]) -> dict[str, Nanos]:
     sums: dict[str, Nanos] = {}
     for line, nano in lines:
-        service = of_line(line)
+        service = service_of(line)
         sums[service] = Nanos(sums.get(service, 0) + nano)
     return sums
 

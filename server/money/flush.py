@@ -20,6 +20,7 @@ import structlog
 from pipeline.clock import Clock, real_seconds
 from pipeline.core.effects import Charge, Ended, Learned, Unlearned
 from pipeline.core.money import ZERO, Nanos, usd
+from pipeline.core.tariff import service_of
 from pipeline.journal_file import JournalFile
 from server import remembering
 from server.metrics import ADJUSTED, FLUSH_SECONDS, FLUSHES_FAILED, SURPRISES
@@ -125,7 +126,7 @@ class Flush:
         account.charges.append(charge)
         account.second = max(account.second, charge.second)
         account.total = Nanos(account.total + charge.nano)
-        service = by_service.of_line(charge.line)
+        service = service_of(charge.line)
         account.services[service] = Nanos(account.services.get(service, 0) + charge.nano)
 
     async def settle(self, account: Account, ended: Ended) -> Final:

@@ -17,12 +17,11 @@ import structlog
 from pipeline.clock import Clock
 from storage import erasures
 from storage.db import Database, DatabaseDown
+from storage.erasures import AWAY
 
 EVERY_S = 10.0
 OVERLAP = timedelta(minutes=5)
 """Looked at again each time: clocks differ, and a transaction commits after the moment it notes."""
-AWAY = timedelta(days=30)
-"""How long a node may have been down and still find what to remove."""
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +59,4 @@ class Erasing:
         async with self._database.read() as tx:
             erased = await erasures.since(tx, self._seen - OVERLAP)
         await asyncio.to_thread(unlink, self._folder, erased)
-        if now.date() != self._seen.date():  # once a day is enough
-            async with self._database.write() as tx:
-                await erasures.purge(tx, now - 2 * AWAY)
         self._seen = now

@@ -21,7 +21,7 @@ from server.errors import whereabouts
 from server.metrics import SURPRISES
 from server.recovery.takeover import Takeovers
 from storage import calls, nodes
-from storage.db import Database, DatabaseDown, Tx
+from storage.db import Database, DatabaseDown
 from storage.nodes import LEASE_S
 from storage.records import CallRow, Fenced
 
@@ -61,60 +61,64 @@ class Orphans:
         self._seen: dict[str, float] = {}
         self._begun: set[str] = set()
         self._left: dict[str, _Left] = {}
+        self._places = asyncio.Semaphore(AT_A_TIME)
+        self._under_way: set[str] = set()
 
-    async def settle_all(self, *, carrier_lost: bool = False) -> int:
+    async def settle_all(self) -> int:
         """When this node has no calls yet: settle what dead nodes left; how many that was.
 
-        `carrier_lost`: the carrier went with the node that is gone, so no lease is waited for.
+        For a carrier that went with the node that is gone: no lease is waited for.
         """
         async with self._database.read() as tx:
             rows = await calls.live(tx)
-            dead = await self._dead(tx, rows, at_once=carrier_lost)
-        return await self._settle([row for row in rows if row.owner in {*dead, self._node}])
+            others = {row.owner for row in rows} - {self._node}
+            dead = {owner for owner in others if not await nodes.is_alive(tx, owner)}
+            dead |= await nodes.expired(tx, others - dead, self._lease_s)
+        async with asyncio.TaskGroup() as tasks:
+            settling = self._settle([row for row in rows if row.owner in {*dead, self._node}], tasks)
+        return sum(task.result() for task in settling)
 
     async def run(self, conducts: Callable[[str], bool]) -> None:
         """Look at once, and again and again. `conducts` knows the calls this node is on."""
-        while True:
-            try:
-                await self.look(conducts)
-            except DatabaseDown as error:
-                log.warning("orphans_not_looked_for", retryable=error.retryable)
-            await asyncio.sleep(EVERY_S * random.uniform(0.75, 1.25))  # no secret
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                try:
+                    await self.look(conducts, tasks)
+                except DatabaseDown as error:
+                    log.warning("orphans_not_looked_for", retryable=error.retryable)
+                await asyncio.sleep(EVERY_S * random.uniform(0.75, 1.25))  # no secret
 
-    async def look(self, conducts: Callable[[str], bool]) -> int:
-        """Settle what dead nodes left, and what this node has had and not been on for a while."""
-        now = self._clock.seconds()
+    async def look(
+        self, conducts: Callable[[str], bool], tasks: asyncio.TaskGroup
+    ) -> list[asyncio.Task[bool]]:
+        """Settle what dead nodes left, and what this node has had and not been on for a while.
+
+        Each in a task of its own, so that the next look waits for none of them; whether it was settled is its result.
+        """
+        now, under_way = self._clock.seconds(), frozenset(self._under_way)
         async with self._database.read() as tx:
             live = await calls.live(tx)
             self._left = {row.id: self._left[row.id] for row in live if row.id in self._left}
             rows = [row for row in live if row.id not in self._left or now >= self._left[row.id].due]
-            dead = await self._dead(tx, rows)
+            dead = await nodes.expired(tx, {row.owner for row in rows} - {self._node}, self._lease_s)
         # Also one of another node's: the machine that lost it still writes to its journal here.
         rows = [row for row in rows if not conducts(row.id)]
         own = [row.id for row in rows if row.owner == self._node]
         self._seen = {call_id: self._seen.get(call_id, now) for call_id in own}
         mine = {call_id for call_id, since in self._seen.items() if now - since >= OWN_S} | self._begun
-        return await self._settle(
-            [row for row in rows if row.owner in dead or (row.owner == self._node and row.id in mine)]
-        )
+        # One that was under way when its row was read may be settled by now.
+        rows = [row for row in rows if row.id not in under_way]
+        found = [row for row in rows if row.owner in dead or (row.owner == self._node and row.id in mine)]
+        return self._settle(found, tasks)
 
-    async def _dead(self, tx: Tx, rows: list[CallRow], *, at_once: bool = False) -> set[str]:
-        others = {row.owner for row in rows} - {self._node}
-        dead = await nodes.expired(tx, others, self._lease_s)
-        if at_once:
-            dead |= {owner for owner in others - dead if not await nodes.is_alive(tx, owner)}
-        return dead
+    def _settle(self, orphans: list[CallRow], tasks: asyncio.TaskGroup) -> list[asyncio.Task[bool]]:
+        """Side by side, for each waits for the carrier, and none for another."""
+        self._under_way |= {row.id for row in orphans}
+        return [tasks.create_task(self._settle_one(row)) for row in orphans]
 
-    async def _settle(self, orphans: list[CallRow]) -> int:
-        """How many were. Side by side, for each waits for the carrier, and none for another."""
-        places = asyncio.Semaphore(AT_A_TIME)
-        async with asyncio.TaskGroup() as tasks:
-            settling = [tasks.create_task(self._settle_one(row, places)) for row in orphans]
-        return sum(task.result() for task in settling)
-
-    async def _settle_one(self, row: CallRow, places: asyncio.Semaphore) -> bool:
+    async def _settle_one(self, row: CallRow) -> bool:
         try:
-            async with places:
+            async with self._places:
                 # One of which the carrier has not said yet that it is over is ours since an earlier look.
                 ours = row.id in self._begun and row.owner == self._node
                 claimed = row if ours else await self._takeovers.claim(row)
@@ -135,6 +139,8 @@ class Orphans:
             SURPRISES.labels("recovery").inc()
             detail = str(error) if isinstance(error, JournalError) else None
             log.error("orphan_left_open", call=row.id, detail=detail, **whereabouts(error))
+        finally:
+            self._under_way.discard(row.id)
         return False
 
     def _leave(self, row: CallRow) -> None:

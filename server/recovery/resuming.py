@@ -9,11 +9,13 @@ that was never answered, one that lives elsewhere.
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 
 import structlog
 
 from pipeline.clock import Clock
 from server.calls.answers import goes_on
+from server.calls.files import Files
 from server.money.admission import Admitted
 from server.recovery.takeover import Takeovers
 from storage import calls, nodes
@@ -38,15 +40,18 @@ class Resuming:
         """Whether the call is just being taken over here."""
         return call_id in self._busy
 
-    async def take(self, call_id: str, sid: str) -> Admitted | None:
-        """The call of a process that is gone, to go on with here; None to hang up. Raises `DatabaseDown`."""
+    async def take(self, call_id: str, sid: str, opened: ExitStack) -> tuple[Admitted, Files] | None:
+        """The call of a process that is gone, to go on with here, and its new files, which `opened` closes.
+
+        None to hang up. Raises `DatabaseDown`.
+        """
         if call_id in self._busy:  # the carrier asks twice
             return None
         self._busy.add(call_id)
         try:
             row = await self._orphan(call_id, sid)
             claimed = None if row is None else await self._takeovers.claim(row)
-            return None if claimed is None else await self._takeovers.resume(claimed)
+            return None if claimed is None else await self._takeovers.resume(claimed, opened)
         finally:
             self._busy.discard(call_id)
 

@@ -68,13 +68,13 @@ def told(folder: Path, row: CallRow) -> Told | None:
     if not files:
         log.error("orphan_without_journal", call=row.id)
         return None
-    part, path = max(files.items())
-    mend(path)
-    recorded = list(steps(read_lines(path)))
-    if not recorded:
-        return None
-    call, effects = _replayed(path, row, recorded)
-    return Told(path, part, call, effects, recorded[-1].event.at)
+    for part, path in sorted(files.items(), reverse=True):
+        mend(path)
+        # One that was only opened: whether the call went on with it its hold knows (`is_fresh`).
+        if recorded := list(steps(read_lines(path))):
+            call, effects = _replayed(path, row, recorded)
+            return Told(path, part, call, effects, recorded[-1].event.at)
+    return None
 
 
 async def is_fresh(tx: Tx, row: CallRow, known: Told) -> bool:

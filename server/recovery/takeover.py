@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pipeline.core.effects import Charge, Effect, Learned, Unlearned
 from pipeline.core.errors import CarrierError, JournalError
 from pipeline.core.money import Nanos
 from server import remembering
+from server.calls.files import Files
 from server.calls.orders import longest_s
 from server.metrics import TAKEN_OVER
 from server.money import reconciling
@@ -54,8 +56,12 @@ class Takeovers:
         node: str,
         *,
         order: Callable[[CallRow], DialOrder],
+        files: Callable[[CallRow, ExitStack], Files],
     ) -> None:
-        """`order`: by which a call was dialled, to be found at the carrier."""
+        """`order`: by which a call was dialled, to be found at the carrier.
+
+        `files`: opens new ones for a call that goes on; raises `OSError`.
+        """
         self._database = database
         self._carrier = carrier
         self._clock = clock
@@ -63,33 +69,34 @@ class Takeovers:
         self._admissions = admissions
         self.node = node
         self._order = order
+        self._files = files
 
     async def claim(self, found: CallRow) -> CallRow | None:
         """None when another node was faster, or the call is closed by now."""
         async with self._database.write() as tx:
             return await calls.claim(tx, found.id, found.epoch, self.node)
 
-    async def resume(self, row: CallRow) -> Admitted | None:
-        """What a claimed call goes on with; None when it cannot.
+    async def resume(self, row: CallRow, opened: ExitStack) -> tuple[Admitted, Files] | None:
+        """What a claimed call goes on with, and its new files, which `opened` closes; None when it cannot.
 
         One that is over is settled then; one of which too little is known is this node's, and found by its sweeps.
         Raises `DatabaseDown`.
         """
         try:
-            admitted = await self._resume(row)
+            resumed = await self._resume(row, opened)
         except (JournalError, OSError, LookupError, Fenced) as error:
             log.error("call_not_resumable", call=row.id, why=type(error).__name__)
             return None
-        if admitted is None:
+        if resumed is None:
             try:
                 await self.settle(row)
             except (CarrierError, Fenced):
                 log.warning("orphan_waits_for_carrier", call=row.id)
             return None
         TAKEN_OVER.labels("resumed").inc()
-        return admitted
+        return resumed
 
-    async def _resume(self, row: CallRow) -> Admitted | None:
+    async def _resume(self, row: CallRow, opened: ExitStack) -> tuple[Admitted, Files] | None:
         known = told(self._calls_dir, row)
         now = self._clock.utc()
         async with self._database.write() as tx:
@@ -100,12 +107,20 @@ class Takeovers:
             if caught_up is None:
                 return None
             admitted = await rebuild(tx, self._admissions, caught_up, known if fresh else None, now)
-            if admitted is not None:
-                call = Call(admitted.started) if known is None or not fresh else known.call
-                await self._lose(tx, row, call, fresh=fresh)
-                await ledger.carry_on(tx, row.id, row.epoch)
-                admitted = await self._admissions.topped_up(tx, admitted)
-        return admitted
+            if admitted is None:
+                return None
+            files = self._begun(admitted.row, opened)
+            call = Call(admitted.started) if known is None or not fresh else known.call
+            await self._lose(tx, row, call, fresh=fresh)
+            await ledger.carry_on(tx, row.id, row.epoch)
+            return await self._admissions.topped_up(tx, admitted), files
+
+    def _begun(self, row: CallRow, opened: ExitStack) -> Files:
+        """Before the one there was becomes the past: without a new journal it still tells all that there is."""
+        try:
+            return self._files(row, opened)
+        except OSError as error:  # of the disk: inside a transaction it would pass for the database's
+            raise JournalError("no new journal") from error
 
     async def settle(self, row: CallRow) -> None:
         """End a claimed call at the carrier and close its books.

@@ -207,7 +207,7 @@ async def validate(ask: Ask[None, None]) -> Validated:
 
 
 async def logout(ask: Ask[None, None]) -> Response:
-    await end_session(ask.session, ask.parts.database, ask.parts.clock.utc())
+    await end_session(ask.session, ask.parts.database)
     return no_content()
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.tariff import Price, PriceBook, Service, Unit, billable, cost
+from pipeline.core.tariff import Price, PriceBook, Service, Unit, billable, cost, service_of
 from tests.core.story import AMD, CARRIER, LLM_IN, LLM_OUT, PRICES, STT
 
 
@@ -80,6 +80,7 @@ def test_a_book_finds_prices_by_service_by_unit_and_by_line() -> None:
     assert book.models("llm") == ("mind",)
     assert book.line("stt:ear:second") is STT
     assert AMD.line == "amd:detect:call"
+    assert all(service_of(each.line) == each.service for each in PRICES)
     assert CARRIER in book.of("carrier")
     with pytest.raises(KeyError):
         book.line("stt:other:second")

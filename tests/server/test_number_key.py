@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -13,9 +14,8 @@ from server.number_key import seal, unlock, unseal
 from server.settings import BadSettings
 from storage import inbound, opt_outs
 from storage.db import Database
-from storage.number_hashes import NoNumberKey, unkeyed
+from storage.number_hashes import NoNumberKey, sealed_keys, unkeyed
 from tests.server.rig import NOON, PHONE
-from tests.storage.world import NUMBER_KEY
 
 ONE, OTHER, THIRD = (name.encode() * 32 for name in "abc")
 
@@ -84,12 +84,30 @@ async def test_hashes_of_an_older_version_get_the_key(databases: list[Database])
         await database.aclose()
 
 
-async def test_two_first_starts_agree(postgres_pair: tuple[Database, Database]) -> None:
-    one, other = postgres_pair
-    assert one.number_key.value == NUMBER_KEY
-    await unlock(one, (ONE,))
-    await unlock(other, (ONE,))
-    assert one.number_key.value == other.number_key.value != NUMBER_KEY
+@pytest.mark.parametrize("rings", [((ONE,), (ONE,)), ((OTHER, ONE), (ONE,)), ((ONE,), (OTHER, ONE))])
+async def test_two_first_starts_at_the_same_time_agree_or_one_is_refused(
+    migrated_url: str, rings: tuple[tuple[bytes, ...], tuple[bytes, ...]]
+) -> None:
+    """Refused is the one that cannot open what the other made: it would not know whom the other may not ring."""
+    databases = [Database.open(migrated_url) for _ in rings]
+    for database in databases:
+        async with database.read() as tx:  # connected, so that neither has a head start
+            assert await sealed_keys(tx) == {}
+    found = await asyncio.gather(*map(_started, databases, rings))
+    keys = {key for key in found if key is not None}
+    assert len(keys) == 1
+    if rings[0][0] == rings[1][0]:
+        assert None not in found
+    for database in databases:
+        await database.aclose()
+
+
+async def _started(database: Database, ring: tuple[bytes, ...]) -> bytes | None:
+    try:
+        await unlock(database, ring)
+    except BadSettings:
+        return None
+    return database.number_key.value
 
 
 def test_the_key_is_in_no_repr(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ SEEDS, LONG = range(1, 21), range(1, 501)
 NODES = (2, 2, 3, 1)
 """How many a world has, by its seed."""
 PICKED_UP = ((17, 0.7), (19, 0.7), (170, 0.15))
-"""Seeds, and the part of hang-ups without an answer, of worlds that closed the books at 0 s over a leg to come."""
+"""Seeds, and the part of hang-ups without an answer, of worlds in which calls are given up in vain for a while."""
 
 OUTLIVED = (1, 3)
 """Seeds of worlds in which a call goes on elsewhere, and then where it was before."""
@@ -64,7 +64,12 @@ def test_a_node_that_lost_its_calls_outlives_those_who_took_them(seed: int, migr
 def test_who_picks_up_a_call_that_is_being_given_up_is_billed_for(
     seed: int, unanswered: float, migrated: Path
 ) -> None:
-    """While its hang-up gets no answer, or long after, and another node than its own is asked."""
+    """While its hang-up gets no answer, or long after, and another node than its own is asked.
+
+    These worlds keep their promises also where `goes_on` overlooks `given_up_at`: they do not come upon the moment.
+    That mistake is caught by `test_a_call_that_was_given_up_is_neither_answered_nor_gone_on_with`
+    (`make mutants ARGS=answered-in-vain`).
+    """
     simulate(seed, Plan(seconds=36.0, nodes=3, unanswered=unanswered), migrated)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from pipeline.carriers.base import DialOrder, Leg
 from pipeline.core.errors import CarrierError
+from server.recovery.orphans import EVERY_S
 from storage import calls
+from storage.db import Database
 from storage.nodes import hold_node
 from storage.records import CallRow, Fenced
 from tests.server.recovery.test_orphans import (
@@ -17,11 +21,14 @@ from tests.server.recovery.test_orphans import (
     World,
     conducts_nothing,
     data,
+    looked,
     looking,
+    opened,
     world,
 )
-from tests.server.recovery.test_takeover import SID, cut, in_progress, lines, resuming, takeovers
-from tests.storage.world import audited, rows
+from tests.server.recovery.test_takeover import SID, cut, in_progress, lines, resuming, taken, takeovers
+from tests.storage.world import audited, migrated, rows
+from tests.twilio.rig import run_scaled
 
 __all__ = ["world"]
 
@@ -38,10 +45,10 @@ async def test_a_call_that_is_being_hung_up_is_not_gone_on_with(world: World) ->
     row = await broken_off(world)
     world.carrier.away = True
     assert await world.orphans.settle_all() == 0
-    assert await resuming(world).take(row.id, SID) is None, "the carrier is told to hang up"
+    assert await taken(resuming(world), row.id) is None, "the carrier is told to hang up"
     assert ((await world.now(row)).epoch, (await world.now(row)).final_at) == (2, None)
     world.carrier.away = False
-    assert await world.orphans.look(conducts_nothing) == 1
+    assert await world.look(conducts_nothing) == 1
     assert world.carrier.hung_up == [SID]
     assert (await audited(world.database)).breaches == []
 
@@ -51,7 +58,7 @@ async def test_one_that_went_on_meanwhile_is_not_hung_up(world: World) -> None:
     row = await broken_off(world)
     claimed = await takeovers(world).claim(row)
     assert claimed is not None
-    assert await resuming(world).take(row.id, SID) is not None
+    assert await taken(resuming(world), row.id) is not None
     with pytest.raises(Fenced):
         await takeovers(world).settle(claimed)
     now = await world.now(row)
@@ -67,9 +74,9 @@ async def test_what_this_node_is_on_is_swept_by_nobody_here(world: World) -> Non
     world.carrier.away = False
     async with world.database.write() as tx:
         assert await calls.claim(tx, theirs.id, 2, "dead") is not None
-    assert await world.orphans.look({ours.id, theirs.id}.__contains__) == 0
+    assert await world.look({ours.id, theirs.id}.__contains__) == 0
     assert world.carrier.hung_up == []
-    assert await world.orphans.look(conducts_nothing) == 2
+    assert await world.look(conducts_nothing) == 2
 
 
 @dataclass
@@ -91,6 +98,52 @@ async def test_orphans_wait_for_the_carrier_side_by_side(world: World) -> None:
         await world.call(sid=f"CA{number}")
     assert await orphans.settle_all() == 4
     assert await world.held() == 0
+
+
+@dataclass
+class Silent(HangingUp):
+    """Does not answer for `CA0`, and does for all others."""
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def fetch(self, sid: str) -> Leg:
+        if sid == "CA0":
+            self.asked.set()
+            await asyncio.Event().wait()
+        return await super().fetch(sid)
+
+
+def test_a_leg_the_carrier_does_not_answer_for_keeps_no_other_waiting(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'test.db'}"
+    migrated(url)
+
+    async def main() -> None:
+        database = Database.open(url)
+        async with opened(database, database, tmp_path) as world, asyncio.TaskGroup() as tasks:
+            silent, later, looks = Silent(), asyncio.Event(), 0
+            orphans = looking(database, silent, world.clock, tmp_path, world.node)
+            stuck = await world.call(sid="CA0")
+
+            def conducts(call_id: str) -> bool:
+                nonlocal looks
+                looks += call_id == stuck.id
+                if looks == 4:
+                    later.set()
+                return False
+
+            task = tasks.create_task(orphans.run(conducts))
+            async with asyncio.timeout(20 * EVERY_S):
+                await silent.asked.wait()
+                other = await world.call(sid="CA1")
+                await later.wait()
+            now, waiting = await world.now(other), await world.now(stuck)
+            assert (now.status, now.epoch) == ("completed", 2)
+            assert silent.hung_up == ["CA0", "CA1"], "one that is under way is not begun again"
+            assert (waiting.final_at, waiting.epoch) == (None, 2)
+            task.cancel()
+        await database.aclose()
+
+    run_scaled(main(), speed=60.0)
 
 
 @dataclass
@@ -117,7 +170,7 @@ async def test_a_phone_that_rings_though_its_dial_was_not_noted_is_ended_and_bus
     async with world.database.read() as tx:
         assert await calls.count_live_to(tx, "+12025550123") == 1, "nobody knows yet whether it rings"
     carrier.away = False
-    assert await orphans.look(conducts_nothing) == 1
+    assert await looked(orphans, conducts_nothing) == 1
     assert [order.to for order in carrier.wanted] == ["+12025550123"]
     assert carrier.hung_up == ["CA7"]
     settled = await world.now(row)
@@ -131,7 +184,7 @@ async def test_a_listed_call_that_is_anothers_is_left_alone(world: World) -> Non
     orphans = looking(world.database, carrier, world.clock, world.folder, world.node)
     other, row = await world.call(owner="alive", sid="CA8"), await world.call()
     async with hold_node(world.other, "alive"):
-        await orphans.settle_all()
+        assert await looked(orphans, conducts_nothing) == 1
     assert carrier.hung_up == []
     assert ((await world.now(row)).status, (await world.now(row)).sid) == ("failed", None)
     assert (await world.now(other)).final_at is None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -19,8 +20,9 @@ from pipeline.core.effects import Charge, Effect
 from pipeline.core.errors import CarrierError
 from pipeline.core.events import Answered, Event
 from pipeline.core.money import Nanos
-from pipeline.journal_file import SUFFIX, JournalFile, frame, read_lines
+from pipeline.journal_file import SUFFIX, JournalFile, frame, part_name, read_lines
 from pipeline.replay import replay
+from server.calls.files import Files
 from server.calls.live import open_desk
 from server.calls.orders import LATE_S, LIMIT_SLACK_S, RINGS_S, dial_order
 from server.metrics import SURPRISES
@@ -77,6 +79,9 @@ class World:
     def journal(self, row: CallRow) -> Path:
         return self.folder / f"{row.id}{SUFFIX}"
 
+    async def look(self, conducts: Callable[[str], bool]) -> int:
+        return await looked(self.orphans, conducts)
+
     async def call(self, owner: str = "dead", sid: str | None = None) -> CallRow:
         async with self.database.write() as tx:
             row = await placed_call(tx, self.user, owner=owner)
@@ -120,6 +125,13 @@ def conducts_nothing(_call_id: str) -> bool:
     return False
 
 
+async def looked(orphans: Orphans, conducts: Callable[[str], bool]) -> int:
+    """How many calls one look settled."""
+    async with asyncio.TaskGroup() as tasks:
+        settling = await orphans.look(conducts, tasks)
+    return sum(task.result() for task in settling)
+
+
 def data(steps: Steps, path: Path) -> bytes:
     journal = JournalFile(path)
     for event, effects in steps:
@@ -138,9 +150,20 @@ async def opened(database: Database, other: Database, folder: Path, node: str = 
         yield World(database, other, folder, carrier, user, orphans, node, clock)
 
 
-def looking(database: Database, carrier: HangingUp, clock: Clock, folder: Path, node: str) -> Orphans:
+def looking(
+    database: Database, carrier: HangingUp, clock: Clock, folder: Path, node: str, *, full: bool = False
+) -> Orphans:
+    """`full`: nothing can be written to the disk of the machine that looks, so that files are begun at most."""
     given = settings(folder)
     admissions = Admissions(given, scripted(), clock, node)
+
+    def files(row: CallRow, opened: ExitStack) -> Files:
+        journal = JournalFile(folder / f"{part_name(row.id, row.epoch)}{SUFFIX}")
+        opened.callback(journal.close)
+        if full:
+            raise OSError(errno.ENOSPC, "no room")
+        return Files(journal)
+
     takeovers = Takeovers(
         database,
         carrier,
@@ -149,6 +172,7 @@ def looking(database: Database, carrier: HangingUp, clock: Clock, folder: Path, 
         admissions,
         node,
         order=lambda row: dial_order(row, given, "+12025550100"),
+        files=files,
     )
     return Orphans(database, clock, takeovers)
 
@@ -223,7 +247,7 @@ async def test_charges_that_do_not_join_the_ledger_are_told_and_nothing_is_close
     open_still = await world.now(row)
     assert (open_still.final_at, open_still.total_nano, open_still.status) == (None, 0, "queued")
     assert await world.held() == HELD
-    assert await world.orphans.look(conducts_nothing) == 0
+    assert await world.look(conducts_nothing) == 0
     assert surprises() == before + 1, "and not tried again at once"
 
 
@@ -261,17 +285,17 @@ async def test_one_that_was_left_open_is_tried_again_after_a_while(world: World)
     pause_s, tries = LEFT_S, 1
     for _ in range(7):
         world.clock.move(pause_s - 1)
-        assert await world.orphans.look(conducts_nothing) == 0
+        assert await world.look(conducts_nothing) == 0
         assert surprises() == before + tries, "not yet"
         world.clock.move(1)
-        assert await world.orphans.look(conducts_nothing) == 0
+        assert await world.look(conducts_nothing) == 0
         tries += 1
         assert surprises() == before + tries
         pause_s = min(2 * pause_s, LEFT_MOST_S)
     world.journal(row).rmdir()
-    assert await world.orphans.look(conducts_nothing) == 0
+    assert await world.look(conducts_nothing) == 0
     world.clock.move(LEFT_MOST_S)
-    assert await world.orphans.look(conducts_nothing) == 1
+    assert await world.look(conducts_nothing) == 1
     settled = await world.now(row)
     assert settled.final_at is not None
     assert settled.epoch == 2, "it was claimed once"
@@ -302,12 +326,12 @@ async def test_books_are_not_closed_over_a_leg_that_may_run_on(world: World) -> 
     row = await world.call(sid="CA2")
     world.carrier.away = True
     assert await world.orphans.settle_all() == 0
-    assert await world.orphans.look(conducts_nothing) == 0, "it hears nothing again"
+    assert await world.look(conducts_nothing) == 0, "it hears nothing again"
     waiting = await world.now(row)
     assert (waiting.final_at, waiting.epoch, waiting.owner) == (None, 2, world.node)
     assert await world.held() == HELD
     world.carrier.away = False
-    assert await world.orphans.look(conducts_nothing) == 1
+    assert await world.look(conducts_nothing) == 1
     assert (await world.now(row)).carrier_seconds == 20
 
 
@@ -317,9 +341,9 @@ async def test_past_the_carriers_own_limit_a_leg_is_over_whatever_is_heard(world
     assert await world.orphans.settle_all() == 0
     since = (world.clock.utc() - row.created_at).total_seconds()
     world.clock.move(60 * row.max_minutes + LIMIT_SLACK_S + RINGS_S + LATE_S - since - 1)
-    assert await world.orphans.look(conducts_nothing) == 0
+    assert await world.look(conducts_nothing) == 0
     world.clock.move(1)
-    assert await world.orphans.look(conducts_nothing) == 1
+    assert await world.look(conducts_nothing) == 1
     assert (await world.now(row)).status == "completed"
     assert await world.held() == 0
 
@@ -346,7 +370,7 @@ async def test_a_call_of_ours_is_settled_once_nobody_was_on_it_for_a_while(world
 
     async def look() -> int:
         world.clock.move(OWN_S)
-        return await world.orphans.look(on.__contains__)
+        return await world.look(on.__contains__)
 
     assert await look() == 0
     on.remove(lost.id)
@@ -355,7 +379,7 @@ async def test_a_call_of_ours_is_settled_once_nobody_was_on_it_for_a_while(world
     assert await look() == 0, "it was only on its way"
     on.remove(lost.id)
     assert await look() == 0
-    assert await world.orphans.look(on.__contains__) == 0, "not yet"
+    assert await world.look(on.__contains__) == 0, "not yet"
     assert await look() == 1
     assert ((await world.now(lost)).status, (await world.now(live)).final_at) == ("failed", None)
     assert await world.held() == HELD
@@ -370,9 +394,9 @@ async def test_the_calls_of_a_node_whose_lease_ran_out_are_found_and_those_of_ot
         data(await world.told(), world.journal(row))
         assert await world.orphans.settle_all() == 0
         await lapsed(ours, "sibling", 9.0)
-        assert await world.orphans.look(conducts_nothing) == 0
+        assert await world.look(conducts_nothing) == 0
         await lapsed(ours, "sibling", 2.0)
-        assert await world.orphans.look(conducts_nothing) == 1, "though its lock is there: it is frozen"
+        assert await world.look(conducts_nothing) == 1, "though its lock is there: it is frozen"
         settled = await world.now(row)
         assert (settled.owner, settled.epoch, settled.status) == ("us", 2, "completed")
         assert await world.held() == 0

@@ -16,7 +16,7 @@ from storage.ledger import CallCharges
 from storage.records import CallRow
 from tests.core.story import Story, started
 from tests.server.recovery.test_orphans import Steps, World, data, looking, world
-from tests.server.recovery.test_takeover import SID, in_progress, lines, losses, resuming
+from tests.server.recovery.test_takeover import in_progress, lines, losses, resuming, taken
 from tests.storage.world import audited, book
 
 __all__ = ["world"]
@@ -42,7 +42,7 @@ async def lost(world: World) -> tuple[CallRow, Steps]:
 async def elsewhere(world: World, row: CallRow, folder: Path, purchases: int) -> list[Charge]:
     """The other machine goes on with it, buys so many times what goes by the second, and dies."""
     takeovers = looking(world.database, world.carrier, world.clock, folder, "elsewhere")._takeovers
-    admitted = await Resuming(world.database, world.clock, takeovers).take(row.id, SID)
+    admitted = await taken(Resuming(world.database, world.clock, takeovers), row.id)
     assert admitted is not None
     assert isinstance(admitted.started, CallResumed)
     story = Story(admitted.started).post(StreamStarted).run(90_000)
@@ -83,7 +83,7 @@ async def test_its_end_and_what_it_bought_are_not_the_calls(
 async def test_its_end_does_not_keep_the_call_from_going_on(world: World, tmp_path: Path) -> None:
     row, _ = await lost(world)
     await elsewhere(world, row, tmp_path / "elsewhere", 1)
-    admitted = await resuming(world).take(row.id, SID)
+    admitted = await taken(resuming(world), row.id)
     assert admitted is not None
     assert isinstance(admitted.started, CallResumed)
     assert admitted.started.resumed.seq == (await world.now(row)).last_seq

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from sqlalchemy import text, update
 from pipeline.core.effects import Charge, TurnTaken
 from pipeline.core.events import CallResumed, CallStarted, HangUpAsked
 from pipeline.core.terms import EndReason
-from pipeline.journal_file import part_name
+from pipeline.journal_file import part_name, read_lines
+from pipeline.replay import replay
 from server.calls.answers import take_answer
 from server.money.admission import Admitted
 from server.recovery.resuming import Resuming
@@ -22,7 +24,7 @@ from storage.nodes import hold_node
 from storage.records import CallRow
 from storage.tables import calls as calls_table
 from tests.core.story import Story, started
-from tests.server.recovery.test_orphans import Steps, World, data, opened, world
+from tests.server.recovery.test_orphans import Steps, World, data, looking, opened, world
 from tests.server.rig import NOON, LoopClock
 from tests.storage.world import audited, book, rows
 from tests.twilio.rig import run_scaled
@@ -45,6 +47,13 @@ def takeovers(world: World) -> Takeovers:
 
 def resuming(world: World) -> Resuming:
     return Resuming(world.database, world.clock, takeovers(world))
+
+
+async def taken(by: Resuming, call_id: str) -> Admitted | None:
+    """The call as it goes on here; its files are closed again."""
+    with ExitStack() as opened:
+        found = await by.take(call_id, SID, opened)
+    return None if found is None else found[0]
 
 
 async def lines(world: World, row: CallRow) -> dict[str, int]:
@@ -101,8 +110,10 @@ async def test_one_that_went_another_way_is_not_believed_either(world: World) ->
         await tx.execute(text(f"UPDATE call_cost_events SET line = 'llm:other:token_in' {last}"))
     claimed = await takeovers(world).claim(row)
     assert claimed is not None
-    admitted = await takeovers(world).resume(claimed)
-    assert admitted is not None
+    with ExitStack() as opened:
+        resumed = await takeovers(world).resume(claimed, opened)
+    assert resumed is not None
+    admitted, _ = resumed
     assert isinstance(admitted.started, CallResumed)
     assert admitted.started.resumed.seq == (await world.now(row)).last_seq
 
@@ -112,7 +123,7 @@ async def test_what_goes_on_begins_where_the_journal_ends(world: World) -> None:
     data(steps, world.journal(row))
     await world.flushed(row, steps[: len(steps) // 2])
     world.clock.move(25)
-    admitted = await resuming(world).take(row.id, SID)
+    admitted = await taken(resuming(world), row.id)
     assert admitted is not None
     now, known = await world.now(row), admitted.started
     assert isinstance(known, CallResumed)
@@ -147,7 +158,7 @@ async def test_without_a_journal_it_goes_on_with_what_was_written(world: World) 
     row, steps = await in_progress(world), cut(await world.told(), 40_000)
     await world.flushed(row, steps)
     world.clock.move(3_600)
-    admitted = await resuming(world).take(row.id, SID)
+    admitted = await taken(resuming(world), row.id)
     assert admitted is not None
     assert isinstance(admitted.started, CallResumed)
     assert admitted.started.at <= 40_000 + 60_000, "a clock that was moved costs a minute at most"
@@ -156,6 +167,34 @@ async def test_without_a_journal_it_goes_on_with_what_was_written(world: World) 
 
 
 PROMPT, OPENING = "You meet at {place} to talk about {topic|nothing}.", "So, {place}, {name}?"
+
+
+async def test_without_a_new_journal_the_old_one_still_tells_all(world: World) -> None:
+    """The disk is full: it does not go on, and nothing was bought that its journal does not know."""
+    row, steps = await in_progress(world), cut(await world.told(), 20_000)
+    data(steps, world.journal(row))
+    await world.flushed(row, steps[: len(steps) // 2])
+    full = looking(world.database, world.carrier, world.clock, world.folder, world.node, full=True)
+    assert await taken(Resuming(world.database, world.clock, full._takeovers), row.id) is None
+    now = await world.now(row)
+    assert (now.owner, now.epoch, now.final_at) == ("us", 2, None)
+    await settled_by_the_first(world, row)
+
+
+async def test_a_new_journal_that_was_only_opened_is_none(world: World) -> None:
+    row, steps = await in_progress(world), cut(await world.told(), 20_000)
+    data(steps, world.journal(row))
+    await world.flushed(row, steps[: len(steps) // 2])
+    (world.folder / f"{part_name(row.id, 2)}.journal").touch()
+    await settled_by_the_first(world, row)
+
+
+async def settled_by_the_first(world: World, row: CallRow) -> None:
+    assert await world.orphans.settle_all() == 1
+    assert await losses(world) == []
+    assert replay(read_lines(world.journal(row))).exact, "its end is in its own journal"
+    assert await world.held() == 0
+    assert (await audited(world.database)).breaches == []
 
 
 async def with_scenario(world: World, variables: str) -> tuple[CallRow, str]:
@@ -171,7 +210,7 @@ async def with_scenario(world: World, variables: str) -> tuple[CallRow, str]:
 
 async def scenario_told(world: World, row: CallRow) -> tuple[str, str]:
     """What the model is told of the scenario as the call goes on here, and the greeting."""
-    admitted = await resuming(world).take(row.id, SID)
+    admitted = await taken(resuming(world), row.id)
     assert admitted is not None
     texts = [layer.text for layer in admitted.started.layers if layer.name == "scenario"]
     return "".join(texts), admitted.started.phrases.greeting
@@ -206,8 +245,8 @@ async def test_what_is_over_or_never_was_is_hung_up(world: World, spoil: str) ->
     row = await in_progress(world)
     async with world.database.write() as tx:
         await tx.execute(text(f"UPDATE calls SET {spoil}"))
-    assert await resuming(world).take(row.id, SID) is None
-    assert await resuming(world).take("nothing", SID) is None
+    assert await taken(resuming(world), row.id) is None
+    assert await taken(resuming(world), "nothing") is None
     assert (await world.now(row)).epoch == 1
 
 
@@ -218,7 +257,7 @@ async def test_a_goodbye_is_not_taken_up_again_but_settled(world: World) -> None
     story = Story(started(prices=prices)).answer().hear_out()
     story.post(lambda at: HangUpAsked(at, EndReason.DRAINED)).run()
     data(story.steps, world.journal(row))
-    assert await resuming(world).take(row.id, SID) is None
+    assert await taken(resuming(world), row.id) is None
     assert (await world.now(row)).final_at is not None
     assert world.carrier.hung_up == [SID]
 
@@ -226,7 +265,7 @@ async def test_a_goodbye_is_not_taken_up_again_but_settled(world: World) -> None
 async def test_a_damaged_journal_is_left_to_be_looked_into(world: World) -> None:
     row = await in_progress(world)
     world.journal(row).write_bytes(b"00000000 nothing\n")
-    assert await resuming(world).take(row.id, SID) is None
+    assert await taken(resuming(world), row.id) is None
     left = await world.now(row)
     assert (left.final_at, left.owner) == (None, "us")
 
@@ -235,7 +274,7 @@ async def test_who_asks_twice_at_once_gets_one_call(world: World) -> None:
     row, steps = await in_progress(world), cut(await world.told(), 20_000)
     data(steps, world.journal(row))
     one = resuming(world)
-    answers = await asyncio.gather(one.take(row.id, SID), one.take(row.id, SID))
+    answers = await asyncio.gather(taken(one, row.id), taken(one, row.id))
     assert [isinstance(answer, Admitted) for answer in answers].count(True) == 1
     assert not one.taking(row.id)
 
@@ -246,7 +285,7 @@ async def test_a_call_that_was_given_up_is_neither_answered_nor_gone_on_with(wor
     data(steps, world.journal(row))
     async with world.database.write() as tx:
         await calls.give_up(tx, [row.id], NOON)
-    assert await resuming(world).take(row.id, SID) is None
+    assert await taken(resuming(world), row.id) is None
     async with world.database.write() as tx:
         assert await take_answer(tx, row.id, SID, NOON) is None
     assert (await world.now(row)).epoch == 1, "nobody took it over"
@@ -262,9 +301,9 @@ def test_a_call_that_lives_elsewhere_is_waited_for_and_left_there(
             row, steps = await in_progress(world, "sibling"), cut(await world.told(), 20_000)
             data(steps, world.journal(row))
             waiting = Resuming(ours, LoopClock(), takeovers(world))
-            assert await waiting.take(row.id, SID) is None
+            assert await taken(waiting, row.id) is None
             assert (await world.now(row)).epoch == 1
-            asked = asyncio.create_task(waiting.take(row.id, SID))
+            asked = asyncio.create_task(taken(waiting, row.id))
             await asyncio.sleep(1)
             await lock.release()  # as when its process dies
             assert await asked is not None
