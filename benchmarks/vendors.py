@@ -38,7 +38,7 @@ async def calls(at: Addresses, lines: Sequence[int], *, eager: bool) -> list[Tal
     """As many calls side by side as `lines` has numbers of turns."""
 
     async def one(number: int, turns: int) -> Talk:
-        cast = replace(CAST, lines=("hobbies",) * turns, eager=eager)
+        cast = replace(CAST, lines=("hobbies",) * turns, eager=eager).lasting()
         async with company(cast, at) as together:
             await asyncio.sleep(number * APART_S)
             return await talk(cast, together)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pipeline.core.events import CallStarted
@@ -102,6 +102,9 @@ def behind(text: str) -> str:
 # -- who takes part ----------------------------------------------------------------------
 
 
+HOUR_MS = 3_600_000
+
+
 @dataclass(frozen=True)
 class Cast:
     """Who takes part, and how the vendors behave. `fallback`: a scripted engine stands behind each of them."""
@@ -129,6 +132,8 @@ class Cast:
     """The model behind takes so long to its first word."""
     first_sound_ms: int = 120
     piece_ms: int = 20
+    longest_s: float = 150.0
+    """Then the person hangs up, which the tests notice."""
     frame_ms: int = 80
     rendered: bool = True
     """The stock phrases were rendered in an earlier call."""
@@ -137,6 +142,11 @@ class Cast:
     """Each turn of the person has an answer in the transcript."""
     whole: bool = True
     """Nothing is interrupted, so nothing is sent again."""
+
+    def lasting(self) -> Cast:
+        """The same without an end but that all is said."""
+        limits = replace(self.limits, max_duration_ms=HOUR_MS)
+        return replace(self, limits=limits, allowed=Nanos(10**12), longest_s=HOUR_MS / 1000)
 
 
 def started(cast: Cast, engines: Engines, call_id: str = "call-1") -> CallStarted:

@@ -75,8 +75,6 @@ RING_S = 1.0
 PATIENCE_S = 1.5
 CARRIER_S = 0.2
 """Its last word comes by another way than the sound, and later."""
-LONGEST_S = 150.0
-"""No call of these tests is longer; then the person hangs up, which the tests notice."""
 
 
 # -- the vendors -----------------------------------------------------------------------
@@ -373,7 +371,7 @@ async def _telephone(cast: Cast, call: LiveCall, ears: Ears, person: Person, clo
     call.attach(ears)
     begun, size = clock.seconds(), cast.frame_ms * 8
     frame_s = cast.frame_ms / 1000
-    for number in range(int(LONGEST_S / frame_s)):
+    for number in range(int(cast.longest_s / frame_s)):
         if ears.closed.is_set() or person.content:
             break
         ears.tick()

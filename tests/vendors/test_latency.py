@@ -101,6 +101,18 @@ def test_an_eager_answer_takes_no_longer_than_the_slower_of_turn_and_word(name: 
         assert [effect.committed for effect in call.all(fx.EagerSettled)] == [True] * len(call.cast.lines)
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize("cast", [FLUX, EAGER], ids=["plain", "eager"])
+def test_two_hundred_answers_of_one_call(cast: Cast) -> None:
+    call = run_virtual(perform(replace(cast, lines=("hobbies",) * 200).lasting()), grace=0.001)
+    found = waits(call)
+    least = (max(END_MS, EAGER_MS + TOKEN_MS) if cast.eager else END_MS + TOKEN_MS) + SOUND_MS
+    print(f"{len(found)} answers, p50 {percentile(found, 50):.0f} ms, p95 {percentile(found, 95):.0f} ms")
+    assert len(found) == 200
+    assert least <= min(found)
+    assert percentile(found, 95) <= least + ADDED_MS
+
+
 @pytest.mark.slow
 def test_with_our_own_end_of_turn_an_answer_takes_that_long_too() -> None:
     check("nova", NOVA.limits.end_of_turn_ms + TOKEN_MS + SOUND_MS)
