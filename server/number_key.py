@@ -7,11 +7,12 @@ anew where only a former one opens it. Without any of them nobody knows who must
 
 from __future__ import annotations
 
-import hmac
+import base64
 import secrets
 from collections.abc import Mapping
 
 import structlog
+from cryptography.fernet import Fernet, InvalidToken
 
 from server.auth import derived_key, key_id
 from server.settings import BadSettings
@@ -19,7 +20,6 @@ from storage import number_hashes
 from storage.db import Database
 
 KEY_BYTES = 32
-NONCE_BYTES = 16
 
 log = structlog.get_logger(__name__)
 
@@ -40,30 +40,23 @@ async def unlock(database: Database, ring: tuple[bytes, ...]) -> None:
         if signing not in sealed:
             await number_hashes.put_sealed(tx, signing, seal(key, ring[0]))
     database.number_key.value = key
-    async with (
-        database.write() as tx
-    ):  # another one: this may take a while, and nobody's start is to wait for it
+    # Another transaction: this may take a while, and nobody's start is to wait for it.
+    async with database.write() as tx:
         if keyed := await number_hashes.key_all(tx):
             log.info("numbers_keyed", hashes=keyed)
 
 
 def seal(key: bytes, secret: bytes) -> str:
     """Only the secret opens it, and it opens to this key or not at all."""
-    nonce = secrets.token_bytes(NONCE_BYTES)
-    hidden = nonce + _xor(key, _stream(secret, nonce))
-    return (hidden + _tag(secret, hidden)).hex()
+    return _seal(secret).encrypt(key).decode()
 
 
 def unseal(sealed: str, secret: bytes) -> bytes | None:
     """None where another secret sealed it, or it was altered."""
     try:
-        whole = bytes.fromhex(sealed)
-    except ValueError:
+        return _seal(secret).decrypt(sealed.encode())
+    except InvalidToken:
         return None
-    hidden, tag = whole[: NONCE_BYTES + KEY_BYTES], whole[NONCE_BYTES + KEY_BYTES :]
-    if not hmac.compare_digest(tag, _tag(secret, hidden)):
-        return None
-    return _xor(hidden[NONCE_BYTES:], _stream(secret, hidden[:NONCE_BYTES]))
 
 
 def _opened(sealed: Mapping[str, str], ring: tuple[bytes, ...]) -> bytes:
@@ -73,13 +66,5 @@ def _opened(sealed: Mapping[str, str], ring: tuple[bytes, ...]) -> bytes:
     raise BadSettings((LOST,))
 
 
-def _stream(secret: bytes, nonce: bytes) -> bytes:
-    return hmac.digest(derived_key((secret,), "numbers: sealing"), nonce, "sha256")
-
-
-def _tag(secret: bytes, hidden: bytes) -> bytes:
-    return hmac.digest(derived_key((secret,), "numbers: proving"), hidden, "sha256")
-
-
-def _xor(one: bytes, other: bytes) -> bytes:
-    return bytes(a ^ b for a, b in zip(one, other, strict=True))
+def _seal(secret: bytes) -> Fernet:
+    return Fernet(base64.urlsafe_b64encode(derived_key((secret,), "numbers: sealing")))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser
 
-from tests.browser.rig import Site, chromium, launched, serving, spoken
+from tests.browser.rig import Site, serving, speaking, spoken
 from tests.emulators.stripe import KEY, SECRET, StripeEmulator
 
 LINES = ((10.5, "interview"), (28.0, "weaknesses"), (40.0, "joke"), (52.0, "hobbies"))
@@ -40,11 +40,5 @@ def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def browser(microphone: Path) -> AsyncIterator[Browser]:
-    if chromium() is None:
-        pytest.skip(
-            "no Chromium: the console is not tried in a browser (Debian, Ubuntu: apt-get install chromium)"
-        )
-    async with async_playwright() as playwright:
-        started = await launched(playwright, microphone)
+    async with speaking(microphone) as started:
         yield started
-        await started.close()

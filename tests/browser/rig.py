@@ -23,7 +23,16 @@ from typing import Any
 
 import httpx
 import numpy as np
-from playwright.async_api import Browser, ConsoleMessage, Page, Playwright, Request, expect
+import pytest
+from playwright.async_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Playwright,
+    Request,
+    async_playwright,
+    expect,
+)
 
 from pipeline.audio import mulaw
 from pipeline.audio.resample import resample
@@ -214,6 +223,19 @@ async def launched(
     return await playwright.chromium.launch(
         executable_path=chromium(), args=arguments, ignore_default_args=without
     )
+
+
+@asynccontextmanager
+async def speaking(microphone: Path) -> AsyncIterator[Browser]:
+    """A browser with that microphone; without any on this system the tests of pages are skipped."""
+    if chromium() is None:
+        pytest.skip(
+            "no Chromium: pages are not tried in a browser (Debian, Ubuntu: apt-get install chromium)"
+        )
+    async with async_playwright() as playwright:
+        browser = await launched(playwright, microphone)
+        yield browser
+        await browser.close()
 
 
 @dataclass

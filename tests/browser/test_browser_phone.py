@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from tests.browser.rig import SENDING, Site, Visit, chromium, launched, spoken, visiting
+from tests.browser.rig import SENDING, Site, Visit, launched, speaking, spoken, visiting
 from tests.transcribing import transcribed
 
 pytestmark = [
@@ -44,12 +44,8 @@ FRAMES = 150
 async def talkative(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
     """A browser whose microphone is spoken into all the time."""
     microphone = spoken(tmp_path_factory.mktemp("talkative") / "mic.wav", CHATTER, end_s=60)
-    if chromium() is None:
-        pytest.skip("no Chromium: the browser phone is not tried")
-    async with async_playwright() as playwright:
-        browser = await launched(playwright, microphone)
+    async with speaking(microphone) as browser:
         yield browser
-        await browser.close()
 
 
 async def talks(visit: Visit) -> Page:

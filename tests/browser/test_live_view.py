@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
-from tests.browser.rig import Site, chromium, launched, serving, spoken, visiting
+from tests.browser.rig import Site, serving, speaking, spoken, visiting
 
 pytestmark = [
     pytest.mark.browser,
@@ -37,12 +37,8 @@ new MutationObserver(() => {
 async def rude(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
     """A browser whose microphone interrupts whoever speaks."""
     microphone = spoken(tmp_path_factory.mktemp("rude") / "mic.wav", RUDE, end_s=100)
-    if chromium() is None:
-        pytest.skip("no Chromium: the live view is not tried")
-    async with async_playwright() as playwright:
-        browser = await launched(playwright, microphone)
+    async with speaking(microphone) as browser:
         yield browser
-        await browser.close()
 
 
 async def begun(page: Page) -> str:
