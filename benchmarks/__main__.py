@@ -59,7 +59,7 @@ async def measure(console: Console, *, quick: bool, only: str | None = None) -> 
         "start": lambda: starting.measure(with_local=not quick),
         "console": lambda: first_view.measure(3 if quick else 11),
         "calls": lambda: concurrency.measure(QUICK if quick else FULL),
-        "memory": lambda: remembering.measure(*((100, 100, 20) if quick else (300, 1_000, 60))),
+        "memory": lambda: remembering.measure(*((100, 100, 20) if quick else (2_300, 1_000, 60))),
     }
     if only is not None and only not in parts:
         raise ValueError(f"there is no part {only!r}, only {', '.join(parts)}")
