@@ -2,6 +2,8 @@
 
 Each rule is a function from a module to its breaches. Each has snippets that it must catch and snippets
 that it must let pass: a rule that cannot fail is worth nothing.
+
+Long because each rule stands beside the snippets that it is held to.
 """
 
 import ast

@@ -1,4 +1,7 @@
-"""Cues in a caller's words, each with turns that are one and turns that come close to one."""
+"""Cues in a caller's words, each with turns that are one and turns that come close to one.
+
+Long because it is tables of what people say, each beside what comes close to it.
+"""
 
 from collections.abc import Callable
 

@@ -3,6 +3,8 @@
 Everything is driven by the sound received, 8,000 bytes a second, so it runs alike in virtual
 and in real time. It understands nothing: loud is speech, and the n-th thing said is the
 n-th text.
+
+Long because the two protocols are one vendor's, and share nearly all of it.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ By hand, with a console in the browser (prints its address; needs nothing but th
 
     python -m tests.emulators.stripe --port 12111 --webhook http://127.0.0.1:8000/stripe/webhook --secret whsec_local
     STRIPE_SECRET_KEY=sk_test_local STRIPE_WEBHOOK_SECRET=whsec_local STRIPE_API_URL=http://127.0.0.1:12111 make serve
+
+Long because it is one vendor's interface, whole.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ at each dial, which it must allow, and at each refusal, which it must have expec
 The ways are an order, a schedule, its retries, a call back, a call that goes on, and rows edited by hand. The model has
 none: its one tool ends the call. The walks at the end lead to each control by the same rules, so that every mistake in
 one is noticed every time (`scripts/mutants.toml`), and not only by a long search.
+
+Long because oracle, walks and the ways to a telephone are read together.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ A few users of one installation ask for calls. Nodes are killed, frozen, restart
 clocks jump, the telephone network loses and repeats what it tells them. After each second in which the ledger changed
 and after each fault its invariants are checked; when the faults are over every call has to be settled, and what was
 charged is compared with what the network knows. The same seed gives the same world, to the last byte of the ledger.
+
+Long because what may happen to a world, and what has to hold then, are one list.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ Each example lives in one transaction that is rolled back; what is a transaction
 A savepoint that is rolled back is a database that failed before COMMIT; one whose result is withheld, a COMMIT whose
 answer got lost. After each step the invariants hold: I1 to I6 by the audit (in short runs after every fifth and at
 the end), I7, I9, I11 to I13 and the model here.
+
+Long because model and rules are one machine.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Calls nobody conducts: settled to the last charge whatever state their journal is in, or left open and told."""
+"""Calls nobody conducts: settled to the last charge whatever state their journal is in, or left open and told.
+
+Long because every state in which a process can die is here.
+"""
 
 from __future__ import annotations
 
