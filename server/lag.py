@@ -13,7 +13,8 @@ from server.metrics import LOOP_LAG
 EVERY_S = 0.05
 LATE_S = 0.1
 PATIENCE_S = 1.0
-"""How long every sample has to be late before calls are refused; the first one in time ends that."""
+"""How long every sample has to be late before calls are refused; the first one in time ends that. A single stall,
+however long, is over when it is seen."""
 
 
 class LoopLag:
@@ -38,5 +39,5 @@ class LoopLag:
         if lag <= LATE_S:
             self._late_since, self.overloaded = None, False
             return
-        self._late_since = due if self._late_since is None else self._late_since
+        self._late_since = now if self._late_since is None else self._late_since
         self.overloaded = (now - self._late_since) / speed >= PATIENCE_S

