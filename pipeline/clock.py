@@ -8,6 +8,7 @@ work takes; `ScaledLoop` runs real sockets at a multiple of real time.
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 import time
 from collections.abc import Callable, Coroutine
@@ -125,15 +126,30 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class ScaledLoop(asyncio.SelectorEventLoop):
-    """Real sockets, real threads, and a clock that runs `speed` times as fast."""
+    """Real sockets, real threads, and a clock that runs `speed` times as fast.
+
+    A machine that stands still for half a second must not be four seconds of a call: between two looks at the clock
+    no more than `PAUSE` passes (seconds of the loop), besides what the loop waited for.
+    """
+
+    PAUSE = 0.1
 
     def __init__(self, speed: float) -> None:
         self.speed = speed
-        self._started = time.monotonic()
-        super().__init__(_WarpSelector(lambda timeout: None if timeout is None else timeout / speed))
+        self._seen = time.monotonic()
+        self._passed = 0.0
+        self._waited = 0.0
+        super().__init__(_WarpSelector(self._wait))
 
     def time(self) -> float:
-        return (time.monotonic() - self._started) * self.speed
+        seen, waited, self._waited = time.monotonic(), self._waited, 0.0
+        self._passed += min((seen - self._seen) * self.speed, waited + self.PAUSE)
+        self._seen = seen
+        return self._passed
+
+    def _wait(self, timeout: float | None) -> float | None:
+        self._waited = math.inf if timeout is None else max(0.0, timeout)
+        return None if timeout is None else timeout / self.speed
 
 
 def run_virtual(main: Coroutine[Any, Any, T], *, grace: float = 0.0) -> T:

@@ -34,7 +34,8 @@ async def provide(tx: Tx, daily: Nanos, call_id: str, now: datetime) -> User:
         "created_at": now,
         "updated_at": now,
     }
-    await tx.execute(insert(tx, users).values(row).on_conflict_do_nothing(index_elements=["id"]))
+    # On any conflict: its address is unique as its id is, and of two at one moment either may be met first.
+    await tx.execute(insert(tx, users).values(row).on_conflict_do_nothing())
     opened = insert(tx, user_credits).values(user_id=ACCOUNT, updated_at=now)
     await tx.execute(opened.on_conflict_do_nothing(index_elements=["user_id"]))
     account = await lock_account(tx, ACCOUNT)

@@ -144,6 +144,22 @@ def test_a_scaled_loop_runs_faster_than_the_clock_on_the_wall() -> None:
     assert 0.05 <= really < 5
 
 
+def test_what_holds_a_scaled_loop_up_is_no_time_of_a_call() -> None:
+    async def main() -> tuple[float, float]:
+        begun, clock = real_seconds(), Clock()
+        first = clock.seconds()
+        while real_seconds() - begun < 0.2:
+            pass
+        held_up = clock.seconds() - first
+        await asyncio.sleep(30)
+        return held_up, clock.seconds() - first
+
+    with asyncio.Runner(loop_factory=lambda: ScaledLoop(100)) as runner:
+        held_up, passed = runner.run(main())
+    assert held_up <= ScaledLoop.PAUSE
+    assert passed >= 30
+
+
 def test_a_scaled_loop_serves_threads_that_call_back() -> None:
     async def main() -> str:
         loop = asyncio.get_running_loop()
