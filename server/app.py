@@ -115,14 +115,6 @@ async def no_desk(_parts: Parts, _engines: Engines | None) -> AsyncIterator[Plac
     yield NoDesk()
 
 
-def _tell_ready(settings: Settings) -> None:
-    rows = {"stt": settings.stt_engine, "llm": settings.llm_engine, "tts": settings.tts_engine}
-    engines = {seam: ",".join(row) for seam, row in rows.items()}
-    unused = {"unused_keys": ",".join(settings.unused_keys)} if settings.unused_keys else {}
-    where = {"public_url": settings.public_url, "node_url": settings.node_url}
-    log.info("ready", **where, simulated=settings.simulated, **engines, **unused)
-
-
 def build(
     settings: Settings,
     *,
@@ -160,7 +152,6 @@ def build(
             parts.desk = await stack.enter_async_context(open_desk(parts, engines))
             parts.state = State.READY
             READY.set(1)
-            _tell_ready(settings)
             try:
                 yield
             finally:

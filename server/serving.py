@@ -67,8 +67,18 @@ async def serve(
             stack.enter_context(settled_collector())
             for each in listeners:
                 listen(each, settings)
+            tell_ready(settings)
             on_ready(settings)
             await _serve(app, settings, listeners, None if inherited is None else inherited.parent)
+
+
+def tell_ready(settings: Settings) -> None:
+    """Whoever waits for this line may connect: every address is listened on."""
+    rows = {"stt": settings.stt_engine, "llm": settings.llm_engine, "tts": settings.tts_engine}
+    engines = {seam: ",".join(row) for seam, row in rows.items()}
+    unused = {"unused_keys": ",".join(settings.unused_keys)} if settings.unused_keys else {}
+    where = {"public_url": settings.public_url, "node_url": settings.node_url}
+    log.info("ready", **where, simulated=settings.simulated, **engines, **unused)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from pipeline.ports import Engines
 from server.app import NoDesk, build
@@ -37,16 +36,6 @@ async def test_ready_between_start_and_end(tmp_path: Path) -> None:
     for thread in left:
         thread.join(5)
     assert not [thread.name for thread in left if thread.is_alive()]
-
-
-async def test_ready_names_keys_that_no_chosen_engine_uses(tmp_path: Path) -> None:
-    for more, unused in (({}, None), ({"deepgram_api_key": "canary"}, "DEEPGRAM_API_KEY")):
-        with capture_logs() as told:
-            async with running(settings(tmp_path, **more)):
-                pass
-        [ready] = [entry for entry in told if entry["event"] == "ready"]
-        assert ready.get("unused_keys") == unused
-        assert "canary" not in str(ready)
 
 
 async def test_a_second_server_on_one_sqlite_file_is_refused(tmp_path: Path) -> None:
