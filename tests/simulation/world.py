@@ -242,7 +242,9 @@ class World:
             if not running:
                 await self._replaced(tasks, self._draw.randrange(self._plan.nodes))
                 continue
-            kind = self._draw.choices(kinds, weights=(4, 3, 3, 4, 2, 2, 3 * (self._street is not None), 0, 0))[0]
+            kind = self._draw.choices(
+                kinds, weights=(4, 3, 3, 4, 2, 2, 3 * (self._street is not None), 0, 0)
+            )[0]
             if self._plan.only:
                 kind = next(kind for kind in kinds if kind.__name__ == f"_{self._plan.only}")
             self.outcome.faults[kind.__name__.strip("_")] += 1
