@@ -1,4 +1,4 @@
-"""What runs beside the calls of a node: schedules, background jobs, retention."""
+"""What runs beside the calls of a node: schedules, background jobs, retention, orders whose payment was not told."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from server.money import auditing, reconciling
 from server.money.auditing import Auditing
 from server.money.reconciling import Reconciliation
 from server.parts import Parts, State
+from server.payments.cashier import KIND as PAYMENTS
 from server.privacy.retention import KIND as RETENTION
 from server.privacy.retention import Retention
 from server.schedules.due import Scheduler
@@ -40,5 +41,10 @@ async def beside(parts: Parts, desk: Desk, node: str) -> tuple[Scheduler, list[C
         reconciling.KIND: Reconciliation(database, parts.carrier, clock),
         call_back.KIND: call_back.CallBack(database, clock, desk),
     }
-    jobs = Jobs(database=database, clock=clock, node=node, handlers=handlers, taking=taking)
+    lasting = {RETENTION}
+    if parts.cashier is not None:
+        await parts.cashier.plan()
+        handlers[PAYMENTS] = parts.cashier
+        lasting.add(PAYMENTS)
+    jobs = Jobs(database=database, clock=clock, node=node, handlers=handlers, taking=taking, lasting=lasting)
     return scheduler, [scheduler.run(), jobs.run(), retention.tidy_files()]

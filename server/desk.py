@@ -93,7 +93,7 @@ class Desk:
         self._ongoing: dict[str, Ongoing] = {}
         self.browser = BrowserCalls(database, clock, news, self._legs, self._ongoing.get)
         self._conducting: dict[str, asyncio.Task[None]] = {}
-        self._drain = Drain(self._ongoing)
+        self._drain = Drain(self._ongoing, self._placing.at_rest)
 
     @property
     def live_calls(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
@@ -17,10 +17,14 @@ GOODBYES_S = 45.0
 
 
 class Drain:
-    """Of the calls of one desk. `begun`: no new ones are taken."""
+    """Of the calls of one desk. `begun`: no new ones are taken.
 
-    def __init__(self, ongoing: Mapping[str, Ongoing]) -> None:
+    `at_rest` returns once no order is being decided any more: one that was let in becomes a call yet.
+    """
+
+    def __init__(self, ongoing: Mapping[str, Ongoing], at_rest: Callable[[], Awaitable[None]]) -> None:
         self._ongoing = ongoing
+        self._at_rest = at_rest
         self._hurried = asyncio.Event()
         self._changed = asyncio.Event()
         self.begun = False
@@ -37,6 +41,7 @@ class Drain:
     async def run(self, patience_s: float) -> None:
         """Returns when all calls are settled. Raises `TimeoutError` for one that does not end."""
         self.begun = True
+        await self._at_rest()
         try:
             async with asyncio.timeout(patience_s):
                 while self._ongoing and not self._hurried.is_set():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -37,7 +37,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 10, 3600
 
 def pause(attempts: int) -> timedelta:
     """How long to wait after so many failures."""
-    return timedelta(seconds=min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 3 ** (attempts - 1)))
+    return timedelta(seconds=min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 3 ** (min(attempts, ATTEMPTS) - 1)))
 
 
 class Jobs:
@@ -51,12 +51,15 @@ class Jobs:
         node: str,
         handlers: Mapping[str, Handler],
         taking: Callable[[], bool],
+        lasting: Collection[str] = (),
     ) -> None:
+        """`lasting`: kinds that come round again and again. They are tried again however often they fail."""
         self._database = database
         self._clock = clock
         self._node = node
         self._handlers = handlers
         self._taking = taking
+        self._lasting = frozenset(lasting)
         self._running = 0
 
     async def run(self) -> None:
@@ -117,7 +120,7 @@ class Jobs:
         now = self._clock.utc()
         async with self._database.write() as tx:
             if isinstance(outcome, str):
-                last = job.attempts >= ATTEMPTS
+                last = job.attempts >= ATTEMPTS and job.kind not in self._lasting
                 due_at = None if last else now + pause(job.attempts)
                 await jobs.failed(tx, job, self._node, outcome, due_at)
                 told = "dead" if last else "failed"

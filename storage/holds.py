@@ -56,11 +56,11 @@ class Drawing:
     ) -> Grant | None:
         """The first part for a call: what is free, up to `wanted`; and how the call stands with it.
 
-        None when not even `at_least` (more than 0) can be had, and for a call that is settled or has another epoch. A
-        call that has a hold is told of it. One that `draw` was not told of is new.
+        None when not even `at_least` can be had, and for a call that is settled or has another epoch. A call that has
+        a hold is told of it. One that `draw` was not told of is new. One that costs nothing has a hold of nothing.
         """
-        if at_least <= 0:
-            raise ValueError("a hold is for more than nothing")
+        if at_least < 0:
+            raise ValueError("a hold is for no less than nothing")
         money, wishes = self._money, self.wishes_of
         state = money.calls.setdefault(call_id, CallMoney())
         if state.epoch is not None and (state.final or state.epoch != epoch):

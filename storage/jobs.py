@@ -40,6 +40,15 @@ async def add(tx: Tx, job_id: str, kind: str, payload: str, due_at: datetime) ->
     return (await tx.execute(row.on_conflict_do_nothing().returning(jobs.c.id))).first() is not None
 
 
+async def keep(tx: Tx, job_id: str, kind: str, payload: str, due_at: datetime) -> None:
+    """Work that comes round again and again is there: added, or due once more where it lies dead."""
+    row = insert(tx, jobs).values(id=job_id, kind=kind, payload=payload, due_at=due_at)
+    anew = {"status": "pending", "due_at": due_at, "attempts": 0, "error": ""}
+    await tx.execute(
+        row.on_conflict_do_update(index_elements=["id"], set_=anew, where=jobs.c.status == "dead")
+    )
+
+
 async def claim(
     tx: Tx, *, node: str, kinds: Sequence[str], now: datetime, lease_s: int, limit: int
 ) -> list[Job]:

@@ -5,6 +5,7 @@ Orders of one user that come while another of theirs is decided are decided toge
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ class Placing:
         self._room = room
         self._begin = begin
         self._orders = GroupCommit(self._place)
+        self._under_way = 0
+        self._decided = asyncio.Event()
 
     async def place(self, user: User, order: PlaceCall, idem: tuple[str, str] | None) -> CallRow:
         """Raises `Refused`; then nothing has happened."""
@@ -54,10 +57,20 @@ class Placing:
             return earlier
         if self._room() < 1:
             raise overloaded()
+        self._under_way += 1
         try:
             return await self._orders.join(user.id, _Order(user, Asked(order, idem)))
         except IdemTaken as taken:
             return _same(taken.existing, idem)
+        finally:
+            self._under_way -= 1
+            self._decided.set()
+
+    async def at_rest(self) -> None:
+        """Returns once no order is under way: those that were let in are conducted by then."""
+        while self._under_way:
+            self._decided.clear()
+            await self._decided.wait()
 
     async def _place(self, orders: Sequence[_Order]) -> list[CallRow | Exception]:
         with ExitStack() as opened:

@@ -63,15 +63,19 @@ class Anywhere:
         return await self._desk.place(user, order, idem)
 
     async def hang_up(self, user_id: str, call_id: str) -> CallRow:
-        """End a call of the user's. One that is over stays as it is."""
-        if self._desk.conducts(call_id):
+        """End a call of the user's. One that is over stays as it is.
+
+        One that nobody has just now, or that is being taken over, is ended by whoever goes on with it.
+        """
+        if call_id in self._desk.ongoing():
             return await self._desk.hang_up(user_id, call_id)
         async with self._database.write() as tx:
             row = await calls.get_for(tx, user_id, call_id)
             if row is None:
                 raise Refused("not_found", "There is no such call.", status=404)
-            owner = await self._leave(tx, row, "hang_up", {})
-        await self._ring(row.id, owner)
+            if row.final_at is None:
+                await mailbox.put(tx, row.id, "hang_up", "{}", self._clock.utc())
+        await self._ring(row.id, row.owner if row.final_at is None and row.owner else None)
         return row
 
     async def opt_out(self, e164: str, how: str) -> None:

@@ -6,9 +6,10 @@ Whoever says that an order is paid (a webhook, the customer coming back, the pol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal, assert_never
+from typing import Any, Literal, assert_never
 
 import structlog
 from pydantic import SecretStr
@@ -21,7 +22,7 @@ from server.metrics import PAYMENT_EVENTS, PAYMENTS_REFUSED
 from server.payments.events import TYPES, Disputed, Event, Fact, Paid, Refunded, Unpaid, fact, is_proven
 from server.payments.gateway import Checkout, Gateway, PaymentError
 from server.settings import Settings
-from storage import purchases
+from storage import jobs, purchases
 from storage.db import Database
 from storage.purchases import NANOS_PER_CENT
 from storage.records import Purchase
@@ -40,6 +41,9 @@ POLL_AGE = timedelta(minutes=10)
 """An order still open after this time may have lost its webhook."""
 POLL_EVERY = timedelta(minutes=10)
 POLLED_AT_ONCE = 1_000
+ROUND_S = 60.0
+"""How long one round may take, which is less than a background job may."""
+KIND = "payments"
 
 Applied = Literal[
     "granted", "repeated", "unknown", "amount_differs", "other_mode", "other_checkout", "marked", "taken_back",
@@ -234,6 +238,19 @@ class Cashier:
                 if error.retryable:
                     break
         return now + POLL_EVERY
+
+    async def plan(self) -> None:
+        """The job that polls is there, once for all nodes."""
+        async with self._database.write() as tx:
+            await jobs.keep(tx, KIND, KIND, "{}", self._clock.utc())
+
+    async def __call__(self, _payload: Mapping[str, Any]) -> datetime:
+        """The job. What a round does not come to is left to the next one."""
+        try:
+            async with asyncio.timeout(ROUND_S):
+                return await self.poll()
+        except TimeoutError:
+            return self._clock.utc() + POLL_EVERY
 
     async def refund(self, purchase_id: str, amount_cents: int | None, key: str | None) -> Purchase:
         """Gives `amount_cents`, or all that is left, back to the customer's card and takes it off the balance.

@@ -40,9 +40,9 @@ class Retention:
         self._kept = timedelta(days=days)
 
     async def plan(self) -> None:
-        """The daily job is there, once for all nodes."""
+        """The daily job is there, once for all nodes, and was given up by nobody."""
         async with self._database.write() as tx:
-            await jobs.add(tx, KIND, KIND, "{}", self._clock.utc())
+            await jobs.keep(tx, KIND, KIND, "{}", self._clock.utc())
 
     async def clear(self, _payload: dict[str, Any]) -> datetime:
         """The job: clears what is too old, in short transactions. When to run next."""

@@ -22,7 +22,7 @@ from server.metrics import SURPRISES
 from server.recovery.takeover import Takeovers
 from storage import calls, nodes
 from storage.db import Database, DatabaseDown
-from storage.nodes import LEASE_S
+from storage.nodes import KEPT_S, LEASE_S
 from storage.records import CallRow, Fenced
 
 log = structlog.get_logger()
@@ -32,6 +32,8 @@ EVERY_S = 2.0
 OWN_S = 30.0
 """A call of this very node that it is not on is settled when it has been so for this long: one that was just placed or
 has just ended looks the same."""
+AWAY_S = 5.0
+"""Looks farther apart than this: the database was away, or this process was. Others may have been without it too."""
 AT_A_TIME = 16
 """Calls that are settled at the same time. One whose carrier does not answer takes ten seconds to fail."""
 LEFT_S, LEFT_MOST_S = 30.0, 900.0
@@ -58,6 +60,8 @@ class Orphans:
         self._takeovers = takeovers
         self._lease_s = lease_s
         self._node = takeovers.node
+        self._looked: float | None = None
+        self._believed_from = 0.0
         self._seen: dict[str, float] = {}
         self._begun: set[str] = set()
         self._left: dict[str, _Left] = {}
@@ -100,7 +104,7 @@ class Orphans:
             live = await calls.live(tx)
             self._left = {row.id: self._left[row.id] for row in live if row.id in self._left}
             rows = [row for row in live if row.id not in self._left or now >= self._left[row.id].due]
-            dead = await nodes.expired(tx, {row.owner for row in rows} - {self._node}, self._lease_s)
+            dead = await nodes.expired(tx, {row.owner for row in rows} - {self._node}, self._believed())
         # Also one of another node's: the machine that lost it still writes to its journal here.
         rows = [row for row in rows if not conducts(row.id)]
         own = [row.id for row in rows if row.owner == self._node]
@@ -110,6 +114,19 @@ class Orphans:
         rows = [row for row in rows if row.id not in under_way]
         found = [row for row in rows if row.owner in dead or (row.owner == self._node and row.id in mine)]
         return self._settle(found, tasks)
+
+    def _believed(self) -> float:
+        """How old a sign of life may be, once the database has answered.
+
+        A database that comes back finds every lease run out, and whoever asks first would end the calls of all others.
+        So after a while without it each has the time of a lease to be heard again; who gave theirs back is gone.
+        """
+        now, before = self._clock.seconds(), self._looked
+        self._looked = now
+        if before is not None and now - before > AWAY_S:
+            self._believed_from = now + self._lease_s
+            log.warning("leases_not_judged", seconds=self._lease_s)
+        return self._lease_s if now >= self._believed_from else KEPT_S
 
     def _settle(self, orphans: list[CallRow], tasks: asyncio.TaskGroup) -> list[asyncio.Task[bool]]:
         """Side by side, for each waits for the carrier, and none for another."""

@@ -77,6 +77,16 @@ def told(folder: Path, row: CallRow) -> Told | None:
     return None
 
 
+async def nothing_since(tx: Tx, folder: Path, row: CallRow) -> bool:
+    """Whether the latest process, on this machine, has bought nothing that its journal would have had: it has none.
+
+    What cannot be written down is not bought. To be asked after `told`, which cuts half a first line off.
+    """
+    held = await ledger.hold_of(tx, row.id)
+    latest = None if held is None else numbered(folder, row.id).get(held.epoch)
+    return latest is not None and latest.stat().st_size == 0
+
+
 async def is_fresh(tx: Tx, row: CallRow, known: Told) -> bool:
     """Whether this is the journal of the call's latest process.
 

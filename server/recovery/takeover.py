@@ -27,7 +27,7 @@ from server.metrics import TAKEN_OVER
 from server.money import reconciling
 from server.money.admission import Admissions, Admitted
 from server.recovery.rebuilding import catch_up, rebuild
-from server.recovery.settling import Told, finish, is_fresh, outcome, told
+from server.recovery.settling import Told, finish, is_fresh, nothing_since, outcome, told
 from storage import calls, ledger, notes
 from storage.db import Database, Tx
 from storage.ledger import UNCONFIRMED, CallCharges
@@ -240,7 +240,7 @@ class Takeovers:
     async def _lose(self, tx: Tx, row: CallRow, call: Call, *, fresh: bool) -> None:
         """What the process had asked for last: as far as it is known, and where it is not, the most it can be."""
         amount = call.unconfirmed if fresh else call.largest_lump
-        if amount <= 0:
+        if amount <= 0 or (not fresh and await nothing_since(tx, self._calls_dir, row)):
             return
         reason, now = f"{UNCONFIRMED}:{row.epoch}", self._clock.utc()
         if await ledger.lose(tx, call_id=row.id, reason=reason, amount=Nanos(amount), now=now):

@@ -98,6 +98,24 @@ async def test_a_failing_job_waits_longer_each_time_and_then_lies_dead_and_count
     assert (waits[0], waits[-1]) == (10, 3600)
 
 
+async def test_what_comes_round_again_and_again_is_never_given_up(database: Database) -> None:
+    clock, tries = ManualClock(), list[datetime]()
+
+    async def work(_payload: dict[str, Any]) -> None:
+        tries.append(clock.utc())
+        raise ValueError
+
+    await added(database, "one")
+    runs = Jobs(
+        database=database, clock=clock, node="a", handlers={"work": work}, taking=lambda: True, lasting={"work"}
+    )  # fmt: skip
+    for number in range(ATTEMPTS + 2):
+        await look(runs)
+        clock.move(pause(number + 1).total_seconds())
+    assert len(tries) == ATTEMPTS + 2
+    assert await rows(database, "SELECT status FROM jobs") == [("pending",)]
+
+
 async def test_only_so_many_at_once_and_none_while_draining(database: Database) -> None:
     going, most = 0, 0
     free = asyncio.Event()

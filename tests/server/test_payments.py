@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
 
+from server.beside import beside
+from server.desk import Desk
 from server.errors import MEDIA_TYPE
 from server.payments.cashier import ORDERS_AN_HOUR
 from tests.emulators.stripe import StripeEmulator
@@ -227,3 +230,20 @@ async def test_the_poll_settles_what_has_been_open_for_a_while(
     }
     assert found == {"10": "paid", "5": "expired", "25": "open", "50": "expired"}
     assert await status(ann, waiting) == ("open", "0.00")
+
+
+async def test_a_running_server_asks_after_orders_whose_webhook_was_lost(
+    ann: Person, shop: Rig, stripe: StripeEmulator
+) -> None:
+    """The customer paid, closed the page and never looks at the order again."""
+    stripe.delivers = "never"
+    await stripe.pay(session(stripe, await order(ann)))
+    shop.clock.move(601)
+    _, works = await beside(shop.parts, cast("Desk", shop.parts.desk), "us")
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(work) for work in works]
+        while await balance(ann) != "10.00":
+            pass
+        for task in running:
+            task.cancel()
+    assert await breaches(shop) == []

@@ -16,7 +16,7 @@ from pipeline.core.guard import Permit
 from pipeline.core.money import Nanos, parse_usd
 from server.calls.live import open_desk
 from server.nodes.anywhere import Anywhere
-from storage import calls, ledger
+from storage import calls, ledger, mailbox
 from storage.audit import audit
 from storage.db import Database, DatabaseDown, Tx, database_url
 from storage.ids import new_id
@@ -307,3 +307,74 @@ async def test_listeners_hear_of_the_end_though_the_database_is_away_as_the_book
         heard = [item.kind async for item in rig.parts.news.listen(call)]
         assert database.stumbled
         assert heard[-1] == "ended"
+
+
+class Committing(Database):
+    """A real database whose next COMMIT with a call in it takes until `go`."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(database_url(url), checkpoint=True)
+        self.placed, self.go = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def write(self, *, urgent: bool = False) -> AsyncIterator[Tx]:
+        async with super().write(urgent=urgent) as tx:
+            yield tx
+            if not self.placed.is_set() and await calls.live(tx):
+                self.placed.set()
+                await self.go.wait()
+
+
+async def test_a_drain_waits_for_an_order_that_was_let_in(tmp_path: Path) -> None:
+    """Else its phone would ring while the server stops."""
+    url = f"sqlite:///{tmp_path / 'test.db'}"
+    migrated(url)
+    database, carrier = Committing(url), NoRoute()
+    configured = settings(tmp_path, **SCRIPTED)
+    async with (
+        aclosing(database),
+        running(configured, open_desk, carrier, LoopClock(), database) as rig,
+        asyncio.timeout(20),
+        asyncio.TaskGroup() as tasks,
+    ):
+        ann = await ready(rig)
+        placing = tasks.create_task(ann.post("/api/calls", {"persona_id": "brad"}))
+        await database.placed.wait()
+        assert isinstance(rig.parts.desk, Anywhere)
+        draining = tasks.create_task(rig.parts.desk._desk.drain(0.1))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        early = draining.done()
+        database.go.set()
+        assert (await placing).status_code == 202
+        carrier.decided.set()
+        await draining
+        assert not early
+        assert rig.parts.desk.live_calls == 0
+
+
+async def test_a_hang_up_waits_for_whoever_goes_on_with_the_call(tmp_path: Path) -> None:
+    """Its process is gone and nobody has it yet: the user has said so all the same."""
+    async with running(settings(tmp_path, **SCRIPTED), open_desk, clock=LoopClock()) as rig:
+        ann = await ready(rig)
+        async with rig.parts.database.write() as tx:
+            row = await calls.create(
+                tx, NewCall(new_id(), ann.id, "brad", "phone", rig.clock.utc(), (), "a node that is gone")
+            )
+        assert (await ann.post(f"/api/calls/{row.id}/hangup")).status_code == 202
+        async with rig.parts.database.write() as tx:
+            assert [(one.call_id, one.kind) for one in await mailbox.take(tx, [row.id])] == [
+                (row.id, "hang_up")
+            ]
+            await ledger.finalise(tx, call_id=row.id, epoch=row.epoch, now=rig.clock.utc())
+        assert (await ann.post(f"/api/calls/{row.id}/hangup")).status_code == 202
+        async with rig.parts.database.read() as tx:
+            assert not await mailbox.waits(tx, [row.id]), "that one is over"
+
+
+async def test_a_browser_call_with_free_engines_is_placed(tmp_path: Path) -> None:
+    given = settings(tmp_path, **SCRIPTED, local_prices="free")
+    async with running(given, open_desk, clock=LoopClock()) as rig:
+        ann = await rig.register()
+        placed = await ann.post("/api/calls", {"persona_id": "brad", "channel": "browser"})
+        assert placed.status_code == 202, placed.text

@@ -59,7 +59,7 @@ def main() -> int:
     parser.add_argument(
         "--only",
         default="",
-        help="one kind of fault: kill, freeze, outage, roughness, clock_jump, supersede, outlive, stand_still",
+        help="one fault: kill, freeze, outage, roughness, clock_jump, supersede, outlive, stand_still, blackout",
     )
     parser.add_argument(
         "--unanswered",

@@ -234,7 +234,7 @@ class World:
     async def _trouble(self, tasks: asyncio.TaskGroup) -> None:
         kinds = (
             self._kill, self._freeze, self._outage, self._roughness, self._clock_jump, self._supersede, self._outlive,
-            self._stand_still,
+            self._stand_still, self._blackout,
         )  # fmt: skip
         while True:
             await asyncio.sleep(self._draw.uniform(1.0, 12.0 * self._plan.nodes))
@@ -242,7 +242,9 @@ class World:
             if not running:
                 await self._replaced(tasks, self._draw.randrange(self._plan.nodes))
                 continue
-            kind = self._draw.choices(kinds, weights=(4, 3, 3, 4, 2, 2, 3 * (self._street is not None), 0))[0]
+            kind = self._draw.choices(
+                kinds, weights=(4, 3, 3, 4, 2, 2, 3 * (self._street is not None), 0, 0)
+            )[0]
             if self._plan.only:
                 kind = next(kind for kind in kinds if kind.__name__ == f"_{self._plan.only}")
             self.outcome.faults[kind.__name__.strip("_")] += 1
@@ -275,6 +277,15 @@ class World:
         node.weather.down = True
         await asyncio.sleep(self._draw.choice((0.5, 5.0, 40.0)))
         node.weather.down = False
+
+    async def _blackout(self, _node: Node, _tasks: asyncio.TaskGroup) -> None:
+        """No database for anybody, for longer than a lease."""
+        self.note("no database for anybody")
+        for node in self._nodes:
+            node.weather.down = True
+        await asyncio.sleep(self._draw.choice((12.0, 20.0, 30.0)))
+        for node in self._nodes:
+            node.weather.down = False
 
     async def _roughness(self, node: Node, _tasks: asyncio.TaskGroup) -> None:
         node.weather.rough = self._draw.choice((0.0, 0.02, 0.1, 0.3))

@@ -100,3 +100,20 @@ async def test_failures_wait_and_the_last_one_stays_for_somebody_to_see(database
         assert await jobs.delete_before(tx, later(9_999)) == 0, "a dead one is kept"
     assert await claimed(database, at=9_999) == []
     assert await rows(database, "SELECT status, error, attempts FROM jobs") == [("dead", "ValueError", 2)]
+
+
+async def test_work_that_comes_round_again_is_taken_up_where_it_was_given_up(database: Database) -> None:
+    async def keep() -> None:
+        async with database.write() as tx:
+            await jobs.keep(tx, "reconcile:1", "reconcile", "{}", NOON)
+
+    await keep()
+    (job,) = await claimed(database)
+    await keep()
+    assert await claimed(database) == [], "somebody is at it"
+    async with database.write() as tx:
+        assert await jobs.failed(tx, job, "a", "ValueError", None)
+    assert await claimed(database) == []
+    await keep()
+    (again,) = await claimed(database)
+    assert (again.id, again.attempts) == (job.id, 1)

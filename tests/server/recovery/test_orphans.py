@@ -35,7 +35,7 @@ from server.recovery.takeover import Takeovers
 from storage import calls, ledger
 from storage.db import Database
 from storage.ledger import CallCharges
-from storage.nodes import hold_node, is_alive
+from storage.nodes import hold_node, is_alive, renew
 from storage.records import CallRow, User
 from storage.tables import nodes
 from tests.core.story import Story, started
@@ -479,3 +479,28 @@ async def test_a_server_on_postgres_settles_at_start_what_a_killed_one_left(
 async def alive(database: Database, node: str) -> bool:
     async with database.read() as tx:
         return await is_alive(tx, node)
+
+
+async def test_a_database_that_comes_back_lets_others_be_heard_before_they_are_judged(
+    postgres_pair: tuple[Database, Database], tmp_path: Path
+) -> None:
+    """Nobody's lease outlives an outage: whoever asks first must not end the calls of all the others."""
+    ours, theirs = postgres_pair
+    async with opened(ours, theirs, tmp_path) as world, hold_node(theirs, "sibling"):
+        row, left = await world.call(owner="sibling", sid="CA1"), await world.call(owner="gone", sid="CA2")
+        assert await world.look({left.id}.__contains__) == 0
+        world.clock.move(20)
+        await lapsed(ours, "sibling", 20)
+        assert await world.look(conducts_nothing) == 1, "whose node gave its lease back is gone"
+        async with theirs.write() as tx:
+            await renew(tx, "sibling")
+        world.clock.move(2)
+        assert await world.look(conducts_nothing) == 0
+        assert (await world.now(row)).epoch == 1
+        assert world.carrier.hung_up == ["CA2"]
+        await lapsed(ours, "sibling")
+        for _ in range(4):
+            assert await world.look(conducts_nothing) == 0
+            world.clock.move(2)
+        assert await world.look(conducts_nothing) == 1, "it had its time"
+        assert (await world.now(row)).status == "completed"

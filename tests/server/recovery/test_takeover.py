@@ -312,3 +312,24 @@ def test_a_call_that_lives_elsewhere_is_waited_for_and_left_there(
         await theirs.aclose()
 
     run_scaled(main(), speed=20.0)
+
+
+async def test_a_process_that_never_wrote_bought_nothing_and_costs_nobody_anything(world: World) -> None:
+    """It went on with the call on a full disk, or its COMMIT got no answer: its journal is there and empty."""
+    row, steps = await in_progress(world), cut(await world.told(), 20_000)
+    data(steps, world.journal(row))
+    await world.flushed(row, steps[: len(steps) // 2])
+    assert await taken(resuming(world), row.id) is not None
+    latest = world.folder / f"{part_name(row.id, 2)}.journal"
+    assert latest.read_bytes() == b""
+    before = await losses(world)
+    latest.write_bytes(b"0000")  # half a line is none
+    async with world.database.write() as tx:
+        await tx.execute(update(calls_table).values(owner="dead too"))
+    assert await taken(resuming(world), row.id) is not None
+    assert await losses(world) == before
+    async with world.database.write() as tx:
+        await tx.execute(update(calls_table).values(owner="dead as well"))
+    assert await world.orphans.settle_all() == 1
+    assert await losses(world) == before
+    assert (await audited(world.database)).breaches == []
