@@ -158,11 +158,9 @@ def test_opting_out_on_one_node_ends_the_call_on_the_other_and_blocks_both(
         here = await nodes.a.person(Script(Answer(500)))
         call_id = await here.call()
         await here.follow(call_id, is_turn("agent"))
-        before = nodes.a.clock.seconds()
         await nodes.b.parts.desk.opt_out(here.phone, "web")
         events = await here.follow(call_id)
         assert events[-1][2]["end_reason"] == "opted_out"
-        assert nodes.a.clock.seconds() - before < 5
         for world in (nodes.a, nodes.b):
             again = await at(here, world).ask(
                 "POST", "/api/calls", {"persona_id": "sarah", "channel": "phone"}

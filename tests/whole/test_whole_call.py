@@ -73,7 +73,10 @@ def test_a_budget_of_two_minutes_warns_says_goodbye_and_ends_with_exact_books(
         assert kinds.count("warning") == 1
         assert [number for number, _, _ in events] == sorted({number for number, _, _ in events})
         statuses = [data["status"] for _, kind, data in events if kind == "status"]
-        assert statuses == ["queued", "initiated", "ringing", "in-progress", "completed"]
+        # The carrier's word of one may come after the call is past it already, and is no news then.
+        rungs = ["queued", "initiated", "ringing", "in-progress", "completed"]
+        assert statuses == [rung for rung in rungs if rung in statuses]
+        assert {"queued", "in-progress", "completed"} <= set(statuses)
 
         call = (await person.ask("GET", f"/api/calls/{call_id}")).body
         assert (call["status"], call["end_reason"]) == ("completed", "budget")
