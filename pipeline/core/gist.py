@@ -15,14 +15,17 @@ T = TypeVar("T")
 LEAST_WORDS = 2
 """One word alone says too little: trains are in many a sentence."""
 EMPTY = frozenset(
-    """
-    a about after all also am an and any are as at be because been before being but by called can could did do does
-    don for from get got had has have he her hers him his how i if in into is it its just ll me mine my name named
-    names no not of off on or our ours out over own re really said says she should so some than that the their
-    theirs them then there these they this those to too told up us ve very was we were what when where which who
-    whom whose why will with would you your yours caller person user
-    """.split()
-)
+    {
+        "a", "about", "after", "all", "also", "am", "an", "and", "any", "are", "as", "at", "be", "because", "been",
+        "before", "being", "but", "by", "called", "can", "could", "did", "do", "does", "don", "for", "from", "get",
+        "got", "had", "has", "have", "he", "her", "hers", "him", "his", "how", "i", "if", "in", "into", "is", "it",
+        "its", "just", "ll", "me", "mine", "my", "name", "named", "names", "no", "not", "of", "off", "on", "or",
+        "our", "ours", "out", "over", "own", "re", "really", "said", "says", "she", "should", "so", "some", "than",
+        "that", "the", "their", "theirs", "them", "then", "there", "these", "they", "this", "those", "to", "too",
+        "told", "up", "us", "ve", "very", "was", "we", "were", "what", "when", "where", "which", "who", "whom",
+        "whose", "why", "will", "with", "would", "you", "your", "yours", "caller", "person", "user",
+    }
+)  # fmt: skip
 """English words without which a sentence says the same, and words by which a person is spoken of."""
 
 
