@@ -206,8 +206,7 @@ class Desk:
 
     async def _ring(self, ongoing: Ongoing, permit: Permit) -> None:
         """Dial. After an answer that was lost the carrier is asked, never dialled again."""
-        order = dial_order(ongoing.row, self._settings, self._sender)
-        begun = self._clock.utc()
+        order, begun = dial_order(ongoing.row, self._settings, self._sender), self._clock.utc()
         leg: Leg | None = None
         try:
             leg = await self._dial(ongoing, order, permit)
@@ -230,6 +229,7 @@ class Desk:
 
     async def _dial(self, ongoing: Ongoing, order: DialOrder, permit: Permit) -> Leg:
         """Each try needs a leave of its own: while it waits, somebody may hang up, or want no more calls."""
+        permit = await permits.fresh(self._database, permit, self._settings, self._clock)
         for pause in RATE_PAUSES_S:
             try:
                 return await self._carrier.dial(order, permit)

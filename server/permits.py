@@ -23,6 +23,8 @@ from storage import dials, opt_outs, pricing, users
 from storage.db import Database, Tx
 from storage.records import PriceRow, User
 
+STALE = timedelta(seconds=1)
+"""A leave that was kept waiting for longer is asked for anew: within that time an opt-out has to hold everywhere."""
 UNREADABLE_WAITS = timedelta(days=1)
 """Where a person lives that no zone fits, any hour may be night."""
 
@@ -121,14 +123,20 @@ class Phone:
         )
 
 
-async def phone_of(tx: Tx, user_id: str, rows: Collection[PriceRow], now: datetime) -> Phone:
-    """Raises `Refused` for a user without a verified phone. Others who ask for this number wait meanwhile.
+async def phone_of(
+    tx: Tx, user_id: str, rows: Collection[PriceRow], now: datetime, *, lock: bool = True
+) -> Phone:
+    """Raises `Refused` for a user without a verified phone.
 
-    `rows`: the current price list, of which the number has what holds for its destination.
+    `rows`: the current price list, of which the number has what holds for its destination. `lock`: until the
+    transaction ends, whoever else asks for this number, proves it or opts it out waits. It is taken before anything
+    is read, so what was done a moment earlier counts.
     """
-    user = await users.by_id(tx, user_id)
+    user = await (users.locked(tx, user_id) if lock else users.by_id(tx, user_id))
     if user is None or user.phone_e164 is None or user.phone_verified_at is None:
         raise refusal(NotAllowed(Why.UNVERIFIED))
+    if lock:
+        await dials.alone(tx, user.phone_e164)
     number = _facts(user.phone_e164, rows, now)
     owner = _owner(user, await opt_outs.has(tx, number.e164), now)
     return Phone(owner, number, await dials.lately(tx, user.id, number.e164, now))
@@ -141,11 +149,21 @@ async def again(database: Database, permit: Permit, settings: Settings, clock: C
     """
     async with database.read() as tx:
         now = clock.utc()
-        phone = await phone_of(tx, permit.user_id, await pricing.current(tx, now, settings.price_list), now)
+        rows = await pricing.current(tx, now, settings.price_list)
+        phone = await phone_of(tx, permit.user_id, rows, now, lock=False)
         try:
             return guard.may_dial_again(permit, phone.owner, phone.number, rules(settings), now)
         except NotAllowed as refused:
             raise refusal(refused) from None
+
+
+async def fresh(database: Database, permit: Permit, settings: Settings, clock: Clock) -> Permit:
+    """The permit itself, or one in its place where it was kept waiting; one that is too old stays so.
+
+    Raises what `again` does.
+    """
+    waited = clock.utc() - permit.given_at
+    return await again(database, permit, settings, clock) if STALE < waited <= guard.PERMIT_LIFE else permit
 
 
 def check_number(settings: Settings, number: NumberFacts) -> None:

@@ -14,7 +14,17 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from pipeline.core.effects import Learned, Unlearned
-from pipeline.core.memory import GREATEST, Finding, Memory, folded, marks, merge, naming, text_mark
+from pipeline.core.memory import (
+    GREATEST,
+    Finding,
+    Memory,
+    folded,
+    marks,
+    marks_lifted,
+    marks_of_correction,
+    merge,
+    telling,
+)
 from storage import calls, memories
 from storage.db import Tx
 from storage.records import User
@@ -76,8 +86,8 @@ async def _join(
 
 async def write(tx: Tx, user: User, persona_id: str, text: str, now: datetime) -> Memory:
     """What the person themselves want remembered; it may say again what they had deleted."""
-    owner, said_on = owner_of(user.id, persona_id), today(user, now)
-    await memories.unmark(tx, user.id, persona_id, {text_mark(owner, text)})
+    said_on = today(user, now)
+    await _lift(tx, user.id, persona_id, text)
     finding = Finding("fact", text, importance=GREATEST)
     await _join(tx, user.id, persona_id, [finding], said_on, None, now, marked=False)
     known = await memories.of(tx, user.id, persona_id)
@@ -91,12 +101,20 @@ async def correct(
     known = await memories.get(tx, user.id, persona_id, memory_id)
     if known is None:
         return None
-    owner = owner_of(user.id, persona_id)
-    await memories.mark(tx, user.id, persona_id, {text_mark(owner, known.text)}, now)
-    await memories.unmark(tx, user.id, persona_id, {text_mark(owner, text)})
+    left = marks_of_correction(owner_of(user.id, persona_id), known, text)
+    await memories.mark(tx, user.id, persona_id, left, now)
+    await _lift(tx, user.id, persona_id, text)
     right = replace(known, text=text, said_on=today(user, now), updated_at=now)
     await memories.put(tx, user.id, persona_id, right)
     return right
+
+
+async def _lift(tx: Tx, user_id: str, persona_id: str, text: str) -> None:
+    """What the person writes may come back, also where they had deleted it."""
+    forgotten = await memories.marks(tx, user_id, persona_id)
+    await memories.unmark(
+        tx, user_id, persona_id, marks_lifted(owner_of(user_id, persona_id), text, forgotten)
+    )
 
 
 async def forget(tx: Tx, user_id: str, persona_id: str, memory_id: str, now: datetime) -> bool:
@@ -105,7 +123,7 @@ async def forget(tx: Tx, user_id: str, persona_id: str, memory_id: str, now: dat
     gone = next((each for each in known if each.id == memory_id), None)
     if gone is None:
         return False
-    await _erase(tx, user_id, persona_id, [gone, *naming(gone.subject, known)], now)
+    await _erase(tx, user_id, persona_id, [gone, *telling(gone, known)], now)
     return True
 
 

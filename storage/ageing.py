@@ -5,10 +5,10 @@ None of them waits for somebody to do something: a server nobody uses forgets as
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Column, delete, select
+from sqlalchemy import Column, ColumnElement, delete, exists, select, true
 
 from storage.db import Tx
 from storage.erasures import AWAY
@@ -18,7 +18,9 @@ from storage.tables import (
     dials,
     erased_calls,
     inbound_rings,
+    payment_reversals,
     phone_verifications,
+    purchases,
     stream_tokens,
     token_blacklist,
 )
@@ -28,10 +30,11 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Ageing:
-    """Rows of the moment's table are too old once it lies so far back."""
+    """Rows of the moment's table, those for which `only` holds, are too old once it lies so far back."""
 
     moment: Column[datetime]
     kept: timedelta
+    only: ColumnElement[bool] = field(default_factory=true)
 
 
 AGEING = (
@@ -45,6 +48,12 @@ AGEING = (
     Ageing(token_blacklist.c.exp, DAY),
     Ageing(stream_tokens.c.expires_at, DAY),
     Ageing(bus_parcels.c.created_at, DAY),
+    # Of a payment nobody here knows: its word may still be on its way, for three days; or its account was deleted.
+    Ageing(
+        payment_reversals.c.created_at,
+        7 * DAY,
+        only=~exists().where(purchases.c.payment_intent == payment_reversals.c.payment_intent),
+    ),
     # Every node has had the time to remove its files of them.
     Ageing(erased_calls.c.erased_at, 2 * AWAY),
 )
@@ -56,11 +65,8 @@ async def purge(tx: Tx, now: datetime, limit: int) -> int:
     for ageing in AGEING:
         table = ageing.moment.table
         (key,) = table.primary_key.columns
-        old = (
-            (await tx.execute(select(key).where(ageing.moment < now - ageing.kept).limit(limit)))
-            .scalars()
-            .all()
-        )
+        query = select(key).where(ageing.moment < now - ageing.kept, ageing.only)
+        old = (await tx.execute(query.limit(limit))).scalars().all()
         if old:
             gone += (await tx.execute(delete(table).where(key.in_(old)))).rowcount
     return gone

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from sqlalchemy import Select, delete, func, literal, select, update
+from sqlalchemy import Select, delete, func, literal, select, union, update
 
 from storage import inbound, search, strangers, users
 from storage.db import Tx, insert
@@ -19,12 +19,14 @@ from storage.tables import (
     audit_log,
     calls,
     closed_accounts,
+    consents,
     credit_transactions,
     jobs,
     operator_losses,
     payment_reversals,
     purchases,
 )
+from storage.tables import users as users_table
 
 
 async def close(tx: Tx, user_id: str, now: datetime) -> bool:
@@ -64,13 +66,11 @@ async def close(tx: Tx, user_id: str, now: datetime) -> bool:
 
 async def _sever(tx: Tx, user_id: str, mine: Select[tuple[str]]) -> None:
     """What does not go with the user's row: it goes here, or loses what tells whose it was. `mine`: ids of calls."""
-    user = await users.by_id(tx, user_id)
-    number = None if user is None else user.phone_e164
-    if number is not None:
-        # Somebody may have rung from the number without proving anything: that call is another account's.
-        rung = update(calls).where(calls.c.user_id == strangers.ACCOUNT, calls.c.phone_e164 == number)
-        await tx.execute(rung.values(phone_e164=None))
-    await inbound.forget_caller(tx, user_id, number)
+    numbers = await _numbers(tx, user_id)
+    # Somebody may have rung from a number without proving anything: that call is another account's.
+    rung = update(calls).where(calls.c.user_id == strangers.ACCOUNT, calls.c.phone_e164.in_(numbers))
+    await tx.execute(rung.values(phone_e164=None))
+    await inbound.forget_caller(tx, user_id, numbers)
     about = select(literal("reconcile:") + calls.c.id).where(calls.c.user_id == user_id)
     named = jobs.c.payload.contains(json.dumps(user_id), autoescape=True)
     await tx.execute(delete(jobs).where(jobs.c.id.in_(about) | named))
@@ -84,3 +84,12 @@ async def _sever(tx: Tx, user_id: str, mine: Select[tuple[str]]) -> None:
     for call_id in (await tx.execute(lost)).scalars().all():
         losses = update(operator_losses).where(operator_losses.c.call_id == call_id)
         await tx.execute(losses.values(call_id=new_id()))
+
+
+async def _numbers(tx: Tx, user_id: str) -> list[str]:
+    """The number they have and those they had before."""
+    now = select(users_table.c.phone_e164).where(
+        users_table.c.id == user_id, users_table.c.phone_e164.is_not(None)
+    )
+    before = select(consents.c.phone_e164).where(consents.c.user_id == user_id)
+    return sorted((await tx.execute(union(now, before))).scalars())

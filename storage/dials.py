@@ -23,10 +23,14 @@ from storage.tables import dials, users
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
-async def lately(tx: Tx, user_id: str, e164: str, now: datetime) -> Lately:
-    """What was dialled in the hour and the day before `now`. Others who ask for this number wait meanwhile."""
+async def alone(tx: Tx, e164: str) -> None:
+    """Whoever is about to ring this number, or wants it rung no more, goes after the other. SQLite has one writer."""
     if tx.dialect.name == "postgresql":
         await tx.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(e164, 1))))
+
+
+async def lately(tx: Tx, user_id: str, e164: str, now: datetime) -> Lately:
+    """What was dialled in the hour and the day before `now`."""
     number = dials.c.number_hash == _hash(tx, e164)
     query = select(
         func.max(dials.c.at).filter(number),

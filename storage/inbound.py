@@ -99,11 +99,10 @@ async def forget_guesses(tx: Tx, user_id: str) -> None:
     await tx.execute(update(inbound_rings).where(inbound_rings.c.user_id == user_id).values(guesses=0))
 
 
-async def forget_caller(tx: Tx, user_id: str, e164: str | None) -> None:
-    """Their account is closed. That this number rang still counts; which calls those were nobody knows any more."""
-    theirs = inbound_rings.c.user_id == user_id
-    if e164 is not None:
-        theirs |= inbound_rings.c.number_hash == _hash(tx, e164)
+async def forget_caller(tx: Tx, user_id: str, numbers: Collection[str]) -> None:
+    """Their account is closed. That these numbers rang still counts; which calls those were nobody knows any more."""
+    hashes = [_hash(tx, number) for number in numbers]
+    theirs = (inbound_rings.c.user_id == user_id) | inbound_rings.c.number_hash.in_(hashes)
     for sid in (await tx.execute(select(inbound_rings.c.sid).where(theirs))).scalars().all():
         ring = update(inbound_rings).where(inbound_rings.c.sid == sid)
         await tx.execute(ring.values(sid=new_id(), call_id=new_id(), user_id=None))

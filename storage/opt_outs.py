@@ -10,14 +10,18 @@ from datetime import datetime
 
 from sqlalchemy import delete, select
 
-from storage import consents, schedules
+from storage import consents, dials, schedules
 from storage.db import Tx, insert
 from storage.number_hashes import hashed
 from storage.tables import opt_outs, users
 
 
 async def add(tx: Tx, e164: str, how: str, now: datetime) -> None:
-    """Also pauses what is scheduled to ring it, and puts on record that its owner's consent is taken back."""
+    """Also pauses what is scheduled to ring it, and puts on record that its owner's consent is taken back.
+
+    A call to it that is being placed is waited for: it is there to be ended then.
+    """
+    await dials.alone(tx, e164)
     row = insert(tx, opt_outs).values(number_hash=_hash(tx, e164), method=how, created_at=now)
     done = await tx.execute(row.on_conflict_do_nothing(index_elements=["number_hash"]))
     if done.rowcount == 1:

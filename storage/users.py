@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import case, func, select
+from sqlalchemy import and_, case, func, select
 from sqlalchemy import delete as delete_from
 from sqlalchemy import update as change
 
@@ -58,6 +58,12 @@ async def by_id(tx: Tx, user_id: str) -> User | None:
     return await first(tx, User, select(*columns(users, User)).where(users.c.id == user_id))
 
 
+async def locked(tx: Tx, user_id: str) -> User | None:
+    """The account, nobody else changing it until the transaction ends."""
+    query = select(*columns(users, User)).where(users.c.id == user_id)
+    return await first(tx, User, query.with_for_update(key_share=True))
+
+
 async def by_number(tx: Tx, e164: str) -> User | None:
     """Whoever proved last that the number is theirs."""
     theirs = (users.c.phone_e164 == e164, users.c.phone_verified_at.is_not(None))
@@ -98,8 +104,12 @@ async def mark_verified(tx: Tx, user_id: str, e164: str, at: datetime) -> User:
     if tx.dialect.name == "postgresql":
         # Two users proving one number at once go one after the other, so that the later one wins.
         await tx.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(e164, 0))))
-    await schedules.pause_to(tx, e164, "number_lost", but_of=user_id)
     others = (users.c.phone_e164 == e164, users.c.id != user_id, users.c.phone_verified_at.is_not(None))
+    # People before their schedules, and all in one order: a call that is being placed locks its user first, and two
+    # proofs may be of each other's numbers.
+    concerned = select(users.c.id).where(and_(*others) | (users.c.id == user_id)).order_by(users.c.id)
+    await tx.execute(concerned.with_for_update(key_share=True))
+    await schedules.pause_to(tx, e164, "number_lost", but_of=user_id)
     lost = {"phone_verified_at": None, "phone_notice": "lost", "quiet_hours": None, "updated_at": at}
     taken = (await tx.execute(change(users).where(*others).values(lost))).rowcount
     values: dict[str, object] = {

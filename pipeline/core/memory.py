@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Literal
 
+from pipeline.core.gist import gist, says
 from pipeline.core.said_dates import meant
 
 Kind = Literal["fact", "summary", "thread"]
@@ -97,27 +98,56 @@ def folded(text: str) -> str:
 
 
 def marks(owner: str, memory: Memory) -> frozenset[str]:
-    """What a deleted memory leaves: its words and its subject, unreadable. `owner`: whose memory of whom it is."""
-    left = {_mark(owner, "text", memory.text)}
+    """What a deleted memory leaves: its words and its subject, unreadable, and of a fact each word that carries it.
+
+    `owner`: whose memory of whom it is.
+    """
+    left = {_mark(owner, "text", memory.text), *_gist_marks(owner, memory)}
     if folded(memory.subject):
         left.add(_mark(owner, "subject", memory.subject))
     return frozenset(left)
 
 
-def text_mark(owner: str, text: str) -> str:
-    """What a corrected memory leaves: the old words alone, for the subject goes on."""
-    return _mark(owner, "text", text)
+def marks_of_correction(owner: str, memory: Memory, text: str) -> frozenset[str]:
+    """What a corrected memory leaves: the old words, for the subject goes on; their gist where `text` has another."""
+    left = _gist_marks(owner, memory)
+    return frozenset({_mark(owner, "text", memory.text), *(() if _told(owner, text, left) else left)})
+
+
+def marks_lifted(owner: str, text: str, forgotten: frozenset[str]) -> frozenset[str]:
+    """Of the marks those of these words: their owner says them again."""
+    return frozenset({_mark(owner, "text", text), *_told(owner, text, forgotten)})
 
 
 def _mark(owner: str, what: str, words: str) -> str:
     return hashlib.sha256(f"{owner}\n{what}\n{folded(words)}".encode(errors="surrogatepass")).hexdigest()
 
 
+def _gist_marks(owner: str, memory: Memory) -> frozenset[str]:
+    """One for each word that carries a fact, all of the fact under one name."""
+    carrying = gist(folded(memory.text).split()) if memory.kind == "fact" else frozenset[str]()
+    name = _mark(owner, "gist", " ".join(sorted(carrying)))
+    return frozenset(f"{name} {_mark(owner, 'word', word)}" for word in carrying)
+
+
+def _told(owner: str, text: str, forgotten: frozenset[str]) -> frozenset[str]:
+    """The marks of those deleted facts that this text tells in other words."""
+    facts: dict[str, dict[str, str]] = {}
+    for mark in forgotten:
+        name, _, word = mark.partition(" ")
+        if word:
+            facts.setdefault(name, {})[word] = mark
+    if not facts:
+        return frozenset()
+    words = {_mark(owner, "word", word) for word in folded(text).split()}
+    return frozenset(mark for fact in facts.values() if says(fact, words) for mark in fact.values())
+
+
 def is_forgotten(owner: str, finding: Finding, forgotten: frozenset[str]) -> bool:
     """Whether this was deleted. Summaries and threads have no subject of their own: none may name a deleted one."""
     if not forgotten:
         return False
-    if _mark(owner, "text", finding.text) in forgotten:
+    if _mark(owner, "text", finding.text) in forgotten or _told(owner, finding.text, forgotten):
         return True
     if finding.kind == "fact":
         return bool(folded(finding.subject)) and _mark(owner, "subject", finding.subject) in forgotten
@@ -130,12 +160,19 @@ def is_forgotten(owner: str, finding: Finding, forgotten: frozenset[str]) -> boo
     return any(_mark(owner, "subject", span) in forgotten for span in spans)
 
 
-def naming(subject: str, memories: Iterable[Memory]) -> tuple[Memory, ...]:
-    """Summaries and threads that speak of a subject: they go with a fact that is deleted."""
-    wanted = f" {folded(subject)} "
-    if not wanted.strip():
+def telling(gone: Memory, memories: Iterable[Memory]) -> tuple[Memory, ...]:
+    """Summaries and threads that name the subject of a fact, or tell it: they go with it when it is deleted."""
+    if gone.kind != "fact":
         return ()
-    return tuple(each for each in memories if each.kind != "fact" and wanted in f" {folded(each.text)} ")
+    named, carrying = f" {folded(gone.subject)} ", gist(folded(gone.text).split())
+    return tuple(
+        each
+        for each in memories
+        if each.kind != "fact"
+        and (
+            (named.strip() and named in f" {folded(each.text)} ") or says(carrying, folded(each.text).split())
+        )
+    )
 
 
 # -- new joins old ---------------------------------------------------------------------

@@ -9,7 +9,7 @@ import structlog
 from pipeline.core.errors import Refused
 from server.parts import Parts
 from server.privacy.erasing import unlink
-from storage import calls, closing, erasures
+from storage import calls, closing, erasures, ledger
 from storage.db import DatabaseDown
 from storage.records import User
 
@@ -20,6 +20,8 @@ async def erase(parts: Parts, user: User) -> None:
     """Rows, then files, then what the database keeps of removed rows. Raises `Refused` while a call is on."""
     folder = parts.settings.calls_dir
     async with parts.database.write() as tx:
+        # A call that is being placed is waited for: unseen, it would go with the account and ring all the same.
+        await ledger.lock_account(tx, user.id)
         mine = await calls.of_user(tx, user.id)
         if any(call.final_at is None for call in mine):
             raise Refused("call_in_progress", "A call of yours is still on; hang up first.", status=409)

@@ -305,17 +305,21 @@ class Scheduler:
         code = ended.call_status if failed or unanswered else ""
         async with self._database.write() as tx:
             schedule = await schedules.by_id(tx, dial.schedule_id)
+            if schedule is None or (schedule.status, schedule.dial_id) == ("claimed", dial.id):
+                return  # in the second case whoever dialled has not moved it on yet, so there is no telling where to
             detail = NOT_CONNECTED if failed else ""
-            if schedule is None or not await schedules.conclude(
-                tx, dial.id, now, status, code=code, detail=detail
-            ):
+            if not await schedules.conclude(tx, dial.id, now, status, code=code, detail=detail):
                 return
             its_last = schedule.status == "dialed" and schedule.dial_id == dial.id
             if unanswered and dial.attempt < schedule.retries:
                 due_at = max(now, (ended.ended_at or now) + timedelta(seconds=schedule.retry_s))
-                # A retry that would come after the next run is left out: that run is a try itself.
+                # A retry that would come after the next run is left out: that run is a try itself. So is one of a
+                # single call that was moved meanwhile: there would be no way back to the run it was moved to.
                 before_next = (
-                    schedule.status == "pending" and not schedule.attempt and schedule.due_at > due_at
+                    schedule.status == "pending"
+                    and schedule.rrule is not None
+                    and not schedule.attempt
+                    and schedule.due_at > due_at
                 )
                 if its_last or before_next:
                     again = {

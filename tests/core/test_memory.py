@@ -20,9 +20,10 @@ from pipeline.core.memory import (
     folded,
     is_forgotten,
     marks,
+    marks_lifted,
+    marks_of_correction,
     merge,
-    naming,
-    text_mark,
+    telling,
 )
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -153,11 +154,52 @@ def test_what_was_deleted_never_returns() -> None:
 
 def test_marks_say_nothing_of_the_words() -> None:
     left = marks(OWNER, memory(subject="sister's name"))
-    assert len(left) == 2
-    assert all(len(mark) == 64 for mark in left)
-    assert text_mark(OWNER, "My sister is called Ann") in left
-    assert len(marks(OWNER, memory(subject=" - "))) == 1
-    assert text_mark(OWNER, "\ud800")
+    assert sorted(map(len, left)) == [64, 64, 129, 129]
+    assert set("".join(left)) <= set("0123456789abcdef ")
+    assert len(marks(OWNER, memory(subject=" - "))) == 3
+    assert len(marks(OWNER, memory(kind="thread"))) == 1, "what was to be asked about is no fact"
+    assert marks(OWNER, memory(text="\ud800"))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        Finding("fact", "Ann is the name of my sister", "family"),
+        Finding("fact", "I have a sister, called Ann, who lives in Leeds", "Leeds"),
+        Finding("summary", "We talked about their sister Ann."),
+        Finding("thread", "How is Ann, your sister?"),
+    ],
+)
+def test_what_was_deleted_does_not_return_in_other_words(told: Finding) -> None:
+    forgotten = marks(OWNER, memory(subject="sister's name"))
+    assert merged([], [told], forgotten=forgotten) == Merged()
+    assert not is_forgotten("ben sarah", told, forgotten)
+
+
+def test_what_shares_a_word_with_what_was_deleted_is_kept() -> None:
+    forgotten = marks(OWNER, memory(subject="sister's name")) | marks(OWNER, memory(text="I like trains"))
+    others = (
+        Finding("fact", "My sister lives in Leeds", "sister's home"),
+        Finding("fact", "My boss is called Ann", "boss's name"),
+        Finding("thread", "the trains to Leeds"),
+    )
+    assert merged([], list(others), forgotten=forgotten).added == others
+
+
+def test_a_correction_marks_the_old_gist_where_the_new_words_have_another() -> None:
+    old = memory(text="My sister is called Anne", subject="sister's name")
+    left = marks_of_correction(OWNER, old, "My sister is called Ann")
+    assert is_forgotten(OWNER, Finding("fact", "Anne is my sister", "sister's name"), left)
+    assert not is_forgotten(OWNER, Finding("fact", "Ann is my sister", "sister's name"), left)
+    more = marks_of_correction(OWNER, old, "My sister is called Anne with an e")
+    assert not is_forgotten(OWNER, Finding("fact", "Anne is my sister", "sister's name"), more)
+
+
+def test_their_own_words_lift_the_marks_of_what_they_say() -> None:
+    forgotten = marks(OWNER, memory()) | marks(OWNER, memory(text="I love chess"))
+    left = forgotten - marks_lifted(OWNER, "Ann is my sister", forgotten)
+    assert not is_forgotten(OWNER, Finding("thread", "How is your sister Ann?"), left)
+    assert is_forgotten(OWNER, Finding("fact", "Chess is what I love", "games"), left)
 
 
 def test_summaries_and_threads_that_name_a_deleted_subject_go_with_it() -> None:
@@ -166,8 +208,19 @@ def test_summaries_and_threads_that_name_a_deleted_subject_go_with_it() -> None:
         memory("2", "the interviewer", kind="thread"),
         memory("3", "interview"),
     ]
-    assert [each.id for each in naming("interview", known)] == ["1"]
-    assert naming("", known) == ()
+    gone = memory("4", "It is on Tuesday", subject="interview")
+    assert [each.id for each in telling(gone, known)] == ["1"]
+    assert telling(replace(gone, subject=""), known) == ()
+
+
+def test_summaries_and_threads_that_tell_a_deleted_fact_go_with_it() -> None:
+    known = [
+        memory("1", "She spoke of her sister Ann.", kind="summary"),
+        memory("2", "her sister's exam", kind="thread"),
+        memory("3", "Ann is my sister"),
+    ]
+    assert [each.id for each in telling(memory("4", subject="sister's name"), known)] == ["1"]
+    assert telling(memory("5", kind="thread"), known) == (), "what was to be asked about is no fact"
 
 
 @pytest.mark.parametrize(

@@ -44,17 +44,18 @@ async def test_everything_of_mine_goes_and_nothing_of_others(rig: Rig) -> None:
 
 async def test_my_number_goes_from_calls_of_strangers_who_rang_from_it(rig: Rig) -> None:
     ann = await rig.register()
+    await ann.verify_phone("+12025550177")
     await ann.verify_phone()
     async with rig.parts.database.write() as tx:
         now = rig.clock.utc()
         await strangers.provide(tx, Nanos(1), "c1", now)
-        for ident, number in (("c1", PHONE), ("c2", "+12025550199")):
+        for ident, number in (("c0", "+12025550177"), ("c1", PHONE), ("c2", "+12025550199")):
             new = NewCall(ident, strangers.ACCOUNT, "sarah", "phone", now, (), "node", phone_e164=number)
             await calls.create(tx, new)
     assert (await ann.ask("DELETE", "/api/me")).status_code == 204
     async with rig.parts.database.read() as tx:
-        left = [await calls.get(tx, ident) for ident in ("c1", "c2")]
-    assert [row and row.phone_e164 for row in left] == [None, "+12025550199"]
+        left = [await calls.get(tx, ident) for ident in ("c0", "c1", "c2")]
+    assert [row and row.phone_e164 for row in left] == [None, None, "+12025550199"]
 
 
 async def test_an_account_with_a_call_still_on_stays(rig: Rig) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from typer.testing import CliRunner, Result
 
 from pipeline.core.errors import Refused
 from server.cli import app as command_line
+from storage import ageing
+from storage.tables import payment_reversals
 from tests.emulators.stripe import KEY, SECRET, StripeEmulator, sign
 from tests.server.rig import Person, Rig, running, settings
 from tests.server.shop import (
@@ -159,6 +163,26 @@ async def test_a_payment_for_an_account_that_is_gone_is_taken_and_not_granted(
     assert (await ann.ask("DELETE", "/api/me")).status_code == 204
     await stripe.pay(session(stripe, made))
     assert stripe.answers == [200]
+    assert await breaches(shop) == []
+
+
+async def test_a41_a_refund_after_the_account_is_gone_leaves_no_trace_for_good(
+    ann: Person, shop: Rig, stripe: StripeEmulator
+) -> None:
+    bob = await shop.register("bob@example.com")
+    hers, his = await order(ann), await order(bob)
+    paid = [(await stripe.pay(session(stripe, made)))["payment_intent"] for made in (hers, his)]
+    assert (await ann.ask("DELETE", "/api/me")).status_code == 204
+    for payment in paid:
+        await stripe.refund(payment)
+    assert set(stripe.answers) == {200}
+    left = select(payment_reversals.c.payment_intent)
+    now = shop.clock.utc()
+    async with shop.parts.database.write() as tx:
+        await ageing.purge(tx, now + timedelta(days=6), 100)
+        assert set((await tx.execute(left)).scalars()) == set(paid), "the word of a payment may be late"
+        await ageing.purge(tx, now + timedelta(days=8), 100)
+        assert (await tx.execute(left)).scalars().all() == [paid[1]]
     assert await breaches(shop) == []
 
 

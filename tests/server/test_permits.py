@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.guard import QuietHours
+from pipeline.core.errors import Refused
+from pipeline.core.guard import Purpose, QuietHours
+from server import permits
 from server.calls.live import open_desk
 from server.permits import hours, rules
 from server.settings import Settings
-from tests.server.rig import PHONE, LoopClock, RecordingCarrier, Rig, running, settings
+from storage import opt_outs, pricing, users
+from tests.server.rig import PHONE, LoopClock, ManualClock, RecordingCarrier, Rig, running, settings
 from tests.server.test_placing import ready
 
 SCRIPTED = {"stt_engine": ("scripted",), "llm_engine": ("scripted",), "tts_engine": ("scripted",)}
@@ -115,3 +118,25 @@ def test_limits_hold_where_phones_are_real_and_are_out_of_reach_where_none_rings
     assert simulated.number_hourly > 10**6
     assert rules(Settings.model_validate({"quiet_hours": "22:30-07:15"})).quiet == hours("22:30-07:15")
     assert hours("22:30-07:15") == QuietHours(22 * 60 + 30, 7 * 60 + 15)
+
+
+@pytest.mark.parametrize(("waited", "asked"), [(1, False), (2, True), (60, True), (61, False)])
+async def test_a28_a_leave_that_waited_is_asked_for_anew(tmp_path: Path, waited: int, asked: bool) -> None:
+    """One that is too old is not: the carrier does not take it."""
+    clock = ManualClock()
+    async with running(settings(tmp_path, **SCRIPTED), clock=clock) as rig:
+        await (await rig.register()).verify_phone()
+        database, given = rig.parts.database, rig.parts.settings
+        async with database.write() as tx:
+            person = await users.by_number(tx, PHONE)
+            assert person is not None
+            rows = await pricing.current(tx, clock.utc(), given.price_list)
+            phone = await permits.phone_of(tx, person.id, rows, clock.utc())
+            permit = phone.permit(Purpose.ORDER, given, clock.utc(), beside=0)
+        clock.move(waited)
+        assert (await permits.fresh(database, permit, given, clock) is not permit) is asked
+        async with database.write() as tx:
+            await opt_outs.add(tx, PHONE, "sms", clock.utc())
+        if asked:
+            with pytest.raises(Refused, match="no more calls"):
+                await permits.fresh(database, permit, given, clock)

@@ -85,7 +85,11 @@ class Weather:
         self._die()
 
 
-def engines(draw: Random) -> Engines:
+HEARD = ("hello there", "tell me more", "really")
+"""What people say, again and again."""
+
+
+def engines(draw: Random, hears: Sequence[str]) -> Engines:
     """Scripted ones that take their time and fail now and then."""
 
     def think(_messages: Sequence[Message]) -> Answer:
@@ -95,7 +99,7 @@ def engines(draw: Random) -> Engines:
 
     return Engines(
         LoudnessActivity(),
-        ScriptedTranscriber(["hello there", "tell me more", "really"], delay_ms=120, repeat=True),
+        ScriptedTranscriber(hears, delay_ms=120, repeat=True),
         ScriptedThinker(think),
         ScriptedSpeaker(first_ms=150, piece_ms=40, fails_on=lambda _text: draw.random() < 0.01),
     )
@@ -118,6 +122,7 @@ class Node:
         draw: Random,
         loop: SimulatedLoop,
         note: Callable[[str], None],
+        hears: Sequence[str] = HEARD,
     ) -> None:
         self.name = name
         self.gate = Gate(name)
@@ -132,7 +137,7 @@ class Node:
         self.frozen = False
         self.frozen_at = 0.0
         self.machine = machine
-        self._engines = engines(draw)
+        self._engines = engines(draw, hears)
         self._settings = Settings.model_validate(
             {
                 "data_dir": folder / f"machine{machine}", "jwt_secret": SECRET, "public_url": PUBLIC_URL,

@@ -19,15 +19,18 @@ import pytest
 from twilio.request_validator import RequestValidator
 
 from pipeline.core.money import Nanos
-from tests.simulation.node import ACCOUNT, PUBLIC_URL, Node
+from tests.simulation.node import ACCOUNT, HEARD, PUBLIC_URL, Node
 from tests.simulation.people import Person
 from tests.simulation.telephone import Habits
 from tests.simulation.world import Plan, World, memory, simulate, template
 
-How = Literal["key", "sms", "web"]
+How = Literal["key", "voice", "sms", "web"]
 CALM = Plan(faults=False)
 WITHIN_S, ENDS_WITHIN_S = 1.0, 5.0
 TICK_S = 0.05
+SPEAKS_S, WORDS_S, TURN_OVER_S, HEARD_S = 12.0, 1.0, 0.5, 0.12
+"""When they begin to say that they want no more calls, how long it takes them, the silence that ends a turn, and how
+long the engine takes to tell what was said."""
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +45,13 @@ class Wanting(World):
     def __init__(self, *args: Any, how: How, measured: dict[str, float]) -> None:
         super().__init__(*args)
         self.how = how
+        self.hears = ("Stop calling me.",) if how == "voice" else HEARD
         self.measured = measured
 
     def _habits(self) -> Habits:
         presses = 12.0 if self.how == "key" else None
-        return Habits("answer", 1.0, (), 10_000.0, "human", None, presses)
+        talk = ((SPEAKS_S, WORDS_S),) if self.how == "voice" else ()
+        return Habits("answer", 1.0, talk, 10_000.0, "human", None, presses)
 
     async def _history(self, tasks: asyncio.TaskGroup) -> None:
         here, there = await self._start(tasks, 0), await self._start(tasks, 1)
@@ -81,6 +86,12 @@ class Wanting(World):
             case "key":
                 (call,) = self.network.calls.values()
                 return await call.pressed
+            case "voice":  # before their turn is over nobody can tell that this was all
+                (call,) = self.network.calls.values()
+                assert call.answered is not None
+                ends = call.answered + SPEAKS_S + WORDS_S + TURN_OVER_S + HEARD_S
+                await asyncio.sleep(ends - self._loop.time())
+                return ends
             case "web":
                 reply = await person._ask("POST", "/api/opt-out")
                 assert reply is not None
@@ -116,7 +127,7 @@ class Wanting(World):
             await asyncio.sleep(TICK_S)
 
 
-@pytest.mark.parametrize("how", ["key", "sms", "web"])
+@pytest.mark.parametrize("how", ["key", "voice", "sms", "web"])
 def test_a28_nothing_rings_on_any_node_a_second_later(how: How, migrated: Path) -> None:
     measured: dict[str, float] = {}
     simulate(1, replace(CALM, nodes=2), migrated, partial(Wanting, how=how, measured=measured))

@@ -17,7 +17,7 @@ import secrets
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -36,7 +36,7 @@ from storage.migrate import migrate
 from tests.simulation.files import SimulatedDatabase, Turn
 from tests.simulation.loop import SimulatedLoop, run_simulated
 from tests.simulation.neighbourhood import Neighbourhood
-from tests.simulation.node import ACCOUNT, NOON, Node
+from tests.simulation.node import ACCOUNT, HEARD, NOON, Node
 from tests.simulation.people import Person
 from tests.simulation.telephone import Habits, Network
 from tests.simulation.truth import Truth, closed_as_counted, compare
@@ -115,6 +115,9 @@ class Outcome:
 
 
 class World:
+    hears: Sequence[str] = HEARD
+    """What its people say."""
+
     def __init__(self, seed: int, plan: Plan, folder: Path, loop: SimulatedLoop, outcome: Outcome) -> None:
         self._plan = plan
         self._draw = Random(f"world {seed}")
@@ -218,6 +221,7 @@ class World:
             f"n{self._born}", machine=machine, street=self._street, folder=self._folder,
             database=self._file, turn=self._turn, utc=self.utc,
             network=self.network, draw=Random(f"node {self._seed} {self._born}"), loop=self._loop, note=self.note,
+            hears=self.hears,
         )  # fmt: skip
         node.line.calm = self._quiet or not self._plan.faults or self._plan.only not in ("", "kill")
         self._nodes.append(node)

@@ -8,8 +8,10 @@ from itertools import pairwise
 import pytest
 
 from pipeline.core.errors import Refused
+from server.routes.scheduled import FRESH
+from storage import schedules
 from tests.server.rig import NOON
-from tests.server.scheduling import World
+from tests.server.scheduling import Killed, World, leases_run_out
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 
@@ -104,3 +106,43 @@ async def test_a_call_that_never_reached_the_carrier_has_failed(world: World) ->
     await world.settle(node)
     assert await world.dials(once) == [(0, "failed", "failed")]
     assert (await world.seen(once)).status == "failed"
+
+
+async def test_a_single_call_moved_while_it_rings_keeps_the_day_it_was_moved_to(world: World) -> None:
+    node = world.node()
+    once = await world.add(NOON, retries=2, retry_s=300)
+    await world.settle(node)
+    tomorrow = NOON + timedelta(days=1)
+    async with world.databases[0].write() as tx:
+        await schedules.put(tx, once.id, {**FRESH, "status": "pending", "due_at": tomorrow})
+    await world.end_calls("no-answer")
+    await world.pass_time(900, node)
+    moved = await world.seen(once)
+    assert (moved.status, moved.run_at, moved.due_at) == ("pending", tomorrow, tomorrow)
+    assert len(world.desk.rung) == 1
+    world.clock.move(86_400 - 900)
+    await world.settle(node)
+    assert [at.day for _, at in world.desk.rung] == [23, 24]
+
+
+async def test_nobody_picking_up_is_seen_to_once_the_one_who_dialled_is_given_up(world: World) -> None:
+    """It died behind the dial: its claim is settled first, and then there is a retry."""
+    world.desk.dies = lambda point: point == "rung"
+    once = await world.add(NOON, retries=1)
+    with pytest.raises(Killed):
+        await world.node("a").step()
+    world.desk.dies = lambda _point: False
+    await world.end_calls("busy")
+    for dial in await _ended(world):
+        await world.node("a")._look_back(dial)
+    assert await world.dials(once) == [(0, "dialed", "")], "too early to tell"
+    await leases_run_out(world)
+    await world.settle(world.node("b"))
+    assert ((await world.seen(once)).status, (await world.seen(once)).attempt) == ("pending", 1)
+    await world.pass_time(310, world.node("b"))
+    assert await world.dials(once) == [(0, "dialed", "busy"), (1, "dialed", "")]
+
+
+async def _ended(world: World) -> list[schedules.EndedDial]:
+    async with world.databases[0].read() as tx:
+        return await schedules.ended(tx)
