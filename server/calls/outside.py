@@ -130,6 +130,7 @@ class Outside:
                     self._account.wanted = effect.wanted
                 case OptedOut():
                     self._account.notes.append(effect)
+                    self._flush.hurry()
                 case Warned():
                     news = {
                         "rest_usd": usd(effect.rest),

@@ -117,6 +117,7 @@ class Flush:
         self._node = node
         self._accounts: dict[str, Account] = {}
         self._guardians: dict[str, Guardian] = {}
+        self._hurried = asyncio.Event()
 
     def open(self, account: Account, guardian: Guardian) -> None:
         self._accounts[account.call_id] = account
@@ -152,8 +153,22 @@ class Flush:
         due = self._clock.seconds()
         while True:
             due = max(due + EVERY_S, self._clock.seconds())
-            await asyncio.sleep(due - self._clock.seconds())
+            while await self._hurried_before(due):
+                await self.once()
             await self.once()
+
+    def hurry(self) -> None:
+        """What waits is written now, and not up to a second later: others have to know it."""
+        self._hurried.set()
+
+    async def _hurried_before(self, due: float) -> bool:
+        try:
+            async with asyncio.timeout(due - self._clock.seconds()):
+                await self._hurried.wait()
+        except TimeoutError:
+            return False
+        self._hurried.clear()
+        return True
 
     async def once(self) -> None:
         """Write everything that waits. Never raises for a database that is down: the next second tries again."""
