@@ -36,7 +36,8 @@ function unheard(call) {
 
 /** What guessing at the end of a turn came to: of what is dropped the tokens are paid. */
 function eager({ begun, used, dropped_usd }) {
-  return begun ? `${used} of ${begun} used, ${dollars(dropped_usd)} for the others` : "none";
+  if (begun === 0) return "none";
+  return used === begun ? `${used}, all used` : `${used} of ${begun} used, ${dollars(dropped_usd)} for the others`;
 }
 
 function overview(call, persona, account) {
@@ -47,10 +48,9 @@ function overview(call, persona, account) {
     ["Cost", dollars(call.total_usd)],
     ["Answers", call.latency ? `half within ${ms(call.latency.p50_ms)}, nearly all within ${ms(call.latency.p95_ms)}` : "none"],
     ["Answers begun early", eager(call.eager)],
-    ["Ended because", reason(call.end_reason) || status(call.status)],
   ];
   return h("section", { class: "card", "aria-label": "The call" },
-    h("p", {}, h("span", { class: `badge ${endTone(call)}` }, status(call.status))),
+    h("p", {}, h("span", { class: `badge ${endTone(call)}` }, status(call.status)), h("span", { class: "soft" }, ` ${reason(call.end_reason)}`)),
     h("dl", { class: "grid facts" }, ...facts.map(([name, value]) => h("div", {}, h("dt", { class: "soft small" }, name), h("dd", { class: "num" }, value)))));
 }
 

@@ -12,7 +12,6 @@ import { actor, deed, job as kindOf, service } from "../wording.js";
 const REFRESH_MS = 5000;
 const SPEND_MS = 60_000;
 const STATES = { "built-in": ["good", "works, in the server itself"], closed: ["good", "works"], "half-open": ["warm", "being tried"], open: ["bad", "down"] };
-const SEAMS = { stt: "Hearing", llm: "Thinking", tts: "Speaking" };
 
 const WORK = { pending: "waiting", claimed: "under way", dead: "given up" };
 
@@ -30,7 +29,7 @@ function calls(found) {
       : table("Calls now", [["Who"], ["Persona"], ["State"], ["Node"], ["For", "num"], ["Cost", "num"]], found.calls.map((call) => [
         call.email, `${call.persona_id}${call.channel === "browser" ? ", in the browser" : ""}`,
         h("span", { class: `badge ${tone(call.status)}` }, status(call.status)), short(call.node),
-        call.answered_at === null ? "" : since(call.answered_at, found.now), dollars(call.total_usd)])),
+        call.answered_at === null ? "–" : since(call.answered_at, found.now), dollars(call.total_usd)])),
     more > 0 ? h("p", { class: "soft small" }, `and ${more} more`) : null);
 }
 
@@ -46,10 +45,10 @@ function speed(engine) {
   return engine.speed === null ? "no answer yet" : `${ms(engine.speed.p50_ms)} / ${ms(engine.speed.p95_ms)}`;
 }
 
-/** "stt:whisper-tiny.en" → "Hearing: whisper-tiny.en". */
+/** "stt:whisper-tiny.en" → "Listening whisper-tiny.en". */
 function engineName(name) {
   const [seam, ...model] = name.split(":");
-  return [h("b", {}, SEAMS[seam] ?? seam), ` ${model.join(":")}`];
+  return [h("b", {}, service(seam)), ` ${model.join(":")}`];
 }
 
 function engines(found) {
@@ -74,7 +73,7 @@ function books(found) {
   const lost = Object.entries(found.books.losses_usd);
   const sold = found.packs.filter((pack) => ["paid", "refunded"].includes(pack.status));
   const facts = [
-    ["Set aside for calls", `${dollars(found.books.held_usd)} in ${found.books.holds}`],
+    ["Set aside for calls", `${dollars(found.books.held_usd)} for ${found.books.holds} ${found.books.holds === 1 ? "call" : "calls"}`],
     ["Beyond what was set aside", dollars(found.books.exposed_usd)],
     ["Paid by the operator", lost.length ? lost.map(([reason, usd]) => `${reason.replaceAll("_", " ")} ${dollars(usd)}`).join(", ") : "nothing"],
     ["Credit packs sold", sold.length ? sold.map((pack) => `${pack.number} for ${dollars(pack.usd)}${pack.reversed_usd === "0.00" ? "" : `, ${dollars(pack.reversed_usd)} given back`}`).join("; ") : "none"],
@@ -96,7 +95,7 @@ function audited(audit) {
 function log(found) {
   return section("What was done by hand", found.log.length === 0 ? empty("Nothing yet", "What operators do, here or on the command line, is written down here.")
     : table("What was done by hand", [["When"], ["Who"], ["What"], ["About"], ["Detail"]], found.log.filter((one) => one.action !== "audit.result").map((one) => [
-      moment(one.at), actor(one.actor), deed(one.action), one.subject.length > 24 ? short(one.subject) : one.subject, one.detail])));
+      moment(one.at), actor(one.actor), deed(one.action), one.subject.length > 24 ? short(one.subject) : one.subject || "–", one.detail || "–"])));
 }
 
 function spending(found) {

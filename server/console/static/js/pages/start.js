@@ -29,13 +29,13 @@ function personaChoices(personas) {
 
 function scenarioChoice(scenarios) {
   const select = h("select", { name: "scenario" },
-    h("option", { value: "" }, "Just talk"),
+    h("option", { value: "" }, "No scenario"),
     ...scenarios.map((scenario) => h("option", { value: scenario.id }, scenario.title)));
   const context = h("textarea", { name: "context", maxlength: 2000, rows: 3 });
   const shown = h("p", { class: "hint" });
   const points = openPoints();
   const chosen = () => scenarios.find((each) => each.id === select.value);
-  const tell = () => fill(shown, ...(chosen() ? readable(chosen().prompt, points.said()) : ["No plan: you say hello and see where it goes."]));
+  const tell = () => fill(shown, ...(chosen() ? readable(chosen().prompt, points.said()) : ["No plan: say hello and see where it goes."]));
   const show = () => {
     points.show(chosen());
     tell();
@@ -78,7 +78,7 @@ const LONGEST = 240; // more than any limit: asked for, it is lowered to the one
 /** `chosen()`: {persona, scenario}, the latter null for none; `again` of the answer is to be called when they are others. */
 function minutesChoice(chosen) {
   const minutes = h("input", { type: "range", name: "minutes", min: 1, max: FIRST_MINUTES, value: FIRST_MINUTES });
-  const limit = h("p", { class: "hint" });
+  const limit = h("p", { class: "soft small" });
   const label = h("output", {});
   const prices = { phone: h("p", { class: "stat" }, "…"), browser: h("p", { class: "stat" }, "…") };
   const detail = h("p", { class: "soft small" }, "Both of you talking half of the time. You pay for what is used; the telephone line by the started minute, all else by the second.");
