@@ -78,7 +78,7 @@ const LONGEST = 240; // more than any limit: asked for, it is lowered to the one
 /** `chosen()`: {persona, scenario}, the latter null for none; `again` of the answer is to be called when they are others. */
 function minutesChoice(chosen) {
   const minutes = h("input", { type: "range", name: "minutes", min: 1, max: FIRST_MINUTES, value: FIRST_MINUTES });
-  const limit = h("p", { class: "soft small" });
+  const limit = h("p", { class: "hint" });
   const label = h("output", {});
   const prices = { phone: h("p", { class: "stat" }, "…"), browser: h("p", { class: "stat" }, "…") };
   const detail = h("p", { class: "soft small" }, "Both of you talking half of the time. You pay for what is used; the telephone line by the started minute, all else by the second.");
@@ -105,7 +105,8 @@ function minutesChoice(chosen) {
   again();
   const labelled = field("At most", minutes);
   labelled.querySelector("label").append(label);
-  const element = h("fieldset", { class: "card" }, h("legend", {}, h("h2", {}, "How long?")), labelled, limit,
+  labelled.append(limit);
+  const element = h("fieldset", { class: "card" }, h("legend", {}, h("h2", {}, "How long?")), labelled,
     h("div", { class: "grid", "aria-live": "polite" },
       h("div", {}, h("p", { class: "soft small" }, "On your phone"), prices.phone),
       h("div", {}, h("p", { class: "soft small" }, "In the browser"), prices.browser)),
