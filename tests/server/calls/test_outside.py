@@ -22,6 +22,7 @@ from server.calls.outside import Outside
 from server.money.flush import Account, Flush
 from server.news import News
 from storage.db import Database, database_url
+from storage.notes import Unheard
 
 LONGEST_S = 300.0
 LOST = CarrierError("no answer", retryable=True)
