@@ -13,11 +13,14 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pipeline.core import journal
 from pipeline.core.effects import Charge, Effect
 from pipeline.core.errors import JournalError
 from pipeline.core.events import Event
+
+E = TypeVar("E", bound=Event)
 
 SUFFIX = ".journal"
 _SURROGATES = "surrogatepass"
@@ -133,6 +136,16 @@ def mend(path: Path, missing: Sequence[str] = ()) -> None:
         os.fsync(file.fileno())
 
 
+def _checked(path: Path, number: int, line: bytes) -> str:
+    checksum, _, body = line.partition(b" ")
+    if checksum != b"%08x" % zlib.crc32(body):
+        raise JournalError(f"{path.name}: line {number} is damaged")
+    try:
+        return body.decode(errors=_SURROGATES)
+    except UnicodeDecodeError as error:
+        raise JournalError(f"{path.name}: line {number} is no text") from error
+
+
 def read_lines(path: Path) -> list[str]:
     """The texts of all lines. Raises `JournalError` naming the first damaged line."""
     data = path.read_bytes()
@@ -140,16 +153,20 @@ def read_lines(path: Path) -> list[str]:
     lines = data.split(b"\n")
     torn = lines.pop()
     for number, line in enumerate(lines, start=1):
-        checksum, _, body = line.partition(b" ")
-        if checksum != b"%08x" % zlib.crc32(body):
-            raise JournalError(f"{path.name}: line {number} is damaged")
-        try:
-            texts.append(body.decode(errors=_SURROGATES))
-        except UnicodeDecodeError as error:
-            raise JournalError(f"{path.name}: line {number} is no text") from error
+        texts.append(_checked(path, number, line))
     if torn and not texts:
         raise JournalError(f"{path.name} is no journal")
     return texts
+
+
+def first(path: Path, kind: type[E]) -> E | None:
+    """The first event of that kind; no line after it is read. Raises `OSError`, `JournalError` for a damaged line."""
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            text = _checked(path, number, line.removesuffix(b"\n"))
+            if journal.is_event(text) and isinstance(event := journal.parse_event(text), kind):
+                return event
+    return None
 
 
 def steps(lines: Sequence[str]) -> Iterator[Step]:

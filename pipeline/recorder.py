@@ -96,12 +96,12 @@ class Recorder:
         """Sound first, then the header that counts it: whenever it is cut off, the file is a WAV."""
         file = self._file
         if not self._written:
-            file.write(_header(0))
+            file.write(header(0))
         file.write(sound)
         file.flush()
         self._written += len(sound)
         file.seek(0)
-        file.write(_header(self._written))
+        file.write(header(self._written))
         file.seek(0, os.SEEK_END)
 
     def _end(self) -> None:
@@ -109,7 +109,8 @@ class Recorder:
             self._file.close()
 
 
-def _header(size: int) -> bytes:
+def header(size: int) -> bytes:
+    """Of a file with so many bytes of sound."""
     form = (b"fmt ", 16, 1, CHANNELS, RATE, RATE * FRAME_BYTES, FRAME_BYTES, 16)
     return HEADER.pack(b"RIFF", HEADER.size - 8 + size, b"WAVE", *form, b"data", size)
 

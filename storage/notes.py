@@ -1,4 +1,5 @@
-"""What a call noted beside money: its transcript, how fast turns were answered, replies begun early, opting out.
+"""What a call noted beside money: its transcript, what was cut off, how fast turns were answered, replies begun early,
+opting out.
 
 Writing the same note twice changes nothing, so a call can be written again from its journal.
 """
@@ -6,6 +7,7 @@ Writing the same note twice changes nothing, so a call can be written again from
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +20,17 @@ from storage.records import EagerReply
 from storage.rows import columns, every
 from storage.tables import call_eager_replies, call_turns, calls, users
 
-Note = TurnTaken | TurnTimed | EagerSettled | OptedOut
+
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """Of the agent's turn `index`: what was to be said after it was cut off."""
+
+    index: int
+    text: str
+
+
+Note = TurnTaken | TurnTimed | EagerSettled | OptedOut | Unheard
+"""An `Unheard` comes after its turn."""
 
 
 async def write(tx: Tx, call_id: str, notes: Sequence[Note], now: datetime) -> None:
@@ -28,12 +40,15 @@ async def write(tx: Tx, call_id: str, notes: Sequence[Note], now: datetime) -> N
 async def write_all(tx: Tx, noted: Mapping[str, Sequence[Note]], now: datetime) -> None:
     """The notes of several calls, by their ids: one statement a kind, however many there are."""
     taken: list[dict[str, Any]] = []
+    unheard: list[dict[str, Any]] = []
     timed: list[dict[str, Any]] = []
     settled: list[dict[str, Any]] = []
     for call_id, note in ((call_id, note) for call_id, notes in noted.items() for note in notes):
         match note:
             case TurnTaken():
                 taken.append(turns.row(call_id, note))
+            case Unheard(index, text):
+                unheard.append({"of_id": call_id, "of_turn": index, "unheard": text})
             case TurnTimed():
                 timed.append({"of_id": call_id, "of_turn": note.index, **_stages(note)})
             case EagerSettled(reply, committed, nano):
@@ -42,8 +57,9 @@ async def write_all(tx: Tx, noted: Mapping[str, Sequence[Note]], now: datetime) 
                 await _opted_out(tx, call_id, note.how, now)
     if taken:
         await turns.add_all(tx, taken)
-    if timed:
-        await tx.execute(_TIMED, timed)
+    for known in (unheard, timed):
+        if known:
+            await tx.execute(_OF_TURN, known)
     if settled:
         rows = insert(tx, call_eager_replies).on_conflict_do_nothing(index_elements=["call_id", "reply"])
         await tx.execute(rows, settled)
@@ -64,9 +80,10 @@ def _stages(note: TurnTimed) -> dict[str, int]:
     }
 
 
-_TIMED = update(call_turns).where(
+_OF_TURN = update(call_turns).where(
     call_turns.c.call_id == bindparam("of_id"), call_turns.c.index == bindparam("of_turn")
 )
+"""Sets whatever columns it is given of a turn that is there."""
 
 
 async def _opted_out(tx: Tx, call_id: str, how: str, now: datetime) -> None:

@@ -253,6 +253,8 @@ class CallRow:
 class TurnRow:
     """One line of a transcript; times are milliseconds since the call's first event.
 
+    Of an agent's turn that was cut off `unheard` is what was to be said besides, as far as that is known.
+
     The stages of its answer are milliseconds after its last audible sample, None where it had none.
     """
 
@@ -262,6 +264,7 @@ class TurnRow:
     started_ms: int
     ended_ms: int
     interrupted: bool
+    unheard: str = ""
     end_of_turn_ms: int | None = None
     first_token_ms: int | None = None
     first_audio_ms: int | None = None

@@ -345,6 +345,7 @@ call_turns = Table(
     count("started_ms"),
     count("ended_ms"),
     Column("interrupted", Boolean, nullable=False, server_default=false()),
+    words("unheard"),
     # How fast a caller's turn was answered, from its last audible sample on.
     Column("end_of_turn_ms", BigInteger),
     Column("first_token_ms", BigInteger),

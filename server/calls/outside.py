@@ -29,11 +29,13 @@ from pipeline.core.events import Answered, CallResumed, CarrierDone, Event, Stre
 from pipeline.core.money import Nanos, usd
 from pipeline.core.terms import EndReason
 from server.calls.speaking import Speaking
+from server.calls.unheard import CutOff
 from server.calls.words import Words
 from server.metrics import EAGER_REPLIES, TURN_SECONDS
 from server.money.flush import Account, Flush
 from server.news import News
 from server.nodes.health import SPEEDS
+from storage.notes import Unheard
 
 log = structlog.get_logger()
 
@@ -85,6 +87,7 @@ class Outside:
         self._fenced = False
         self._speaking = Speaking()
         self._words = Words()
+        self._cut_off = CutOff()
         self.sid: str | None = None
         self.ended: Ended | None = None
 
@@ -114,12 +117,15 @@ class Outside:
         for role, text in self._words.changes(event, effects):
             self._news.publish(self._account.call_id, "turn", {"role": role, "saying": text})
         for effect in effects:
+            unheard = self._cut_off.after(effect)
             match effect:
                 case Charge():
                     self._flush.charge(self._account, effect)
                 case TurnTaken():
                     self._account.notes.append(effect)
-                    self._tell_turn(effect)
+                    if unheard:
+                        self._account.notes.append(Unheard(effect.index, unheard))
+                    self._tell_turn(effect, unheard)
                 case TurnTimed():
                     self._account.notes.append(effect)
                     self._tell_speed(effect)
@@ -209,7 +215,7 @@ class Outside:
             return False
         return True
 
-    def _tell_turn(self, turn: TurnTaken) -> None:
+    def _tell_turn(self, turn: TurnTaken, unheard: str) -> None:
         told: dict[str, object] = {
             "index": turn.index,
             "role": turn.role,
@@ -218,8 +224,8 @@ class Outside:
             "ended_ms": turn.ended,
             "interrupted": turn.interrupted,
         }
-        if turn.role == "agent" and self._words.unheard:
-            told["unheard"] = self._words.unheard
+        if unheard:
+            told["unheard"] = unheard
         self._news.publish(self._account.call_id, "turn", told)
 
     def _tell_speed(self, timed: TurnTimed) -> None:

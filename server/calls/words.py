@@ -1,8 +1,8 @@
 """What is being said just now, for whoever watches the call: worked out from what passes through it.
 
 Of the agent a sentence is told once its sound is on the way, together with those of its turn before it; what was
-heard of them, the call's own turn says afterwards, and what was not is known here. Of the caller it is what the
-transcriber makes of the speech going on, told a few times a second at most: it may still change.
+heard of them, the call's own turn says afterwards. Of the caller it is what the transcriber makes of the speech going
+on, told a few times a second at most: it may still change.
 """
 
 from __future__ import annotations
@@ -33,14 +33,11 @@ class Words:
         self._heard_at = 0
         self._told: Saying = ("caller", "")
         self._told_at = -EVERY_MS
-        self.unheard = ""
-        """Of the agent's turn that was taken in the latest step: what was to be said, and was not heard."""
 
     def changes(self, event: ev.Event, effects: Sequence[fx.Effect]) -> list[Saying]:
         """What is told with this step; each role at most once."""
         told = self._agent_says(event)
         self._caller_says(event)
-        self.unheard = ""
         for effect in effects:
             match effect:
                 case fx.Say(utterance, text):
@@ -49,7 +46,6 @@ class Words:
                     self._agent_done()
                     told = [("agent", "")]
                 case fx.TurnTaken(role="agent"):
-                    self.unheard = self._rest(effect)
                     self._agent_done()
                     told = []
                 case fx.TurnTaken():
@@ -69,11 +65,6 @@ class Words:
             return []
         self._begun.add(event.utterance)
         return [("agent", " ".join(text for number, text in self._agent.items() if number in self._begun))]
-
-    def _rest(self, turn: fx.TurnTaken) -> str:
-        """What of the turn comes after the words that were heard."""
-        whole = " ".join(self._agent.values())
-        return whole[len(turn.text) :].strip() if turn.interrupted and whole.startswith(turn.text) else ""
 
     def _agent_done(self) -> None:
         self._agent.clear()

@@ -24,6 +24,7 @@ from pipeline.core.terms import EndReason, Limits
 from pipeline.ports import Engines
 from server import permits
 from server.calls import casting, open_points
+from server.calls.longest import longest
 from server.money.facts import Facts, persona_of
 from server.parts import PlaceCall, Rung
 from server.settings import Settings
@@ -260,14 +261,12 @@ class Admissions:
         return replace(admitted, started=replace(admitted.started, allowance=money), held=grant.held)
 
     def _minutes(self, part: casting.Part, order: PlaceCall) -> int:
-        """The shortest of what was asked for, the scenario, the persona and the server allow."""
-        asked = (
-            order.max_minutes,
-            part.scenario.max_minutes if part.scenario else None,
-            part.persona.max_minutes,
-            self._settings.max_call_minutes,
-        )
-        return min(minutes for minutes in asked if minutes is not None)
+        return longest(
+            order=order.max_minutes,
+            scenario=part.scenario.max_minutes if part.scenario else None,
+            persona=part.persona.max_minutes,
+            server=self._settings.max_call_minutes,
+        ).minutes
 
     async def _fund(
         self, row: CallRow, part: casting.Part, book: tuple[Price, ...], order: PlaceCall, facts: Facts

@@ -13,6 +13,7 @@ from datetime import datetime
 from pipeline.core.effects import Message, Role
 from pipeline.core.events import Bought, CallResumed, CallStarted, Resumed
 from pipeline.core.money import Millis
+from server.calls.unheard import notes_of
 from server.money.admission import Admissions, Admitted
 from server.recovery.settling import Told, is_fresh
 from storage import ledger, notes, turns
@@ -32,8 +33,7 @@ async def catch_up(tx: Tx, row: CallRow, known: Told | None, *, node: str, now: 
     second = max((charge.second for charge in known.charges), default=0)
     if await ledger.flush(tx, [CallCharges(row.id, row.epoch, known.charges, second)], node=node, now=now):
         return False
-    noted = [effect for effect in known.effects if isinstance(effect, notes.Note)]
-    await notes.write(tx, row.id, noted, now)
+    await notes.write(tx, row.id, notes_of(known.effects), now)
     return True
 
 

@@ -23,6 +23,7 @@ from pipeline.core.money import Nanos
 from server import remembering
 from server.calls.files import Files
 from server.calls.orders import longest_s
+from server.calls.unheard import notes_of
 from server.metrics import TAKEN_OVER
 from server.money import reconciling
 from server.money.admission import Admissions, Admitted
@@ -221,8 +222,7 @@ class Takeovers:
             owed = CallCharges(row.id, row.epoch, charges, second)
             if await ledger.flush(tx, [owed], node=self.node, now=now):
                 raise JournalError("its charges do not continue those of the ledger")
-            noted = [effect for effect in effects if isinstance(effect, notes.Note)]
-            await notes.write(tx, row.id, noted, now)
+            await notes.write(tx, row.id, notes_of(effects), now)
             sid = None if leg is None else leg.sid
             await calls.advance(
                 tx, row.id, status, at=now, sid=sid, end_reason=reason, carrier_seconds=seconds

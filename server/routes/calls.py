@@ -1,24 +1,23 @@
-"""Calls: place one, look at it, end it, take its files. Whether a call may be placed is `server/desk.py`'s to say."""
+"""Calls: place one, look at it, end it. Whether a call may be placed is `server/desk.py`'s to say."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
-from starlette.responses import FileResponse, Response
 
 from pipeline.core.money import usd
-from pipeline.journal_file import parts
 from server.calls.endings import duration
+from server.calls.longest import LimitedBy, allowed
 from server.calls.open_points import Variables, kept
 from server.errors import not_found
 from server.money import prices
 from server.parts import PlaceCall
-from server.routing import AnyOp, Ask, Body, Op, PageQuery, Query, Text, Usd, View, When
+from server.routes.call_files import FilesView, kept_files
+from server.routing import AnyOp, Ask, Body, Op, PageQuery, Text, Usd, View, When
 from storage import calls, charges, ledger, notes, pricing, turns
 from storage.bounds import bound
 from storage.db import Tx
@@ -87,6 +86,10 @@ class TimedCall(CallView):
 
 class WholeCall(TimedCall):
     eager: Eager
+    files: Annotated[
+        FilesView | None,
+        Field(description="null until the books are closed and nothing is written any more."),
+    ]
 
 
 class CallList(View):
@@ -142,6 +145,7 @@ class TurnLatency(View):
 class TurnView(View):
     """One line of the transcript; of the agent's words, those that were heard.
 
+    `unheard` is what the agent was to say besides when it was interrupted, as far as that is known; else empty.
     `latency` is how fast a caller's turn was answered, null where it was not or the answer was cut off.
     """
 
@@ -151,6 +155,7 @@ class TurnView(View):
     started_ms: int
     ended_ms: int
     interrupted: bool
+    unheard: str
     latency: TurnLatency | None
 
 
@@ -195,6 +200,7 @@ def turn_view(turn: TurnRow) -> TurnView:
         started_ms=turn.started_ms,
         ended_ms=turn.ended_ms,
         interrupted=turn.interrupted,
+        unheard=turn.unheard,
         latency=_latency(turn),
     )
 
@@ -216,7 +222,16 @@ async def mine(tx: Tx, user_id: str, call_id: str) -> CallRow:
     return call
 
 
-async def place(ask: Ask[NewCall, None]) -> CallView:
+class PlacedCall(CallView):
+    limited_by: Annotated[
+        LimitedBy,
+        Field(
+            description="Whose `max_minutes` holds: what the order asked for, or the lower one of another."
+        ),
+    ]
+
+
+async def place(ask: Ask[NewCall, None]) -> PlacedCall:
     new = ask.body
     order = PlaceCall(
         persona_id=new.persona_id,
@@ -228,7 +243,27 @@ async def place(ask: Ask[NewCall, None]) -> CallView:
     )
     key = ask.idempotency_key()
     idem = None if key is None else (key, hashlib.sha256(new.model_dump_json().encode()).hexdigest())
-    return view(await ask.parts.desk.place(ask.user, order, idem))
+    placed = await ask.parts.desk.place(ask.user, order, idem)
+    return PlacedCall(**view(placed).model_dump(), limited_by=await _limited_by(ask, placed))
+
+
+async def _limited_by(ask: Ask[NewCall, None], placed: CallRow) -> LimitedBy:
+    asked, server = ask.body.max_minutes, ask.parts.settings.max_call_minutes
+    if placed.max_minutes == asked:
+        return "order"
+    try:
+        async with ask.parts.database.read() as tx:
+            found = await allowed(
+                tx,
+                ask.user.id,
+                order=asked,
+                scenario_id=placed.scenario_id,
+                persona_id=placed.persona_id,
+                server=server,
+            )
+    except LookupError:  # deleted since the order was placed, whose answer this is again
+        return "server"
+    return found.by
 
 
 def _latencies(waits: list[int]) -> Latencies | None:
@@ -253,12 +288,15 @@ async def show(ask: Ask[None, None]) -> WholeCall:
         call = await mine(tx, ask.user.id, ask.ident())
         waits = await turns.waits(tx, [call.id])
         begun = await notes.eager(tx, call.id)
+    closed = call.final_at is not None
+    files = await asyncio.to_thread(kept_files, ask.parts.settings.calls_dir, call.id) if closed else None
     dropped = sum(reply.nano for reply in begun if not reply.committed)
     used = sum(reply.committed for reply in begun)
     return WholeCall(
         **view(call).model_dump(),
         latency=_latencies(waits.get(call.id, [])),
         eager=Eager(begun=len(begun), used=used, dropped_usd=usd(dropped)),
+        files=files,
     )
 
 
@@ -317,34 +355,9 @@ async def hang_up(ask: Ask[None, None]) -> CallView:
     return view(await ask.parts.desk.hang_up(ask.user.id, ask.ident()))
 
 
-class PartQuery(Query):
-    """Each process that had the call has written a part; most calls have one."""
-
-    part: int = Field(1, ge=1, le=1_000)
-
-
-async def journal(ask: Ask[None, PartQuery]) -> Response:
-    return await _file(ask, ".journal", "text/plain; charset=utf-8")
-
-
-async def audio(ask: Ask[None, PartQuery]) -> Response:
-    return await _file(ask, ".wav", "audio/wav")
-
-
-async def _file(ask: Ask[None, PartQuery], suffix: str, media_type: str) -> Response:
-    """A file of a call whose ledger is closed: nothing is written to it any more."""
-    async with ask.parts.database.read() as tx:
-        call = await mine(tx, ask.user.id, ask.ident())
-    written: list[Path] = await asyncio.to_thread(parts, ask.parts.settings.calls_dir, call.id, suffix)
-    if call.final_at is None or len(written) < ask.query.part:
-        raise not_found()
-    path = written[ask.query.part - 1]
-    return FileResponse(path, media_type=media_type, filename=path.name)
-
-
 OPS: tuple[AnyOp, ...] = (
     Op(
-        "POST", "/api/calls", place, "Ring me", body=NewCall, reply=CallView, status=202,
+        "POST", "/api/calls", place, "Ring me", body=NewCall, reply=PlacedCall, status=202,
         refuses=(
             (402, "insufficient_credit"), (402, "budget_exhausted"), (403, "phone_not_verified"),
             (403, "not_allowed_number"), (403, "opted_out"), (404, "not_found"), (409, "call_in_progress"),
@@ -357,6 +370,4 @@ OPS: tuple[AnyOp, ...] = (
     Op("GET", "/api/calls/{id}/costs", costs, "What it cost, by service and second", reply=Costs),
     Op("GET", "/api/calls/{id}/transcript", transcript, "What was said", reply=Transcript),
     Op("POST", "/api/calls/{id}/hangup", hang_up, "End it", reply=CallView, status=202),
-    Op("GET", "/api/calls/{id}/journal", journal, "Its journal, for replay", query=PartQuery, media="text/plain"),
-    Op("GET", "/api/calls/{id}/audio", audio, "Its recording, where there is one", query=PartQuery, media="audio/wav"),
 )  # fmt: skip

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from pipeline.core.guard import NotAllowed, Why
 from pipeline.core.money import Nanos, parse_usd, usd
 from server import numbers, permits
-from server.errors import not_found
+from server.calls.longest import LimitedBy, Longest, allowed
+from server.errors import invalid, not_found
 from server.money import prices
 from server.money.destinations import for_number, price_of
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Query, Usd, View, When
 from server.settings import Settings
-from storage import ledger, personas, pricing
+from storage import ledger, pricing
 from storage.db import Tx
 from storage.records import Budget, BudgetPeriod, Channel, PriceRow, User
 
@@ -63,13 +65,17 @@ class TransactionList(View):
 
 
 class BudgetBody(Body):
-    """Replaces the whole budget; null is no limit."""
+    """At least one of these. What is left out stays as it is: no limit is lifted but by null."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     per_call_usd: Amount | None = None
     daily_usd: Amount | None = None
     monthly_usd: Amount | None = None
-    warn_percent: Annotated[int, Field(ge=1, le=100)] = 80
-    auto_cutoff: bool = True
+    warn_percent: Annotated[int | None, Field(ge=1, le=100, description="null: as at the beginning, 80.")] = (
+        None
+    )
+    auto_cutoff: Annotated[bool | None, Field(description="null: as at the beginning, true.")] = None
 
 
 class PeriodView(View):
@@ -122,6 +128,7 @@ class PriceListView(View):
 class EstimateQuery(Query):
     minutes: int = Field(ge=1, le=240)
     persona_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = None
+    scenario_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = None
     channel: Annotated[
         Channel, Field(description="A call in the browser needs no carrier, so costs less.")
     ] = "phone"
@@ -136,9 +143,15 @@ class EstimateLine(View):
 
 
 class EstimateView(View):
-    """Of a call in which both sides talk half of the time."""
+    """Of a call in which both sides talk half of the time.
+
+    `minutes` is what was asked for, or `longest_minutes` where that is less: the most that the server, the persona and
+    the scenario allow. `limited_by` names which of the two it is, and whose limit.
+    """
 
     minutes: int
+    longest_minutes: int
+    limited_by: LimitedBy
     channel: Channel
     total_usd: Usd
     lines: list[EstimateLine]
@@ -208,16 +221,26 @@ async def budget(ask: Ask[None, None]) -> BudgetView:
 
 async def put_budget(ask: Ask[BudgetBody, None]) -> BudgetView:
     """Calls going on keep what is held for them; what they ask for next goes by the new limits."""
-    body = ask.body
-    wanted = Budget(
-        per_call_nano=_nanos(body.per_call_usd),
-        daily_nano=_nanos(body.daily_usd),
-        monthly_nano=_nanos(body.monthly_usd),
-        warn_percent=body.warn_percent,
-        auto_cutoff=body.auto_cutoff,
-    )
+    if not ask.body.model_fields_set:
+        raise invalid(
+            "body", f"give at least one of {', '.join(BudgetBody.model_fields)}; null lifts a limit"
+        )
     async with ask.parts.database.write() as tx:
+        await ledger.lock_account(tx, ask.user.id)
+        wanted = _changed(await ledger.budget(tx, ask.user.id), ask.body)
         return await _budget_view(ask, tx, await ledger.put_budget(tx, ask.user.id, wanted))
+
+
+def _changed(budget: Budget, body: BudgetBody) -> Budget:
+    given = body.model_fields_set
+    amounts = {"per_call_nano": "per_call_usd", "daily_nano": "daily_usd", "monthly_nano": "monthly_usd"}
+    changed: dict[str, Any] = {
+        name: _nanos(getattr(body, field)) for name, field in amounts.items() if field in given
+    }
+    for name in given - set(amounts.values()):
+        value = getattr(body, name)
+        changed[name] = getattr(Budget(), name) if value is None else value
+    return replace(budget, **changed)
 
 
 async def _current(ask: Ask[None, None] | Ask[None, EstimateQuery]) -> list[PriceRow]:
@@ -252,16 +275,16 @@ async def price_list(ask: Ask[None, None]) -> PriceListView:
 
 async def estimate(ask: Ask[None, EstimateQuery]) -> EstimateView:
     query = ask.query
-    if query.persona_id is not None:
-        async with ask.parts.database.read() as tx:
-            if await personas.by_id(tx, query.persona_id) is None:
-                raise not_found()
+    most = await _longest(ask)
+    minutes = min(query.minutes, most.minutes)
     rows, settings = await _current(ask), ask.parts.settings
     if query.channel == "phone":
         rows = _where_it_rings(rows, ask.user, settings)
-    lines = prices.estimate(prices.price_book(rows, settings, query.channel), query.minutes)
+    lines = prices.estimate(prices.price_book(rows, settings, query.channel), minutes)
     return EstimateView(
-        minutes=query.minutes,
+        minutes=minutes,
+        longest_minutes=most.minutes,
+        limited_by="order" if minutes == query.minutes else most.by,
         channel=query.channel,
         total_usd=usd(sum(line.amount for line in lines)),
         lines=[
@@ -275,6 +298,17 @@ async def estimate(ask: Ask[None, EstimateQuery]) -> EstimateView:
             for line in lines
         ],
     )
+
+
+async def _longest(ask: Ask[None, EstimateQuery]) -> Longest:
+    query, server = ask.query, ask.parts.settings.max_call_minutes
+    try:
+        async with ask.parts.database.read() as tx:
+            return await allowed(
+                tx, ask.user.id, order=None, scenario_id=query.scenario_id, persona_id=query.persona_id, server=server
+            )  # fmt: skip
+    except LookupError:
+        raise not_found() from None
 
 
 def _where_it_rings(rows: list[PriceRow], user: User, settings: Settings) -> list[PriceRow]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from server.errors import invalid
-from server.routes.auth import LoggedIn, Password, guessing, refuse_guessable, view
+from server.routes.auth import LoggedIn, Password, Tried, guessing, refuse_guessable, view
 from server.routing import AnyOp, Ask, Body, Op
 from storage import users
 
 
 class NewPassword(Body):
-    current_password: Password
+    current_password: Tried
     new_password: Password
 
 

@@ -131,6 +131,13 @@ class Site:
         while not (await self.ask("GET", "/api/missed-calls", None, account))["items"]:
             pass
 
+    async def unrung(self, account: Account, code: str) -> None:
+        """They were told on the telephone that they are rung back, and were not, for that problem."""
+        database = Database.open(f"sqlite:///{self.data_dir / 'callmeback.db'}", checkpoint=False)
+        async with database.write() as tx:
+            await users.note_call_back(tx, account.user["id"], code, datetime.now(UTC))
+        await database.aclose()
+
     async def grant(self, user_id: str, usd: str) -> None:
         """What `callmeback credit` does, without starting a process for it."""
         database = Database.open(f"sqlite:///{self.data_dir / 'callmeback.db'}", checkpoint=False)

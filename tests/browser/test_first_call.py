@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 from playwright.async_api import Browser, Page, expect
@@ -107,7 +108,7 @@ async def looks_at_it(visit: Visit) -> None:
     await expect(page.locator(".wave")).to_be_visible()
     # One turn was answered, by a reply that was begun before the turn was over.
     begun = page.locator(".facts div").filter(has_text="Answers begun early")
-    await expect(begun).to_contain_text(re.compile(r"1 of \d used, \$\d+\.\d+ for the others"))
+    await expect(begun).to_contain_text(re.compile(r"1, all used|1 of \d used, \$\d+\.\d+ for the others"))
     await page.wait_for_function("document.querySelector('audio').duration > 10")
     await page.locator(".turn.caller button").first.click()
     await page.wait_for_function("document.querySelector('audio').currentTime > 5")
@@ -128,3 +129,33 @@ async def test_a_call_that_is_over_is_replayed_from_its_page(browser: Browser, s
         await page.get_by_role("link", name="Look at it").click()
         await page.get_by_role("button", name="Replay on the server").click()
         await expect(page.locator(".notice.good")).to_contain_text("exact")
+
+
+async def test_a_call_that_went_on_in_another_process_is_heard_whole(browser: Browser, site: Site) -> None:
+    """Its second part is a copy of the first; without a journal it follows it."""
+    account = await site.account()
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go("/")
+        await page.get_by_role("button", name="Call me in the browser").click()
+        await page.wait_for_url("**/live/*")
+        await expect(page.locator(".turn").first).to_be_visible(timeout=TALK_MS)
+        await page.get_by_role("button", name="Hang up").click()
+        await page.get_by_role("link", name="Look at it").click()
+        await page.wait_for_function("() => document.querySelector('audio')?.duration > 1")
+        once = await page.evaluate("document.querySelector('audio').duration")
+        call_id = page.url.rsplit("/", 1)[1]
+        part = site.data_dir / "calls" / call_id
+        one = len((await site.answer("GET", f"/api/calls/{call_id}/audio", None, account)).content)
+        shutil.copy(f"{part}.wav", f"{part}.2.wav")
+        await page.reload()
+        await page.wait_for_function(f"() => document.querySelector('audio')?.duration > {1.9 * once}")
+        async with page.expect_download() as fetched:
+            await page.get_by_role("button", name="Recording").click()
+        sound = await (await fetched.value).path()
+        assert sound.stat().st_size > 1.9 * one
+        shutil.copy(f"{part}.journal", f"{part}.2.journal")
+        await page.reload()
+        async with page.expect_download() as fetched:
+            await page.get_by_role("button", name="Journal, part 2").click()
+        first = (await site.answer("GET", f"/api/calls/{call_id}/journal", None, account)).content
+        assert (await (await fetched.value).path()).read_bytes() == first

@@ -34,6 +34,9 @@ async def test_the_operator_sees_a_call_and_acts(browser: Browser, site: Site) -
         await page.get_by_label("Dollars").fill("2")
         await page.get_by_role("button", name="Grant it").click()
         await expect(page.get_by_text(f"{other.email} has $")).to_be_visible()
+        done = page.get_by_role("table", name="What was done by hand")
+        await expect(done.get_by_role("row", name="Granted credit")).to_contain_text("operator ")
+        await expect(done).to_contain_text("Had the books audited")
         await page.get_by_label("Phone number").fill("+1 202 555 0177")
         await page.get_by_role("button", name="Never ring it").click()
         await expect(page.get_by_text("Nobody rings this number from now on.")).to_be_visible()
@@ -43,9 +46,11 @@ async def test_the_operator_sees_a_call_and_acts(browser: Browser, site: Site) -
 
 async def test_everybody_else_finds_no_operator_page(browser: Browser, site: Site) -> None:
     async with visiting(browser, site, await site.account()) as visit:
-        visit.watch.expected = ["status of 404"]
         page = await visit.go("/operator")
-        await expect(page.locator(".notice.bad")).to_be_visible()
+        await expect(page.get_by_text("This page is for whoever runs this server")).to_be_visible()
+        await page.get_by_text("I run this server").click()
+        await expect(page.get_by_text("callmeback admin p")).to_be_visible()
+        assert await grave_findings(page) == []
         await expect(page.get_by_role("link", name="Operator")).to_be_hidden()
 
 
@@ -57,8 +62,13 @@ async def test_the_engines_of_the_default_set_up_are_seen_and_strangers_are_bloc
     async with visiting(browser, site, operator) as visit:
         visit.watch.expected = ["status of 422"]
         page = await visit.go("/operator")
+        spent = page.get_by_role("region", name="What calls cost")
+        days = (await site.ask("GET", "/api/admin/spend", None, operator))["days"]
+        drawn = any(float(day["usd"]) > 0 for day in days)
+        await expect(spent.locator("svg.chart")).to_have_count(1 if drawn else 0)
+        await expect(spent.locator(".empty")).to_have_count(0 if drawn else 1)
         engines = page.get_by_role("table", name="Engines")
-        for name in ("Hearing whisper-tiny.en", "Thinking companion", "Speaking hibari"):
+        for name in ("Listening whisper-tiny.en", "Thinking companion", "Speaking hibari"):
             await expect(engines.get_by_role("row", name=name)).to_contain_text("works, in the server itself")
         strangers = page.get_by_role("region", name="Strangers who ring")
         await expect(strangers).to_contain_text("of $1.00 a day (INBOUND_DAILY_USD)")

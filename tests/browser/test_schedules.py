@@ -133,7 +133,7 @@ async def test_a_schedule_is_changed_and_keeps_what_was_not(browser: Browser, si
         await card.get_by_label("Fri").uncheck()
         preview = card.locator("form .notice")
         await expect(preview).to_contain_text(
-            "every Monday, Tuesday, Wednesday and Thursday at 08:15 Europe/Berlin"
+            "Every Monday, Tuesday, Wednesday and Thursday at 08:15 Europe/Berlin"
         )
         await card.get_by_role("button", name="Save the change").click()
         await expect(card.get_by_role("heading")).to_contain_text("Sarah: every Monday, Tuesday")

@@ -48,6 +48,22 @@ async def test_quiet_hours_and_consents_and_a_number_that_was_lost(browser: Brow
         await expect(page.get_by_text("This number belonged to another account before.")).to_be_visible()
 
 
+async def test_who_was_not_rung_back_is_told_why_until_it_was_seen(browser: Browser, site: Site) -> None:
+    account = await site.account(phone=True)
+    await site.unrung(account, "insufficient_credit")
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go("/settings")
+        told = page.locator(".notice.warm", has_text="You rang and were told that we ring back; we did not")
+        await expect(told).to_contain_text("There was not enough credit.")
+        assert await grave_findings(page) == []
+        await told.get_by_role("button", name="All right").click()
+        await expect(told).to_have_count(0)
+        await visit.go("/settings")
+        await expect(page.get_by_role("heading", name="Your phone")).to_be_visible()
+        await expect(told).to_have_count(0)
+    assert (await site.ask("GET", "/api/me", None, account))["missed_call_back"] is None
+
+
 async def test_a_password_is_changed_and_other_sessions_end(browser: Browser, site: Site) -> None:
     account = await site.account()
     wrong = {"email": account.email, "password": PASSWORD}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import ROUND_HALF_UP, Decimal
 from urllib.parse import urlsplit
 
 import pytest
@@ -120,6 +121,47 @@ async def test_who_signed_out_is_not_shown_their_pages_by_going_back(browser: Br
             await page.wait_for_url("**/login?next=*")
             await expect(page.get_by_text("$5.00")).to_have_count(0)
         await keeping.close()
+
+
+async def test_nothing_is_planned_at_first_and_a_limit_shortens_the_call(
+    browser: Browser, site: Site
+) -> None:
+    account = await site.account(phone=True)
+    await site.ask(
+        "POST", "/api/scenarios", {"title": "Brief", "prompt": "Be brief.", "max_minutes": 2}, account
+    )
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go("/")
+        await expect(page.get_by_label("Scenario").locator(":checked")).to_have_text("No scenario")
+        minutes = page.get_by_label("At most")
+        await expect(page.get_by_text("talks 15 minutes at most.")).to_be_visible()
+        await expect(minutes).to_have_attribute("max", "15")
+        await minutes.fill("9")
+        await page.get_by_label("Scenario").select_option("Brief")
+        await expect(page.get_by_text("“Brief” lasts 2 minutes at most.")).to_be_visible()
+        await expect(minutes).to_have_value("2")
+        priced = await site.ask("GET", "/api/estimate?minutes=2", None, account)
+        price = page.locator(".grid > div", has_text="On your phone").locator(".stat")
+        shown = Decimal(priced["total_usd"]).quantize(Decimal("0.0001"), ROUND_HALF_UP)
+        await expect(price).to_have_text(f"about ${shown}")
+        await page.get_by_role("button", name="Call me", exact=True).click()
+        await page.wait_for_url("**/live/*")
+        placed = (await site.ask("GET", "/api/calls", None, account))["items"][0]
+        assert placed["max_minutes"] == 2
+        await page.get_by_role("button", name="Hang up").click()
+        await expect(page.get_by_role("link", name="Look at it")).to_be_visible()
+
+
+async def test_a_login_with_a_short_password_is_told_that_it_is_wrong(browser: Browser, site: Site) -> None:
+    account = await site.account()
+    async with visiting(browser, site) as visit:
+        visit.watch.expected = ["status of 401"]
+        page = await visit.go("/login")
+        await page.get_by_label("E-mail").fill(account.email)
+        await page.get_by_label("Password").fill("short")
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.get_by_text("The e-mail address or the password is wrong.")).to_be_visible()
+        await expect(page.locator(".wrong")).to_have_count(0)
 
 
 async def moved_to_britain(site: Site, account: Account) -> None:

@@ -196,6 +196,21 @@ async def test_a17_unknown_and_known_users_cost_the_same_and_look_the_same(rig: 
     assert Problem.model_validate_json(bodies.pop()).code == "bad_credentials"
 
 
+@pytest.mark.parametrize("password", ["", "short", "x" * 2_000, "nul\0inside"])
+async def test_what_cannot_be_a_password_is_a_wrong_one_and_costs_the_same(rig: Rig, password: str) -> None:
+    """Its length is nothing to be told about when somebody logs in."""
+    person = await rig.register()
+    wrong = await rig.login(person.email, "wrong password")
+    for email in (person.email, "nobody@example.com"):
+        before = hashes()
+        answer = await rig.login(email, password)
+        assert (answer.status_code, answer.content) == (401, wrong.content)
+        assert hashes() - before == 1
+    changed = {"current_password": password, "new_password": "staple battery 42"}
+    refused = await person.post("/api/me/password", changed)
+    assert [error["message"] for error in refused.json()["errors"]] == ["is not your password"]
+
+
 LONG = "slow and steady " * 64 + "s"
 """1,025 bytes."""
 

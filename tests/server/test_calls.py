@@ -17,9 +17,10 @@ from pipeline.core.effects import Charge
 from pipeline.core.errors import Refused
 from pipeline.core.money import Nanos, parse_usd
 from pipeline.ports import Engines
+from pipeline.recorder import HEADER, RATE, Recorder
 from server.app import NoDesk
 from server.parts import Parts, PlaceCall, Placing
-from storage import calls, charges, ledger, turns
+from storage import calls, charges, ledger, notes, turns
 from storage.charges import CallCharges
 from storage.ids import new_id
 from storage.records import CallRow, NewCall, User
@@ -54,6 +55,7 @@ async def stored_call(rig: Rig, person: Person, *, minutes_ago: int = 0) -> Call
         speech = Charge(2, BOOK[1], 0, 10, Nanos(5_000_000), 3)
         await charges.flush(tx, [CallCharges(new.id, 1, (carrier, speech), 3)])
         await turns.add(tx, new.id, 0, "agent", "Hello Ann", 0, 900, False)
+        await notes.write(tx, new.id, [notes.Unheard(0, "how are you?")], at)
         await turns.add(tx, new.id, 1, "caller", "Hi, 'Brad'", 1000, 1500, True)
         await calls.advance(
             tx,
@@ -83,9 +85,9 @@ async def test_a_call_its_costs_and_its_words(rig: Rig, ann: Person) -> None:
         "created_at": "2026-11-23T12:00:00Z", "answered_at": "2026-11-23T12:00:05Z",
         "ended_at": "2026-11-23T12:00:25Z", "duration_seconds": 20, "total_usd": "0.023", "scheduled_call_id": None,
             "memory": None, "direction": "outbound", "latency": None,
-        "eager": {"begun": 0, "used": 0, "dropped_usd": "0.00"},
+        "eager": {"begun": 0, "used": 0, "dropped_usd": "0.00"}, "files": None,
     }  # fmt: skip
-    listed = {name: value for name, value in shown.items() if name != "eager"}
+    listed = {name: value for name, value in shown.items() if name not in {"eager", "files"}}
     assert (await ann.get("/api/calls")).json() == {
         "items": [listed],
         "next_cursor": None,
@@ -100,8 +102,8 @@ async def test_a_call_its_costs_and_its_words(rig: Rig, ann: Person) -> None:
         {"second": 3, "usd": "0.005", "services": {"stt": "0.005"}},
     ]
     transcript = (await ann.get(f"/api/calls/{call.id}/transcript")).json()
-    assert [(turn["role"], turn["text"]) for turn in transcript["items"]] == [
-        ("agent", "Hello Ann"), ("caller", "Hi, 'Brad'"),
+    assert [(turn["role"], turn["text"], turn["unheard"]) for turn in transcript["items"]] == [
+        ("agent", "Hello Ann", "how are you?"), ("caller", "Hi, 'Brad'", ""),
     ]  # fmt: skip
     assert (await ann.get("/api/credits")).json()["held_usd"] == "0.20"
     await close(rig, call)
@@ -158,11 +160,18 @@ async def test_a21_a_call_of_somebody_else_is_no_call(rig: Rig, ann: Person) -> 
     assert (await bob.get("/api/calls")).json()["items"] == []
 
 
+def recorded(path: Path, *, seconds: int) -> None:
+    recorder = Recorder(path)
+    recorder.caller(bytes([0x20 + seconds]) * (RATE * seconds))
+    recorder.close()
+
+
 async def test_files_are_given_once_the_books_are_closed(rig: Rig, ann: Person) -> None:
     call = await stored_call(rig, ann)
     folder = rig.parts.settings.calls_dir
     (folder / f"{call.id}.journal").write_bytes(b"line 1\n")
-    (folder / f"{call.id}.wav").write_bytes(b"RIFF")
+    assert (await ann.get(f"/api/calls/{call.id}")).json()["files"] is None
+    recorded(folder / f"{call.id}.wav", seconds=1)
     assert (await ann.get(f"/api/calls/{call.id}/journal")).status_code == 404, "still being written"
     await close(rig, call)
     journal = await ann.get(f"/api/calls/{call.id}/journal")
@@ -173,7 +182,22 @@ async def test_files_are_given_once_the_books_are_closed(rig: Rig, ann: Person) 
     parts = [await ann.get(f"/api/calls/{call.id}/journal?part={part}") for part in range(5)]
     assert [part.status_code for part in parts] == [422, 200, 200, 200, 404]
     assert [part.content for part in parts[1:4]] == [b"line 1\n", b"line 2\n", b"line 3\n"]
-    assert (await ann.get(f"/api/calls/{call.id}/audio")).content == b"RIFF"
+    one = (folder / f"{call.id}.wav").read_bytes()
+    assert (await ann.get(f"/api/calls/{call.id}/audio")).content == one
+    recorded(folder / f"{call.id}.2.wav", seconds=2)
+    both = await ann.get(f"/api/calls/{call.id}/audio")
+    assert (
+        both.content[HEADER.size :]
+        == one[HEADER.size :] + (folder / f"{call.id}.2.wav").read_bytes()[HEADER.size :]
+    )
+    assert f'filename="{call.id}.wav"' in both.headers["content-disposition"]
+    assert both.headers["content-length"] == str(len(both.content))
+    assert (await ann.get(f"/api/calls/{call.id}/audio?part=1")).content == one
+    assert (await ann.get(f"/api/calls/{call.id}/audio?part=3")).status_code == 404
+    assert (await ann.get(f"/api/calls/{call.id}")).json()["files"] == {
+        "journal_parts": 3, "recording_parts": 2, "recording_starts_ms": None,
+    }  # fmt: skip
+    (folder / f"{call.id}.2.wav").unlink()
     (folder / f"{call.id}.wav").unlink()
     assert (await ann.get(f"/api/calls/{call.id}/audio")).status_code == 404
     for ident in ("..%2f..%2fcallmeback", "%2e%2e", call.id + "%00"):

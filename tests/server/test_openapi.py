@@ -58,7 +58,7 @@ async def test_every_answer_has_a_status_and_a_body_that_are_described(rig: Rig)
         ("POST", "/api/scheduled-calls"): {"persona_id": "brad", "at": "2026-12-24T18:00:00"},
         ("POST", "/api/scheduled-calls/preview"): {"rrule": "FREQ=DAILY"},
         ("PATCH", "/api/scheduled-calls/{id}"): {"context": "c"},
-        ("PUT", "/api/budget"): {},
+        ("PUT", "/api/budget"): {"daily_usd": "5"},
         ("POST", "/api/credits/checkout"): {"pack": "5"},
     }
     # Logging out comes last: it ends the token.

@@ -150,6 +150,22 @@ async def test_orders_the_desk_refuses(
     assert carrier.dialled == []
 
 
+async def test_the_answer_says_whose_limit_makes_the_call_shorter(tmp_path: Path) -> None:
+    async with ringing(tmp_path) as (rig, _carrier):
+        orders: list[tuple[dict[str, object], int, str]] = [
+            ({"max_minutes": 5}, 5, "order"), ({"max_minutes": 60}, 15, "persona"), ({}, 15, "persona"),
+            ({"max_minutes": 60, "scenario_id": "brief"}, 4, "scenario"),
+        ]  # fmt: skip
+        for number, (order, minutes, by) in enumerate(orders):
+            ann = await ready(rig, email=f"ann{number}@example.com", phone=f"+1202555014{number}")
+            if "scenario_id" in order:
+                brief = {"title": "Brief", "prompt": "Be brief.", "max_minutes": 4}
+                order["scenario_id"] = (await ann.post("/api/scenarios", brief)).json()["id"]
+            answer = await ann.post("/api/calls", {"persona_id": "brad", **order})
+            assert answer.status_code == 202, answer.text
+            assert (answer.json()["max_minutes"], answer.json()["limited_by"]) == (minutes, by)
+
+
 async def test_a_refusal_for_money_says_how_much_is_missing(tmp_path: Path) -> None:
     async with ringing(tmp_path) as (rig, _carrier):
         ann = await ready(rig, credit="0.001")
@@ -194,7 +210,7 @@ async def test_a23_no_proof_no_credit_no_call_and_nothing_is_dialled(tmp_path: P
         )
         foreign = (await bob.get("/api/scenarios")).json()["items"][0]["id"]
         await ann.verify_phone("+12025550143")
-        await ann.ask("PUT", "/api/budget", {})
+        await ann.ask("PUT", "/api/budget", {"per_call_usd": None})
         answer = await ann.post("/api/calls", {"persona_id": "brad", "scenario_id": foreign})
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert carrier.dialled == []

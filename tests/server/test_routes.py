@@ -245,7 +245,7 @@ async def test_a43_amounts_that_are_none(ann: Person, field: str) -> None:
     assert (await ann.get("/api/budget")).json()["per_call_usd"] is None
 
 
-async def test_a_budget_is_replaced_as_a_whole(ann: Person) -> None:
+async def test_a_budget_keeps_what_is_left_out_and_null_lifts_a_limit(ann: Person) -> None:
     put = await ann.ask("PUT", "/api/budget", {"per_call_usd": "0.123456789", "warn_percent": 50})
     unused = {"spent_usd": "0.00", "held_usd": "0.00", "limit_usd": None}
     assert put.json() == {
@@ -253,11 +253,43 @@ async def test_a_budget_is_replaced_as_a_whole(ann: Person) -> None:
         "day": {"period": "2026-11-23", **unused}, "month": {"period": "2026-11", **unused},
     }  # fmt: skip
     assert (await ann.get("/api/budget")).json() == put.json()
-    assert (await ann.ask("PUT", "/api/budget", {"auto_cutoff": False})).json()["per_call_usd"] is None
+    kept = (await ann.ask("PUT", "/api/budget", {"auto_cutoff": False})).json()
+    assert kept == {**put.json(), "auto_cutoff": False}
+    empty = await ann.ask("PUT", "/api/budget", {})
+    assert (empty.status_code, empty.json()["code"]) == (422, "invalid_request")
+    assert "at least one of per_call_usd, daily_usd" in empty.json()["errors"][0]["message"]
+    assert (await ann.get("/api/budget")).json() == kept
+    lifted = await ann.ask(
+        "PUT", "/api/budget", {"per_call_usd": None, "warn_percent": None, "auto_cutoff": None}
+    )
+    assert [lifted.json()[name] for name in ("per_call_usd", "warn_percent", "auto_cutoff")] == [
+        None,
+        80,
+        True,
+    ]
     for body in ({"warn_percent": 0}, {"warn_percent": 101}, {"weekly_usd": "5.00"}):
         assert (await ann.ask("PUT", "/api/budget", body)).status_code == 422
     limited = await ann.ask("PUT", "/api/budget", {"daily_usd": "5", "monthly_usd": "50.00"})
     assert (limited.json()["day"]["limit_usd"], limited.json()["month"]["limit_usd"]) == ("5.00", "50.00")
+
+
+async def test_an_estimate_tells_whose_limit_makes_the_call_shorter(ann: Person) -> None:
+    brief = {"title": "Brief", "prompt": "Be brief.", "max_minutes": 4}
+    scenario = (await ann.post("/api/scenarios", brief)).json()["id"]
+
+    async def told(query: str) -> tuple[int, int, str]:
+        found = (await ann.get(f"/api/estimate?{query}")).json()
+        return found["minutes"], found["longest_minutes"], found["limited_by"]
+
+    assert await told("minutes=5") == (5, 15, "order")
+    assert await told("minutes=60") == (15, 15, "server")
+    assert await told("minutes=60&persona_id=brad") == (15, 15, "persona")
+    assert await told(f"minutes=60&persona_id=brad&scenario_id={scenario}") == (4, 4, "scenario")
+    cheap, same = [
+        (await ann.get(f"/api/estimate?minutes={n}&scenario_id={scenario}")).json() for n in (4, 9)
+    ]
+    assert cheap["total_usd"] == same["total_usd"], "what is priced is what can be had"
+    assert (await ann.get("/api/estimate?minutes=1&scenario_id=nothing")).status_code == 404
 
 
 async def test_the_day_of_a_budget_is_the_users_own(ann: Person) -> None:

@@ -18,6 +18,7 @@ NUMBER = "+12025550142"
 NOTED: list[notes.Note] = [
     TurnTaken(0, "caller", NASTY, Millis(1_000), Millis(2_000)),
     TurnTaken(1, "agent", "I see.", Millis(2_500), Millis(3_000), interrupted=True),
+    notes.Unheard(1, NASTY),
     TurnTimed(0, Millis(2_000), 250, 450, 570, 571, 590, eager=False),
     EagerSettled(1, committed=False, nano=Nanos(1_234)),
     EagerSettled(2, committed=True, nano=Nanos(99)),
@@ -35,6 +36,7 @@ async def test_all_kinds_are_read_back_and_a_second_writing_changes_nothing(data
     assert (said.text, said.audible_ms, said.end_of_turn_ms) == (NASTY, 590, 250)
     assert (said.first_token_ms, said.first_audio_ms, said.first_frame_ms) == (450, 570, 571)
     assert (answered.text, answered.interrupted, answered.audible_ms) == ("I see.", True, None)
+    assert (said.unheard, answered.unheard) == ("", NASTY)
     assert begun == [EagerReply(1, False, Nanos(1_234)), EagerReply(2, True, Nanos(99))]
 
 

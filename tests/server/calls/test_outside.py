@@ -13,7 +13,7 @@ from pipeline.carriers.base import Leg
 from pipeline.clock import Clock, run_virtual
 from pipeline.core import events as ev
 from pipeline.core.call import UNSAID
-from pipeline.core.effects import HangUp
+from pipeline.core.effects import HangUp, Hush, Say, TurnTaken
 from pipeline.core.errors import CarrierError
 from pipeline.core.money import Millis
 from pipeline.core.terms import EndReason
@@ -22,6 +22,7 @@ from server.calls.outside import Outside
 from server.money.flush import Account, Flush
 from server.news import News
 from storage.db import Database, database_url
+from storage.notes import Unheard
 
 LONGEST_S = 300.0
 LOST = CarrierError("no answer", retryable=True)
@@ -143,3 +144,11 @@ def test_that_it_is_given_up_is_for_the_other_nodes_to_know(tmp_path: Path) -> N
     assert not call._account.given_up
     call.happened(ev.Tick(Millis(0)), (HangUp(EndReason.USER_HUNG_UP),))
     assert call._account.given_up
+
+
+def test_what_was_not_heard_is_noted_with_its_turn(tmp_path: Path) -> None:
+    call = outside(tmp_path, Deaf([LOST]), Told())
+    turn = TurnTaken(0, "agent", "How are", Millis(0), Millis(9), interrupted=True)
+    call.happened(ev.Tick(Millis(0)), (Say(1, "How are you?"),))
+    call.happened(ev.SpeechHeld(Millis(9)), (Hush(), turn))
+    assert call._account.notes == [turn, Unheard(0, "you?")]

@@ -12,6 +12,10 @@ import pytest
 
 from server.console import HERE, PAGES, REFERENCE, content_policy, modules
 from server.console.examples import EXAMPLES, Example
+from server.inbound import call_back
+from server.money import auditing, reconciling
+from server.money.auditing import RESULT
+from server.privacy import retention
 from tests.server.rig import Rig
 from tests.server.test_placing import ringing
 
@@ -53,6 +57,23 @@ def test_a_page_names_all_that_its_script_imports() -> None:
     assert {"shell.js", "api.js", "session.js", "word-search.js"} <= set(found), "also what those import"
     assert "wave.js" not in found
     assert len(found) == len(set(found))
+
+
+DONE_BY_HAND = re.compile(r"""(?:\bnoted\(\s*tx,\s*ask,\s*|\baction=)"([a-z_.]+)\"""")
+CHOSEN = re.compile(r"""\baction = "([a-z_.]+)" if .* else "([a-z_.]+)\"""")
+
+
+def test_everything_on_record_has_plain_words() -> None:
+    """In the audit trail, of background work: what the operator reads is no name of ours."""
+    sources = [file.read_text() for file in HERE.parent.rglob("*.py")]
+    wording = (STATIC / "js" / "wording.js").read_text()
+    actions = {name for text in sources for name in DONE_BY_HAND.findall(text)}
+    actions |= {name for text in sources for pair in CHOSEN.findall(text) for name in pair} | {RESULT}
+    assert {"credit.granted", "inbound.unblocked", "adjust", "persona.removed"} <= actions, "they are found"
+    kinds = {auditing.KIND, reconciling.KIND, call_back.KIND, retention.KIND}
+    for block, names in (("DEEDS", actions), ("JOBS", kinds)):
+        (known,) = re.findall(rf"const {block} = {{(.*?)}};", wording, re.DOTALL)
+        assert names == set(re.findall(r"""(?:^|[\s,])"?([a-z_.]+)"?: \"""", known)), block
 
 
 def _files(*suffixes: str) -> list[Path]:

@@ -262,6 +262,22 @@ async def test_a_goodbye_is_not_taken_up_again_but_settled(world: World) -> None
     assert world.carrier.hung_up == [SID]
 
 
+async def test_what_was_cut_off_before_the_process_died_is_marked(world: World) -> None:
+    row = await in_progress(world)
+    async with world.database.read() as tx:
+        prices = tuple(await book(tx))
+    story = Story(started(prices=prices)).answer().hear_out()
+    long = "Once upon a time there was a king who had three daughters and no horse at all. "
+    story.reply(long).say("Tell me a story, please.").run(4_000)
+    story.say("Wait, sorry, can I ask you something else?").run(6_000)
+    data(story.steps, world.journal(row))
+    assert await world.orphans.settle_all() == 1
+    async with world.database.read() as tx:
+        (cut_off,) = [turn for turn in await turns.of_call(tx, row.id) if turn.unheard]
+    assert cut_off.interrupted
+    assert f"{cut_off.text} {cut_off.unheard}" == long.strip()
+
+
 async def test_a_damaged_journal_is_left_to_be_looked_into(world: World) -> None:
     row = await in_progress(world)
     world.journal(row).write_bytes(b"00000000 nothing\n")

@@ -4,7 +4,6 @@ import { fill, h, s } from "./dom.js";
 import { clock, dollars, ms, nanos } from "./format.js";
 import { inOrder, service } from "./wording.js";
 
-const NARROW = 400; // beside something else
 const COLOURS = ["var(--series-1)", "var(--series-2)", "var(--series-3)", "var(--series-4)", "var(--series-5)", "var(--series-6)"];
 
 export const colour = (index) => COLOURS[index % COLOURS.length];
@@ -127,10 +126,13 @@ export function waterfall(turns) {
     figures("Latency of each answer, after your last audible sound", ["Answer to", ...STAGES.map(([, words]) => words)], rows));
 }
 
-/** What each day of the last month cost: bars. `days`: [{day, calls, usd}], days without calls left out. */
+/** "2026-11-23" → "Nov 23", as the reader writes it. */
+const dayInWords = (day) => new Date(`${day}T12:00Z`).toLocaleDateString(undefined, { day: "numeric", month: "short", timeZone: "UTC" });
+
+/** What each day of the last month cost: bars. `days`: [{day, calls, usd}], days without calls left out; not all for nothing. */
 export function spendByDay(days) {
-  const height = 120;
-  const [left, top, bottom] = [64, 10, 22];
+  const height = 160;
+  const [left, right, top, bottom] = [64, 8, 10, 24];
   const known = new Map(days.map((each) => [each.day, each]));
   const last = Date.parse(`${days.at(-1).day}T00:00:00Z`);
   const shown = Array.from({ length: 31 }, (_, index) => {
@@ -139,15 +141,23 @@ export function spendByDay(days) {
   });
   const most = shown.reduce((found, each) => (nanos(each.usd) > found ? nanos(each.usd) : found), 1n);
   const room = height - top - bottom;
-  const wide = (NARROW - left - 8) / shown.length;
-  const bars = shown.map((each, index) => {
-    const size = (Number((nanos(each.usd) * 1000n) / most) / 1000) * room;
-    return s("rect", { x: left + index * wide, y: top + room - size, width: wide - 2, height: size, fill: colour(0) });
-  });
-  return h("div", {},
-    drawing(NARROW, height, `Cost of each day, at most ${dollars(most)}`,
-      s("line", { class: "axis", x1: left, x2: NARROW - 8, y1: top + room, y2: top + room }),
-      s("text", { x: left - 6, y: top + 10, "text-anchor": "end" }, dollars(most)), ...bars,
-      s("text", { x: left, y: height - 6 }, shown[0].day), s("text", { x: NARROW - 8, y: height - 6, "text-anchor": "end" }, shown.at(-1).day)),
+  const draw = (width) => {
+    const wide = (width - left - right) / shown.length;
+    const bars = shown.map((each, index) => {
+      const size = (Number((nanos(each.usd) * 1000n) / most) / 1000) * room;
+      return s("rect", { x: left + index * wide, y: top + room - size, width: wide - 2, height: size, fill: colour(0) },
+        s("title", {}, `${dayInWords(each.day)}: ${dollars(each.usd)}`));
+    });
+    const marks = [0n, 1n, 2n].map((half) => {
+      const y = top + room - (Number(half) / 2) * room;
+      return [s("line", { class: "axis", x1: left, x2: width - right, y1: y, y2: y }),
+        s("text", { x: left - 6, y: y + 4, "text-anchor": "end" }, dollars((most * half) / 2n))];
+    });
+    const dates = [0, 15, 30].map((index) => s("text", {
+      x: index === 30 ? width - right : left + index * wide, y: height - 6, "text-anchor": index === 30 ? "end" : "start",
+    }, dayInWords(shown[index].day)));
+    return drawing(width, height, `Cost of each day, at most ${dollars(most)}`, ...marks.flat(), ...bars, ...dates);
+  };
+  return h("div", { class: "by-day" }, fitted(draw),
     unseen(h("table", {}, h("caption", {}, "Cost of each day"), h("tbody", {}, ...days.map((each) => h("tr", {}, h("th", { scope: "row" }, each.day), h("td", {}, `${each.calls} calls, ${dollars(each.usd)}`)))))));
 }

@@ -95,7 +95,7 @@ export function scheduleForm({ personas, scenarios, zone: mine }, { schedule = n
     const number = ++asked;
     try {
       const found = await post("/api/scheduled-calls/preview", { ...timing(form.elements, zone, schedule), skip: schedule?.skip ?? [] });
-      if (number === asked) fill(preview, h("b", {}, found.description), `. Next: ${found.next_runs.slice(0, 3).map((run) => when(run, zone)).join(" · ")}`);
+      if (number === asked) fill(preview, h("b", {}, sentence(found.description)), ` Next: ${found.next_runs.slice(0, 3).map((run) => when(run, zone)).join(" · ")}`);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       if (number === asked) fill(preview, named(error.errors).map((each) => each.where + sentence(each.message)).join(" ") || error.words);

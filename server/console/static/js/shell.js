@@ -22,6 +22,7 @@ function themes() {
   const kept = localStorage.getItem(THEME);
   if (kept) document.documentElement.dataset.theme = kept;
   showTheme();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showTheme);
   document.getElementById("theme").addEventListener("click", () => {
     document.documentElement.dataset.theme = dark() ? "light" : "dark";
     localStorage.setItem(THEME, document.documentElement.dataset.theme);

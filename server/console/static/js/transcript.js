@@ -75,7 +75,7 @@ export class Transcript {
     const text = h("div", {}, turn.text, turn.interrupted && !turn.unheard ? "…" : "");
     const rest = turn.unheard ? h("p", { class: "unheard" }, h("span", { class: "sr" }, "Not heard any more: "), h("s", {}, turn.unheard)) : null;
     const body = this.onPick === null ? [head, text, rest]
-      : [h("button", { type: "button", class: "line quiet", onclick: () => this.onPick(turn) }, head, text)];
+      : [h("button", { type: "button", class: "line quiet", onclick: () => this.onPick(turn) }, head, text), rest];
     return h("li", { class: `turn ${turn.role}`, "data-turn": turn.index }, ...body);
   }
 

@@ -40,3 +40,18 @@ export function endTone({ status, end_reason: why }) {
   if (FAILED.has(why) || status === "failed") return "bad";
   return CUT.has(why) || (why === null && status !== "completed") ? "warm" : "good";
 }
+
+/** What is on record in the audit trail. A test looks that none is missing. */
+const DEEDS = {
+  "audit.asked": "Had the books audited", "audit.result": "Audited the books", "credit.granted": "Granted credit",
+  "opt_out.added": "Stopped all calls to a number", "inbound.blocked": "Blocked a number that rings", "inbound.unblocked": "Answers a number again",
+  "persona.added": "Added a persona", "persona.changed": "Changed a persona", "persona.removed": "Removed a persona",
+  adjust: "Corrected a call by the telephone bill", price: "Found the telephone bill priced otherwise",
+};
+export const deed = (action) => DEEDS[action] ?? action;
+
+/** Who did it: an operator by the beginning of their account's id, or the server by itself. */
+export const actor = (name) => (name.startsWith("user:") ? `operator ${name.slice(5, 13)}` : "the server, by itself");
+
+const JOBS = { audit: "Auditing the books", reconcile: "Comparing calls with the telephone bill", call_back: "Ringing back", retention: "Deleting what is old" };
+export const job = (kind) => JOBS[kind] ?? kind;

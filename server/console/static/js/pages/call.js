@@ -16,8 +16,9 @@ async function download(path, name) {
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
 
-/** The recording, or null where calls are not recorded. */
+/** The recording, or null where there is none. */
 async function recording(call) {
+  if (!call.files?.recording_parts) return null;
   try {
     return await (await send("GET", `/api/calls/${call.id}/audio`)).arrayBuffer();
   } catch (error) {
@@ -26,9 +27,17 @@ async function recording(call) {
   }
 }
 
+/** Why there is nothing to listen to. */
+function unheard(call) {
+  if (call.answered_at === null) return "Nobody answered, so there is nothing to listen to.";
+  if (call.files === null) return "The call is being settled; its recording is here a moment later. Reload the page then.";
+  return "There is no recording of this call. Whether calls are recorded is the operator's choice (RECORD_CALLS).";
+}
+
 /** What guessing at the end of a turn came to: of what is dropped the tokens are paid. */
 function eager({ begun, used, dropped_usd }) {
-  return begun ? `${used} of ${begun} used, ${dollars(dropped_usd)} for the others` : "none";
+  if (begun === 0) return "none";
+  return used === begun ? `${used}, all used` : `${used} of ${begun} used, ${dollars(dropped_usd)} for the others`;
 }
 
 function overview(call, persona, account) {
@@ -39,10 +48,9 @@ function overview(call, persona, account) {
     ["Cost", dollars(call.total_usd)],
     ["Answers", call.latency ? `half within ${ms(call.latency.p50_ms)}, nearly all within ${ms(call.latency.p95_ms)}` : "none"],
     ["Answers begun early", eager(call.eager)],
-    ["Ended because", reason(call.end_reason) || status(call.status)],
   ];
   return h("section", { class: "card", "aria-label": "The call" },
-    h("p", {}, h("span", { class: `badge ${endTone(call)}` }, status(call.status))),
+    h("p", {}, h("span", { class: `badge ${endTone(call)}` }, status(call.status)), h("span", { class: "soft" }, ` ${reason(call.end_reason)}`)),
     h("dl", { class: "grid facts" }, ...facts.map(([name, value]) => h("div", {}, h("dt", { class: "soft small" }, name), h("dd", { class: "num" }, value)))));
 }
 
@@ -73,10 +81,14 @@ function files(call, recorded) {
     notice(result.exact ? "good" : "bad", result.summary);
   })));
   const save = (words, path, name) => h("button", { type: "button", class: "second", onclick: (event) => busy(event.currentTarget, () => attempt(() => download(path, name))) }, words);
+  const parts = call.files?.journal_parts ?? 0;
+  const journals = parts === 1 ? [["Journal", "", `${call.id}.journal`]]
+    : Array.from({ length: parts }, (_, index) => [`Journal, part ${index + 1}`, `?part=${index + 1}`, `${call.id}-part-${index + 1}.journal`]);
   return h("section", { class: "card", "aria-label": "Files" }, h("h2", {}, "Replay and files"),
     h("p", { class: "soft" }, "A replay runs the recorded events through the server again and compares every decision."),
+    parts > 1 ? h("p", { class: "soft" }, "The server was restarted in mid-call, so the journal has a part from before and one from after each time. The recording is in one piece.") : null,
     h("div", { class: "actions" }, replay,
-      save("Journal", `/api/calls/${call.id}/journal`, `${call.id}.journal`),
+      ...journals.map(([words, query, name]) => save(words, `/api/calls/${call.id}/journal${query}`, name)),
       recorded ? save("Recording", `/api/calls/${call.id}/audio`, `${call.id}.wav`) : null));
 }
 
@@ -91,9 +103,9 @@ page(async (root, account) => {
   const transcript = new Transcript(persona.name, (turn) => heard?.seek(turn.started_ms));
   told.items.forEach((turn) => transcript.put(turn));
   if (sound !== null) {
-    // The recording begins with the stream, and the greeting a frame after it.
+    // Where no journal tells, the recording begins with the stream, and the greeting a frame after it.
     heard = player(sound, told.items, {
-      zero: told.items.find((turn) => turn.role === "agent")?.started_ms ?? 0,
+      zero: call.files.recording_starts_ms ?? told.items.find((turn) => turn.role === "agent")?.started_ms ?? 0,
       onTime: (at) => transcript.highlight(told.items.find((turn) => turn.started_ms <= at && at < turn.ended_ms)?.index ?? -1),
     });
   }
@@ -101,7 +113,7 @@ page(async (root, account) => {
   fill(root,
     overview(call, persona, account),
     heard ? h("section", { class: "card", "aria-label": "Listen to it" }, h("h2", {}, "Listen to it"), heard.element)
-      : h("p", { class: "notice" }, "This call was not recorded. The operator decides that with RECORD_CALLS."),
+      : h("p", { class: "notice" }, unheard(call)),
     h("div", { class: "two" },
       h("section", { class: "card", "aria-label": "What was said" }, h("h2", {}, "What was said"), transcript.element),
       h("div", {}, costs(paid), ledger(posted), files(call, sound !== null))),

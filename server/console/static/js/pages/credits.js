@@ -5,6 +5,7 @@ import { busy, empty, field, fill, h, mark, notice, unmark } from "../dom.js";
 import { dollars, moment, nanos } from "../format.js";
 import { attempt, page, tell } from "../shell.js";
 import { partByPart, table } from "../table.js";
+import { service } from "../wording.js";
 
 const KINDS = { grant: "Granted", purchase: "Bought", usage: "Call", refund: "Refund", adjust: "Correction" };
 const PAID_TRIES = 10;
@@ -104,7 +105,6 @@ async function transactions(place) {
     ? [empty("No transactions yet", "Grants, purchases and calls are listed here, each with the balance after it.")] : [list.element, more]));
 }
 
-const SERVICES = { carrier: "Telephone line", stream: "Sound stream", amd: "Voicemail detection", stt: "Hearing", llm: "Thinking", tts: "Speaking" };
 const UNITS = { second: "second", char: "characters", token_in: "tokens read", token_cached: "tokens read again", token_out: "tokens written", call: "call" };
 
 /** "$0.0140 per minute", "$0.35 per million tokens read". */
@@ -121,14 +121,14 @@ function source(price) {
 
 function priced(caption, prices) {
   return table(caption, [["Service"], ["Model"], ["Price"], ["Source"], ["Seen on"]], prices.map((price) => [
-    SERVICES[price.service] ?? price.service, price.destination ? `${price.model} to ${price.destination}` : price.model, amount(price), source(price), h("span", { class: "nowrap" }, price.seen_on ?? "–")])).element;
+    service(price.service), price.destination ? `${price.model} to ${price.destination}` : price.model, amount(price), source(price), h("span", { class: "nowrap" }, price.seen_on ?? "–")])).element;
 }
 
 function priceList(prices) {
   const used = prices.filter((price) => price.in_use);
   const others = prices.filter((price) => !price.in_use);
   return h("section", { class: "card", "aria-label": "Prices" }, h("h2", {}, "What your calls are billed by"),
-    h("p", { class: "soft" }, "A call in the browser needs no line, sound stream or voicemail detection."),
+    h("p", { class: "soft" }, "A call in the browser needs no telephone, audio stream or check of who answers."),
     priced("Prices in use", used),
     others.length ? h("details", {}, h("summary", {}, `All other prices this server knows (${others.length})`),
       h("p", { class: "soft" }, "Of services that are not set up here, and of numbers elsewhere."), priced("All other prices", others)) : null);

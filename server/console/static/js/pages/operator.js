@@ -3,15 +3,15 @@
 import { get, post, Problem } from "../api.js";
 import { spendByDay } from "../chart.js";
 import { busy, empty, field, fill, h, mark, notice, unmark } from "../dom.js";
-import { clock, dollars, moment, ms, status, tone } from "../format.js";
+import { clock, dollars, moment, ms, nanos, status, tone } from "../format.js";
 import { attempt, page, tell } from "../shell.js";
 import { strangers } from "../strangers.js";
 import { table as figures } from "../table.js";
+import { actor, deed, job as kindOf, service } from "../wording.js";
 
 const REFRESH_MS = 5000;
 const SPEND_MS = 60_000;
 const STATES = { "built-in": ["good", "works, in the server itself"], closed: ["good", "works"], "half-open": ["warm", "being tried"], open: ["bad", "down"] };
-const SEAMS = { stt: "Hearing", llm: "Thinking", tts: "Speaking" };
 
 const WORK = { pending: "waiting", claimed: "under way", dead: "given up" };
 
@@ -29,7 +29,7 @@ function calls(found) {
       : table("Calls now", [["Who"], ["Persona"], ["State"], ["Node"], ["For", "num"], ["Cost", "num"]], found.calls.map((call) => [
         call.email, `${call.persona_id}${call.channel === "browser" ? ", in the browser" : ""}`,
         h("span", { class: `badge ${tone(call.status)}` }, status(call.status)), short(call.node),
-        call.answered_at === null ? "" : since(call.answered_at, found.now), dollars(call.total_usd)])),
+        call.answered_at === null ? "–" : since(call.answered_at, found.now), dollars(call.total_usd)])),
     more > 0 ? h("p", { class: "soft small" }, `and ${more} more`) : null);
 }
 
@@ -45,10 +45,10 @@ function speed(engine) {
   return engine.speed === null ? "no answer yet" : `${ms(engine.speed.p50_ms)} / ${ms(engine.speed.p95_ms)}`;
 }
 
-/** "stt:whisper-tiny.en" → "Hearing: whisper-tiny.en". */
+/** "stt:whisper-tiny.en" → "Listening whisper-tiny.en". */
 function engineName(name) {
   const [seam, ...model] = name.split(":");
-  return [h("b", {}, SEAMS[seam] ?? seam), ` ${model.join(":")}`];
+  return [h("b", {}, service(seam)), ` ${model.join(":")}`];
 }
 
 function engines(found) {
@@ -61,11 +61,11 @@ function engines(found) {
 }
 
 function work(found) {
-  const dead = found.dead_jobs.map((job) => h("li", {}, h("b", {}, job.kind), `, tried ${job.attempts} times: ${job.error}`));
+  const dead = found.dead_jobs.map((job) => h("li", {}, h("b", {}, kindOf(job.kind)), `, tried ${job.attempts} times: ${job.error}`));
   return section("Background work",
     found.jobs.length === 0 ? h("p", { class: "soft" }, "Nothing waits.")
       : table("Background work", [["What"], ["State"], ["How many", "num"]], found.jobs.map((job) => [
-        job.kind, h("span", { class: `badge ${job.status === "dead" ? "bad" : ""}` }, WORK[job.status] ?? job.status), String(job.number)])),
+        kindOf(job.kind), h("span", { class: `badge ${job.status === "dead" ? "bad" : ""}` }, WORK[job.status] ?? job.status), String(job.number)])),
     dead.length ? h("ul", { class: "plain small" }, ...dead) : null);
 }
 
@@ -73,7 +73,7 @@ function books(found) {
   const lost = Object.entries(found.books.losses_usd);
   const sold = found.packs.filter((pack) => ["paid", "refunded"].includes(pack.status));
   const facts = [
-    ["Set aside for calls", `${dollars(found.books.held_usd)} in ${found.books.holds}`],
+    ["Set aside for calls", `${dollars(found.books.held_usd)} for ${found.books.holds} ${found.books.holds === 1 ? "call" : "calls"}`],
     ["Beyond what was set aside", dollars(found.books.exposed_usd)],
     ["Paid by the operator", lost.length ? lost.map(([reason, usd]) => `${reason.replaceAll("_", " ")} ${dollars(usd)}`).join(", ") : "nothing"],
     ["Credit packs sold", sold.length ? sold.map((pack) => `${pack.number} for ${dollars(pack.usd)}${pack.reversed_usd === "0.00" ? "" : `, ${dollars(pack.reversed_usd)} given back`}`).join("; ") : "none"],
@@ -94,8 +94,8 @@ function audited(audit) {
 
 function log(found) {
   return section("What was done by hand", found.log.length === 0 ? empty("Nothing yet", "What operators do, here or on the command line, is written down here.")
-    : table("What was done by hand", [["When"], ["What"], ["About"], ["Detail"]], found.log.filter((one) => one.action !== "audit.result").map((one) => [
-      moment(one.at), one.action, one.subject.length > 24 ? short(one.subject) : one.subject, one.detail])));
+    : table("What was done by hand", [["When"], ["Who"], ["What"], ["About"], ["Detail"]], found.log.filter((one) => one.action !== "audit.result").map((one) => [
+      moment(one.at), actor(one.actor), deed(one.action), one.subject.length > 24 ? short(one.subject) : one.subject || "–", one.detail || "–"])));
 }
 
 function spending(found) {
@@ -103,8 +103,10 @@ function spending(found) {
     h("div", { class: "grid" },
       h("div", {}, h("p", { class: "soft small" }, "Today, UTC"), h("p", { class: "stat" }, dollars(found.today_usd))),
       h("div", {}, h("p", { class: "soft small" }, "This month"), h("p", { class: "stat" }, dollars(found.month_usd)))),
-    found.days.length ? spendByDay(found.days) : h("p", { class: "soft" }, "No call was placed in the last month."),
-    found.services.length ? table("By service this month", [["Service"], ["Model"], ["Cost", "num"]], found.services.map((each) => [each.service, each.model, dollars(each.usd)])) : null);
+    found.days.some((each) => nanos(each.usd) > 0n) ? spendByDay(found.days)
+      : empty(found.days.length ? "No call has cost anything in the last month" : "No call in the last month",
+        "What calls cost is drawn here by the day, from the first one that somebody answers.", h("a", { href: "/" }, "Place a call")),
+    found.services.length ? table("By service this month", [["Service"], ["Model"], ["Cost", "num"]], found.services.map((each) => [service(each.service), each.model, dollars(each.usd)])) : null);
 }
 
 function granting(person, changed) {
@@ -179,7 +181,21 @@ function optOuts() {
   return section("Numbers that want no calls", form);
 }
 
-page(async (root) => {
+/** For whoever followed a link, or guessed the address: what this is, and how one comes to see it. */
+function notForYou(account) {
+  return empty("This page is for whoever runs this server", "It shows the calls of everybody, what they cost and whether all is well. "
+    + `Your account (${account.email}) is an ordinary one: your own calls and money are under Calls and Money.`,
+  h("p", {}, h("a", { href: "/" }, "Place a call"), " · ", h("a", { href: "/calls" }, "Your calls"), " · ", h("a", { href: "/credits" }, "Your money")),
+  h("details", {}, h("summary", {}, "I run this server"),
+    h("p", { class: "soft" }, "Make your account an operator's where the server runs, then reload this page:"),
+    h("pre", { tabindex: 0 }, h("code", {}, `callmeback admin ${account.email}`))));
+}
+
+page(async (root, account) => {
+  if (account.role !== "admin") {
+    fill(root, notForYou(account));
+    return;
+  }
   const audit = h("button", { type: "button", class: "second" }, "Audit the books now");
   const place = () => h("div", {});
   const [top, money, state, jobs, verdict, callers, done] = [place(), place(), place(), place(), place(), place(), place()];

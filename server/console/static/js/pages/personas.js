@@ -15,7 +15,7 @@ function relationship(persona, now) {
   const button = h("button", { type: "submit" }, "Save");
   const form = h("form", { novalidate: true },
     field(`${persona.name} is to you`, h("select", { name: "kind" }, ...kinds.map((kind) => h("option", { selected: kind === now.kind }, kind)))),
-    field("What it should know of you", h("textarea", { name: "notes", maxlength: 2000 }, now.notes), "In your words; nobody else sees it."),
+    field("What they should know of you", h("textarea", { name: "notes", maxlength: 2000 }, now.notes), "In your words; nobody else sees it."),
     h("div", { class: "actions" }, button));
   form.addEventListener("submit", (event) => {
     event.preventDefault();

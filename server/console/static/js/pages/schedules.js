@@ -23,6 +23,10 @@ function daysShown(zone) {
   return Array.from({ length: 7 * WEEKS }, (_, offset) => new Date(first + offset * DAY_MS));
 }
 
+/** "30", and with its month where that begins, or the calendar does. */
+const numbered = (day, first) => (day === first || day.getUTCDate() === 1
+  ? day.toLocaleDateString(undefined, { day: "numeric", month: "short", timeZone: "UTC" }) : String(day.getUTCDate()));
+
 const key = (day) => day.toISOString().slice(0, 10);
 
 /** Those days with what rings when. */
@@ -38,8 +42,8 @@ function calendar(days, schedules, names, zone) {
   const cell = (day) => {
     const found = (runs.get(key(day)) ?? []).sort((one, other) => Date.parse(one.run) - Date.parse(other.run));
     const more = found.length - MOST_IN_A_DAY;
-    return h("td", { class: key(day) === today ? "today" : null },
-      h("span", { class: "day" }, String(day.getUTCDate())),
+    return h("td", { class: key(day) === today ? "today" : key(day) < today ? "past" : null },
+      h("span", { class: "day" }, numbered(day, days[0])),
       ...found.slice(0, MOST_IN_A_DAY).map(({ run, schedule }) => h("span", { class: "run" },
         new Date(run).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", timeZone: zone }), " ", names.get(schedule.persona_id) ?? "")),
       more > 0 ? h("span", { class: "soft small" }, `and ${more} more`) : null);

@@ -29,18 +29,18 @@ function personaChoices(personas) {
 
 function scenarioChoice(scenarios) {
   const select = h("select", { name: "scenario" },
-    ...scenarios.map((scenario) => h("option", { value: scenario.id }, scenario.title)),
-    h("option", { value: "" }, "None: only what I write below"));
+    h("option", { value: "" }, "No scenario"),
+    ...scenarios.map((scenario) => h("option", { value: scenario.id }, scenario.title)));
   const context = h("textarea", { name: "context", maxlength: 2000, rows: 3 });
   const shown = h("p", { class: "hint" });
   const points = openPoints();
   const chosen = () => scenarios.find((each) => each.id === select.value);
-  const tell = () => fill(shown, ...readable(chosen()?.prompt ?? "", points.said()));
+  const tell = () => fill(shown, ...(chosen() ? readable(chosen().prompt, points.said()) : ["No plan: say hello and see where it goes."]));
   const show = () => {
     points.show(chosen());
     tell();
   };
-  select.value = new URLSearchParams(location.search).get("scenario") ?? scenarios[0]?.id ?? "";
+  select.value = new URLSearchParams(location.search).get("scenario") ?? "";
   if (select.selectedIndex < 0) select.selectedIndex = 0;
   select.addEventListener("change", show);
   points.element.addEventListener("input", tell);
@@ -53,21 +53,32 @@ function scenarioChoice(scenarios) {
     points.element,
     field("Anything the persona should know this time", context, "For example: ring at a quarter past, I will be at the café."),
   );
-  return { element, said: points.said };
+  return { element, chosen, said: points.said };
 }
 
-/** What so many minutes come to, in words; a number that has no price leaves the browser's to be seen. */
-async function about(minutes, channel) {
+/** What a call comes to; null for a number that has no price, which leaves the browser's to be seen. */
+async function estimateOf(wanted, channel) {
   try {
-    return `about ${dollars((await get(`/api/estimate?minutes=${minutes}&channel=${channel}`)).total_usd)}`;
+    return await get(`/api/estimate?${new URLSearchParams({ ...wanted, channel })}`);
   } catch (error) {
-    if (error instanceof Problem && error.code === "not_allowed_number") return "not rung from here";
+    if (error instanceof Problem && error.code === "not_allowed_number") return null;
     throw error;
   }
 }
 
-function minutesChoice(longest) {
-  const minutes = h("input", { type: "range", name: "minutes", min: 1, max: longest, value: Math.min(5, longest) });
+/** Whose limit it is that a call cannot be longer. */
+function bound({ longest_minutes: most, limited_by: by }, persona, scenario) {
+  const whose = { persona: `${persona.name} talks`, scenario: `“${scenario?.title}” lasts`, server: "A call here lasts" }[by];
+  return `${whose} ${most} ${most === 1 ? "minute" : "minutes"} at most.`;
+}
+
+const FIRST_MINUTES = 5;
+const LONGEST = 240; // more than any limit: asked for, it is lowered to the one that holds
+
+/** `chosen()`: {persona, scenario}, the latter null for none; `again` of the answer is to be called when they are others. */
+function minutesChoice(chosen) {
+  const minutes = h("input", { type: "range", name: "minutes", min: 1, max: FIRST_MINUTES, value: FIRST_MINUTES });
+  const limit = h("p", { class: "hint" });
   const label = h("output", {});
   const prices = { phone: h("p", { class: "stat" }, "…"), browser: h("p", { class: "stat" }, "…") };
   const detail = h("p", { class: "soft small" }, "Both of you talking half of the time. You pay for what is used; the telephone line by the started minute, all else by the second.");
@@ -75,20 +86,32 @@ function minutesChoice(longest) {
   const estimate = async () => {
     label.textContent = ` ${minutes.value} min`;
     const mine = ++asked;
-    await Promise.all(Object.entries(prices).map(async ([channel, price]) => {
-      const words = await about(minutes.value, channel);
-      if (mine === asked) price.textContent = words;
-    }));
+    const { persona, scenario } = chosen();
+    const of = { persona_id: persona.id, ...(scenario ? { scenario_id: scenario.id } : {}) };
+    const [most, ...found] = await Promise.all([
+      estimateOf({ minutes: LONGEST, ...of }, "browser"),
+      ...Object.keys(prices).map((channel) => estimateOf({ minutes: minutes.value, ...of }, channel)),
+    ]);
+    if (mine !== asked) return;
+    minutes.max = most.longest_minutes; // lowers the value too
+    label.textContent = ` ${minutes.value} min`;
+    limit.textContent = bound(most, persona, scenario);
+    Object.values(prices).forEach((price, index) => {
+      price.textContent = found[index] === null ? "not rung from here" : `about ${dollars(found[index].total_usd)}`;
+    });
   };
-  minutes.addEventListener("input", () => attempt(estimate, { beside: true }));
-  attempt(estimate, { beside: true });
+  const again = () => attempt(estimate, { beside: true });
+  minutes.addEventListener("input", again);
+  again();
   const labelled = field("At most", minutes);
   labelled.querySelector("label").append(label);
-  return h("fieldset", { class: "card" }, h("legend", {}, h("h2", {}, "How long?")), labelled,
+  labelled.append(limit);
+  const element = h("fieldset", { class: "card" }, h("legend", {}, h("h2", {}, "How long?")), labelled,
     h("div", { class: "grid", "aria-live": "polite" },
       h("div", {}, h("p", { class: "soft small" }, "On your phone"), prices.phone),
       h("div", {}, h("p", { class: "soft small" }, "In the browser"), prices.browser)),
     detail);
+  return { element, again };
 }
 
 /** What is ordered from now on is another order. */
@@ -158,7 +181,14 @@ async function start(root, account) {
   });
   const show = (now) => {
     const about = scenarioChoice(scenarios);
-    const steps = [personaChoices(personas), about.element, minutesChoice(Math.max(1, ...personas.map((each) => each.max_minutes)))];
+    const who = personaChoices(personas);
+    const long = minutesChoice(() => ({
+      persona: personas.find((each) => each.id === who.querySelector(":checked").value),
+      scenario: about.chosen() ?? null,
+    }));
+    who.addEventListener("change", long.again);
+    about.element.querySelector("select").addEventListener("change", long.again);
+    const steps = [who, about.element, long.element];
     if (!now.phone_verified) {
       steps.unshift(proof(now, (changed) => { know(changed); notice("good", "Your phone is verified."); show(changed); }));
     }
