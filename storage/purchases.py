@@ -91,10 +91,15 @@ async def page(tx: Tx, user_id: str, cursor: str | None, limit: int) -> Page[Pur
 
 
 async def open_before(tx: Tx, before: datetime, limit: int) -> list[Purchase]:
-    """Orders made before a moment and still open, the oldest first."""
+    """Orders made before a moment and still open; what was not touched for longest comes first."""
     made = purchases.c.created_at < before
     query = select(*columns(purchases, Purchase)).where(purchases.c.status == "open", made)
-    return await every(tx, Purchase, query.order_by(purchases.c.created_at, purchases.c.id).limit(limit))
+    return await every(tx, Purchase, query.order_by(purchases.c.updated_at, purchases.c.id).limit(limit))
+
+
+async def asked_after(tx: Tx, purchase_id: str, now: datetime) -> None:
+    """The provider is asked how it stands: of those that are open it is the last to be asked again."""
+    await tx.execute(update(purchases).where(purchases.c.id == purchase_id).values(updated_at=now))
 
 
 async def opened(tx: Tx, purchase_id: str, *, session_id: str, url: str, now: datetime) -> Purchase | None:

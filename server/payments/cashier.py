@@ -243,14 +243,16 @@ class Cashier:
             return order
 
     async def poll(self) -> datetime:
-        """Settles orders that have been open for a while, the oldest first. When to be called again.
+        """Settles orders that have been open for a while, those first that were not asked after for longest.
 
-        A provider that does not answer ends the round; the next one begins anew.
+        When to be called again. A provider that does not answer ends the round; the next one begins behind it.
         """
         now = self._clock.utc()
         async with self._database.read() as tx:
             orders = await purchases.open_before(tx, now - POLL_AGE, POLLED_AT_ONCE)
         for order in orders:
+            async with self._database.write() as tx:
+                await purchases.asked_after(tx, order.id, self._clock.utc())
             try:
                 await self.settle_open(order)
             except PaymentError as error:
