@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -74,6 +74,7 @@ async def lateness(url: str, count: int, over: timedelta, place: Path) -> list[f
         Admissions(settings, engines(), clock, "bench"),
         room=lambda: count,
         begin=rings,
+        deciding=nullcontext,
     )
     try:
         await unlock(database, (SECRET,))

@@ -11,7 +11,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -107,7 +107,10 @@ class _Drawer:
     def _desk(self, place: Path) -> Placing:
         settings = Settings(data_dir=place, max_calls_per_user=UNBOUND)
         admissions = Admissions(settings, engines(), Clock(), "bench")
-        return Placing(settings, Clock(), self._database, admissions, room=lambda: UNBOUND, begin=_put_away)
+        return Placing(
+            settings, Clock(), self._database, admissions,
+            room=lambda: UNBOUND, begin=_put_away, deciding=nullcontext,
+        )  # fmt: skip
 
     async def prepare(self) -> None:
         """Calls to hold money for, or calls that hold some already."""

@@ -77,9 +77,12 @@ class Desk:
         self._carrier = carrier
         self._news = news
         self._engines = engines
+        self._ongoing: dict[str, Ongoing] = {}
+        self._drain = Drain(self._ongoing)
+        self.deciding = self._drain.deciding
         self._placing = Placing(
             settings, clock, database, Admissions(settings, engines, clock, node),
-            room=self._room, begin=self.begin,
+            room=self._room, begin=self.begin, deciding=self.deciding,
         )  # fmt: skip
         self._flush = flush
         self._lag = lag
@@ -90,10 +93,8 @@ class Desk:
         self._clips = Clips()
         self._legs = BrowserLegs(clock)
         self.samples = Samples(engines.speaker, self._clips)
-        self._ongoing: dict[str, Ongoing] = {}
         self.browser = BrowserCalls(database, clock, news, self._legs, self._ongoing.get)
         self._conducting: dict[str, asyncio.Task[None]] = {}
-        self._drain = Drain(self._ongoing, self._placing.at_rest)
 
     @property
     def live_calls(self) -> int:
@@ -141,15 +142,9 @@ class Desk:
         row, resumed = admitted.row, isinstance(admitted.started, CallResumed)
         up = None if resumed else since_answer(row, self._clock.utc())
         account = Account(
-            row.id,
-            row.epoch,
-            files.journal,
-            row.user_id,
-            admitted.held,
-            admitted.margin,
-            total=row.total_nano,
-            services=by_service.before(admitted.started),
-        )
+            row.id, row.epoch, files.journal, row.user_id, admitted.held, admitted.margin,
+            total=row.total_nano, services=by_service.before(admitted.started),
+        )  # fmt: skip
         outside = Outside(
             account,
             self._flush,
@@ -315,7 +310,7 @@ class Desk:
         """The media socket is gone and the callee is not: a token for another one, or None to hang up."""
         ongoing = self._ongoing.get(call_id)
         if ongoing is None:
-            with ExitStack() as opened:
+            with self.deciding(), ExitStack() as opened:
                 taken = await self._resuming.take(call_id, sid, opened)
                 if taken is None:
                     return None

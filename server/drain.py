@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import structlog
 
@@ -17,17 +18,27 @@ GOODBYES_S = 45.0
 
 
 class Drain:
-    """Of the calls of one desk. `begun`: no new ones are taken.
+    """Of the calls of one desk. `begun`: no new ones are taken. One that was let in before becomes a call yet."""
 
-    `at_rest` returns once no order is being decided any more: one that was let in becomes a call yet.
-    """
-
-    def __init__(self, ongoing: Mapping[str, Ongoing], at_rest: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, ongoing: Mapping[str, Ongoing]) -> None:
         self._ongoing = ongoing
-        self._at_rest = at_rest
+        self._deciding = 0
         self._hurried = asyncio.Event()
         self._changed = asyncio.Event()
         self.begun = False
+
+    @contextmanager
+    def deciding(self) -> Iterator[None]:
+        """While the block runs a call may begin: an order, one that comes in, one of a process that is gone.
+
+        Around all of it, from the question whether there is room until the call is conducted: a drain waits.
+        """
+        self._deciding += 1
+        try:
+            yield
+        finally:
+            self._deciding -= 1
+            self._changed.set()
 
     def ended(self) -> None:
         """A call is no more among the ongoing ones."""
@@ -41,17 +52,18 @@ class Drain:
     async def run(self, patience_s: float) -> None:
         """Returns when all calls are settled. Raises `TimeoutError` for one that does not end."""
         self.begun = True
-        await self._at_rest()
         try:
             async with asyncio.timeout(patience_s):
-                while self._ongoing and not self._hurried.is_set():
+                while (self._ongoing or self._deciding) and not self._hurried.is_set():
                     await self._change()
         except TimeoutError:
             log.warning("drain_patience_over", calls=len(self._ongoing))
-        for ongoing in list(self._ongoing.values()):
-            ongoing.live.ask_hang_up(EndReason.DRAINED)
+        asked: set[str] = set()
         async with asyncio.timeout(GOODBYES_S):
-            while self._ongoing:
+            while self._ongoing or self._deciding:
+                for call_id in [one for one in self._ongoing if one not in asked]:
+                    asked.add(call_id)
+                    self._ongoing[call_id].live.ask_hang_up(EndReason.DRAINED)
                 await self._change()
 
     async def _change(self) -> None:

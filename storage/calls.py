@@ -62,6 +62,11 @@ async def get(tx: Tx, call_id: str) -> CallRow | None:
     return await first(tx, CallRow, _calls(calls.c.id == call_id))
 
 
+async def lock(tx: Tx, call_id: str) -> CallRow | None:
+    """The call, which nobody else changes or refers to anew until the transaction is over."""
+    return await first(tx, CallRow, _calls(calls.c.id == call_id).with_for_update())
+
+
 async def get_for(tx: Tx, user_id: str, call_id: str) -> CallRow | None:
     """The call if it is the user's."""
     return await first(tx, CallRow, _calls(calls.c.id == call_id, calls.c.user_id == user_id))

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import Select, delete, func, literal, select, union, update
 
-from storage import inbound, search, strangers, users
+from storage import charges, inbound, search, strangers, users
 from storage.db import Tx, insert
 from storage.ids import new_id
 from storage.tables import (
@@ -55,6 +55,7 @@ async def close(tx: Tx, user_id: str, now: datetime) -> bool:
         "losses_nano": int((await tx.execute(lost)).scalar_one()),
     }
     await _sever(tx, user_id, mine)
+    await charges.forget(tx, list((await tx.execute(mine)).scalars()))
     if not await users.delete(tx, user_id):
         return False
     # A day is enough for the books, and a moment might tell whose they are.

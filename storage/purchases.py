@@ -1,9 +1,9 @@
 """Credit packs: orders, their payment, and what is taken back of it.
 
 What the payment provider tells comes repeatedly, late and in any order. So it is kept as facts that only grow
-(a purchase is paid; so many cents of a charge were refunded; a dispute was opened, was won), and the ledger is
-brought to what the facts say, once, in the same transaction. All that touches a purchase queues on its row; the
-account's row is locked after it, by `storage.ledger`.
+(a purchase is paid; so many cents of a charge were refunded; a refund was made, has failed; a dispute was opened,
+was won), and the ledger is brought to what the facts say, once, in the same transaction. All that touches a
+purchase queues on its row; the account's row is locked after it, by `storage.ledger`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import ColumnElement, case, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.core.money import Nanos
 from storage import ledger
@@ -90,10 +91,15 @@ async def page(tx: Tx, user_id: str, cursor: str | None, limit: int) -> Page[Pur
 
 
 async def open_before(tx: Tx, before: datetime, limit: int) -> list[Purchase]:
-    """Orders made before a moment and still open, the oldest first."""
+    """Orders made before a moment and still open; what was not touched for longest comes first."""
     made = purchases.c.created_at < before
     query = select(*columns(purchases, Purchase)).where(purchases.c.status == "open", made)
-    return await every(tx, Purchase, query.order_by(purchases.c.created_at, purchases.c.id).limit(limit))
+    return await every(tx, Purchase, query.order_by(purchases.c.updated_at, purchases.c.id).limit(limit))
+
+
+async def asked_after(tx: Tx, purchase_id: str, now: datetime) -> None:
+    """The provider is asked how it stands: of those that are open it is the last to be asked again."""
+    await tx.execute(update(purchases).where(purchases.c.id == purchase_id).values(updated_at=now))
 
 
 async def opened(tx: Tx, purchase_id: str, *, session_id: str, url: str, now: datetime) -> Purchase | None:
@@ -185,6 +191,30 @@ async def refunded(tx: Tx, *, charge: str, payment_intent: str, cents: int, now:
     return await _settle(tx, payment_intent, now)
 
 
+async def refund_told(
+    tx: Tx, *, refund: str, charge: str, payment_intent: str, cents: int, failed: bool, now: datetime
+) -> Purchase | None:
+    """One refund was made; `failed`: the card's bank did not take it, and for good the money is not the customer's.
+
+    A refund that has failed stays so, whatever is told of it later.
+    """
+    await alone(tx, payment_intent)
+    row = insert(tx, payment_reversals).values(
+        id=refund, payment_intent=payment_intent, kind="refund", cents=cents, charge=charge,
+        status="won" if failed else "standing", created_at=now, updated_at=now,
+    )  # fmt: skip
+    await tx.execute(_unless_known(row, over=failed, now=now))
+    return await _settle(tx, payment_intent, now, "refund failed")
+
+
+async def has_failed(tx: Tx, refund: str) -> bool:
+    """Whether that refund was told of as failed."""
+    query = select(payment_reversals.c.id).where(
+        payment_reversals.c.id == refund, payment_reversals.c.status == "won"
+    )
+    return (await tx.execute(query)).first() is not None
+
+
 async def disputed(
     tx: Tx, *, dispute: str, payment_intent: str, cents: int, won: bool, now: datetime
 ) -> Purchase | None:
@@ -194,27 +224,49 @@ async def disputed(
         id=dispute, payment_intent=payment_intent, kind="dispute", cents=cents,
         status="won" if won else "standing", created_at=now, updated_at=now,
     )  # fmt: skip
-    if won:
-        over = row.on_conflict_do_update(index_elements=["id"], set_={"status": "won", "updated_at": now})
-        await tx.execute(over)
-    else:
-        await tx.execute(row.on_conflict_do_nothing(index_elements=["id"]))
-    return await _settle(tx, payment_intent, now)
+    await tx.execute(_unless_known(row, over=won, now=now))
+    return await _settle(tx, payment_intent, now, "dispute settled")
 
 
-async def _settle(tx: Tx, payment_intent: str, now: datetime) -> Purchase | None:
+def _unless_known(
+    row: sqlite.Insert | postgresql.Insert, *, over: bool, now: datetime
+) -> sqlite.Insert | postgresql.Insert:
+    """`over`: what is known already has come to nothing, for good."""
+    if not over:
+        return row.on_conflict_do_nothing(index_elements=["id"])
+    return row.on_conflict_do_update(index_elements=["id"], set_={"status": "won", "updated_at": now})
+
+
+async def _standing_cents(tx: Tx, payment_intent: str) -> int:
+    """What of a payment is given back or disputed, as far as it is known: never more than there truly is.
+
+    Of refunds the total of the charge is told, and each by itself; either may be missing or be late, and the total may
+    or may not go down again when a refund fails. So the highest total less what has failed is as much as there is at
+    least, and so are the single refunds that have not failed.
+    """
+    rows, single = payment_reversals.c, payment_reversals.c.charge.is_not(None)
+
+    def cents(*of: ColumnElement[bool]) -> ColumnElement[int]:
+        return func.coalesce(func.sum(rows.cents).filter(*of), 0)
+
+    refund, stands = rows.kind == "refund", rows.status == "standing"
+    of_totals = cents(refund, ~single) - cents(refund, single, ~stands)
+    of_single = cents(refund, single, stands)
+    refunds = case((of_totals > of_single, of_totals), else_=of_single)
+    known = select(cents(rows.kind == "dispute", stands) + refunds)
+    return int((await tx.execute(known.where(rows.payment_intent == payment_intent))).scalar_one())
+
+
+async def _settle(tx: Tx, payment_intent: str, now: datetime, back: str = "") -> Purchase | None:
     """Brings the ledger to what is known of a payment: what was reversed and is not taken back yet, or too much.
 
     Taken is what the user has available; what is spent or held by a live call is the operator's loss. When a
-    dispute is won, the operator's loss is made good first.
+    dispute is won or a refund fails, the operator's loss is made good first. `back`: why the user gets something back.
     """
     found = await _locked(tx, purchases.c.payment_intent == payment_intent)
     if found is None:
         return None
-    standing = select(func.coalesce(func.sum(payment_reversals.c.cents), 0)).where(
-        payment_reversals.c.payment_intent == payment_intent, payment_reversals.c.status == "standing"
-    )
-    target = min(found.amount_cents, int((await tx.execute(standing)).scalar_one()))
+    target = min(found.amount_cents, await _standing_cents(tx, payment_intent))
     if target == found.reversed_cents:
         return found
     reversed_nano = target * NANOS_PER_CENT
@@ -232,7 +284,7 @@ async def _settle(tx: Tx, payment_intent: str, now: datetime) -> Purchase | None
             amount=Nanos(change),
             kind="refund",
             idem_key=f"refund:{found.id}:{found.takebacks + 1}",
-            note=f"credit pack {found.pack}" + (" refunded" if change < 0 else ", dispute settled"),
+            note=f"credit pack {found.pack}" + (" refunded" if change < 0 else f", {back}"),
             now=now,
         )
     settled = update(purchases).where(purchases.c.id == found.id).values(

@@ -583,6 +583,7 @@ payment_reversals = Table(
     words("status", default="standing"),
     written("created_at"),
     written("updated_at"),
+    Column("charge", Text),
     check("kind IN ('refund', 'dispute')", "payment_reversals_kind"),
     check("status IN ('standing', 'won')", "payment_reversals_status"),
     check("cents >= 0", "payment_reversals_cents"),

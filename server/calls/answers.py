@@ -29,7 +29,8 @@ async def take_answer(
     tx: Tx, call_id: str, sid: str, now: datetime, *, epoch: int | None = None
 ) -> Answer | None:
     """None when the call is over or being ended, that leg is not its leg, or whoever asks, by `epoch`, has lost it."""
-    row = await calls.get(tx, call_id)
+    # Before the token refers to the call: two that are asked at once would each wait for the other's token to be gone.
+    row = await calls.lock(tx, call_id)
     if row is None or not goes_on(row) or (row.sid is not None and row.sid != sid):
         return None
     if epoch is not None and row.epoch != epoch:

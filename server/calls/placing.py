@@ -5,9 +5,8 @@ Orders of one user that come while another of theirs is decided are decided toge
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 
 from pipeline.clock import Clock
@@ -29,7 +28,10 @@ class _Order:
 
 
 class Placing:
-    """`room` says how many more calls this process takes, `begin` conducts one that was let in."""
+    """`room` says how many more calls this process takes, `begin` conducts one that was let in.
+
+    A drain waits for what goes on in a block of `deciding`.
+    """
 
     def __init__(
         self,
@@ -40,6 +42,7 @@ class Placing:
         *,
         room: Callable[[], int],
         begin: Callable[[Admitted, Files], None],
+        deciding: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -48,29 +51,19 @@ class Placing:
         self._room = room
         self._begin = begin
         self._orders = GroupCommit(self._place)
-        self._under_way = 0
-        self._decided = asyncio.Event()
+        self._deciding = deciding
 
     async def place(self, user: User, order: PlaceCall, idem: tuple[str, str] | None) -> CallRow:
         """Raises `Refused`; then nothing has happened."""
         if idem is not None and (earlier := await self._earlier(user, idem)) is not None:
             return earlier
-        if self._room() < 1:
-            raise overloaded()
-        self._under_way += 1
-        try:
-            return await self._orders.join(user.id, _Order(user, Asked(order, idem)))
-        except IdemTaken as taken:
-            return _same(taken.existing, idem)
-        finally:
-            self._under_way -= 1
-            self._decided.set()
-
-    async def at_rest(self) -> None:
-        """Returns once no order is under way: those that were let in are conducted by then."""
-        while self._under_way:
-            self._decided.clear()
-            await self._decided.wait()
+        with self._deciding():
+            if self._room() < 1:
+                raise overloaded()
+            try:
+                return await self._orders.join(user.id, _Order(user, Asked(order, idem)))
+            except IdemTaken as taken:
+                return _same(taken.existing, idem)
 
     async def _place(self, orders: Sequence[_Order]) -> list[CallRow | Exception]:
         with ExitStack() as opened:

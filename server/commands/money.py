@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Annotated
 
 import typer
@@ -19,6 +20,7 @@ def credit(
     """Give an account credit."""
     from pipeline.core.money import parse_usd, usd
     from storage import ledger, users
+    from storage.db import DatabaseDown
     from storage.ids import new_id
 
     try:
@@ -28,23 +30,27 @@ def credit(
     if nanos == 0:
         fail("the amount is nothing", code=2)
 
+    once = key or new_id()
+    repeat = shlex.join(["callmeback", "credit", email, amount, "--note", note, "--key", once])
+
     async def work() -> None:
         from pipeline.clock import Clock
 
-        async with open_database() as database, database.write() as tx:
-            user = await users.by_email(tx, email)
-            if user is None:
-                fail("there is no account with this address")
-            granted = await ledger.grant(
-                tx,
-                user_id=user.id,
-                amount=nanos,
-                kind="grant",
-                idem_key=f"grant:{key or new_id()}",
-                note=note,
-                now=Clock().utc(),
-            )
-            balance = await ledger.balance(tx, user.id)
+        async with open_database() as database:
+            try:
+                async with database.write() as tx:
+                    user = await users.by_email(tx, email)
+                    if user is None:
+                        fail("there is no account with this address")
+                    granted = await ledger.grant(
+                        tx, user_id=user.id, amount=nanos, kind="grant", idem_key=f"grant:{once}", note=note,
+                        now=Clock().utc(),
+                    )  # fmt: skip
+                    balance = await ledger.balance(tx, user.id)
+            except DatabaseDown as error:
+                fail(
+                    f"the database did not say whether it was granted ({error}); repeat it exactly so: {repeat}"
+                )
         typer.echo(f"{'granted' if granted else 'granted before'}: balance {usd(balance.balance)} USD")
 
     run(work())

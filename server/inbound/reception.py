@@ -107,7 +107,7 @@ class Reception:
 
     async def _put_through(self, rung: Rung, user: User | None) -> Reply:
         """The call begins. Raises `Refused`, and nothing has happened then."""
-        with ExitStack() as opened:
+        with self._desk.deciding(), ExitStack() as opened:
             async with self._database.write() as tx:
                 self._desk.check_room()
                 now = self._clock.utc()
@@ -132,7 +132,7 @@ class Reception:
                 row = replace(admitted.row, status="in-progress", answered_at=rung.at, sid=rung.sid)
                 files = open_files(self._settings, self._clock, row, opened)
             opened.pop_all()
-        self._desk.begin(replace(admitted, row=row), files)
+            self._desk.begin(replace(admitted, row=row), files)
         INBOUND.labels("stranger" if user is None else "known").inc()
         log.info("call_came_in", call=rung.call_id, known=user is not None)
         return Connected(rung.call_id, token)

@@ -203,26 +203,36 @@ class Flush:
             log.exception("flush_failed_alone", call=due.account.call_id)
 
     async def _write_and_tell(self, batch: Sequence[_Due]) -> None:
+        """Raises only what keeps it from being written: what is written is offered to nobody again."""
         done = await self._write(batch)
+        for due in batch:  # of all of them first: more may come while they are told
+            del due.account.charges[: len(due.charges)]
+            del due.account.notes[: len(due.notes)]
         for due in batch:
-            account, guardian = due.account, self._guardians.get(due.account.call_id)
-            ADJUSTED.inc(sum(-charge.nano for charge in due.charges if charge.nano < 0))
-            del account.charges[: len(due.charges)]
-            del account.notes[: len(due.notes)]
-            account.given_up = account.given_up and not due.given_up
-            settled = account.settled if account.settled is not None and not account.settled.done() else None
-            if account.call_id in done.lost:
-                if guardian is not None:
-                    guardian.fence()
-                if settled is not None:
-                    settled.set_exception(Fenced(account.call_id))
-            elif settled is not None and account.call_id in done.finals:
-                settled.set_result(done.finals[account.call_id])
-            elif (grant := done.grants.get(account.call_id)) is not None:
-                account.held, account.wanted = grant.held, None
-                if guardian is not None:
-                    guardian.granted(grant)
-            self._tell(account)
+            try:
+                self._answer(due, done)
+            except Exception:  # edge: of this call; the others are told all the same
+                SURPRISES.labels("flush").inc()
+                log.exception("flush_not_told", call=due.account.call_id)
+
+    def _answer(self, due: _Due, done: _Done) -> None:
+        """What came of it, for whoever conducts the call and for who listens."""
+        account, guardian = due.account, self._guardians.get(due.account.call_id)
+        ADJUSTED.inc(sum(-charge.nano for charge in due.charges if charge.nano < 0))
+        account.given_up = account.given_up and not due.given_up
+        settled = account.settled if account.settled is not None and not account.settled.done() else None
+        if account.call_id in done.lost:
+            if guardian is not None:
+                guardian.fence()
+            if settled is not None:
+                settled.set_exception(Fenced(account.call_id))
+        elif settled is not None and account.call_id in done.finals:
+            settled.set_result(done.finals[account.call_id])
+        elif (grant := done.grants.get(account.call_id)) is not None:
+            account.held, account.wanted = grant.held, None
+            if guardian is not None:
+                guardian.granted(grant)
+        self._tell(account)
 
     async def _to_disk(self, waiting: list[Account]) -> None:
         """Money is on this machine's disk before the database hears of it."""

@@ -19,7 +19,19 @@ from pipeline.core.errors import Refused
 from pipeline.core.money import parse_usd, usd
 from server.limits import Limiter, too_often
 from server.metrics import PAYMENT_EVENTS, PAYMENTS_REFUSED
-from server.payments.events import TYPES, Disputed, Event, Fact, Paid, Refunded, Unpaid, fact, is_proven
+from server.payments.events import (
+    CAME_BACK,
+    TYPES,
+    Disputed,
+    Event,
+    Fact,
+    Paid,
+    Refunded,
+    RefundTold,
+    Unpaid,
+    fact,
+    is_proven,
+)
 from server.payments.gateway import Checkout, Gateway, PaymentError
 from server.settings import Settings
 from storage import jobs, purchases
@@ -47,7 +59,7 @@ KIND = "payments"
 
 Applied = Literal[
     "granted", "repeated", "unknown", "amount_differs", "other_mode", "other_checkout", "marked", "taken_back",
-    "ignored", "unreadable",
+    "given_back", "ignored", "unreadable",
 ]  # fmt: skip
 _REFUSED = frozenset({"unknown", "amount_differs", "other_mode", "other_checkout"})
 
@@ -187,6 +199,12 @@ class Cashier:
                         tx, charge=charge, payment_intent=payment_intent, cents=total, now=now
                     )
                     outcome = "ignored" if found is None else "taken_back"
+                case RefundTold(refund, charge, payment_intent, amount, failed):
+                    found = await purchases.refund_told(
+                        tx, refund=refund, charge=charge, payment_intent=payment_intent, cents=amount,
+                        failed=failed, now=now,
+                    )  # fmt: skip
+                    outcome = "ignored" if found is None else "given_back" if failed else "taken_back"
                 case Disputed(dispute, payment_intent, amount, won):
                     found = await purchases.disputed(
                         tx, dispute=dispute, payment_intent=payment_intent, cents=amount, won=won, now=now
@@ -198,6 +216,8 @@ class Cashier:
             # Somebody paid and got nothing: the operator has to look into it.
             PAYMENTS_REFUSED.labels(outcome).inc()
             log.error("payment_not_granted", why=outcome, session_id=fact.checkout.id)
+        if outcome == "given_back":
+            log.warning("refund_failed", outcome=outcome)
         return outcome
 
     async def settle_open(self, order: Purchase) -> Purchase:
@@ -223,14 +243,16 @@ class Cashier:
             return order
 
     async def poll(self) -> datetime:
-        """Settles orders that have been open for a while, the oldest first. When to be called again.
+        """Settles orders that have been open for a while, those first that were not asked after for longest.
 
-        A provider that does not answer ends the round; the next one begins anew.
+        When to be called again. A provider that does not answer ends the round; the next one begins behind it.
         """
         now = self._clock.utc()
         async with self._database.read() as tx:
             orders = await purchases.open_before(tx, now - POLL_AGE, POLLED_AT_ONCE)
         for order in orders:
+            async with self._database.write() as tx:
+                await purchases.asked_after(tx, order.id, self._clock.utc())
             try:
                 await self.settle_open(order)
             except PaymentError as error:
@@ -270,15 +292,21 @@ class Cashier:
             rest, whole = (usd(part * NANOS_PER_CENT) for part in (left, found.amount_cents))
             raise _conflict(f"Of {whole} USD, {rest} are left to refund.")
         # A crash after the provider's answer: the same command has the same key until the refund is booked.
-        place = f"key:{key}" if key is not None else f"{found.reversed_cents}:{wanted}"
+        # One that failed later was booked back, which counts too: after it the same command is another refund.
+        place = f"key:{key}" if key is not None else f"{found.takebacks}:{found.reversed_cents}:{wanted}"
         done = await self._gateway.refund(
             payment_intent=found.payment_intent, cents=wanted, order_id=found.id,
             key=f"refund:{found.id}:{place}",
         )  # fmt: skip
-        if done.status == "failed":
-            raise PaymentError("the card's bank did not take the refund")
-        await self.apply(Refunded(done.charge.id, found.payment_intent, done.charge.amount_refunded))
+        failed = done.status in CAME_BACK
+        told = RefundTold(done.id, done.charge.id, found.payment_intent, done.amount, failed)
+        for booked in (told, Refunded(done.charge.id, found.payment_intent, done.charge.amount_refunded)):
+            await self.apply(booked)
         async with self._database.read() as tx:
+            if await purchases.has_failed(tx, done.id):
+                raise PaymentError(
+                    "the card's bank did not take the refund; to try again, give another --key"
+                )
             return await purchases.get(tx, found.id) or found
 
     async def aclose(self) -> None:

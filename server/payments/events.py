@@ -44,6 +44,17 @@ class Refunded:
 
 
 @dataclass(frozen=True, slots=True)
+class RefundTold:
+    """One refund of `cents`; `failed`: it came back, sometimes days later, and the customer has nothing of it."""
+
+    refund: str
+    charge: str
+    payment_intent: str
+    cents: int
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Disputed:
     """The customer's bank took `cents` back; `won`: and gave them back in the end."""
 
@@ -53,7 +64,19 @@ class Disputed:
     won: bool
 
 
-Fact: TypeAlias = Paid | Unpaid | Refunded | Disputed | None
+Fact: TypeAlias = Paid | Unpaid | Refunded | RefundTold | Disputed | None
+CAME_BACK = frozenset({"failed", "canceled"})
+"""What a refund is that gave nobody anything."""
+
+
+class SingleRefund(Wire):
+    """A refund as an event tells of it."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9_]{1,255}$")
+    amount: int = Field(ge=0)
+    status: str | None = None
+    charge: str | None = Field(None, pattern=r"^[A-Za-z0-9_]{1,255}$")
+    payment_intent: str | None = Field(None, pattern=r"^[A-Za-z0-9_]{1,255}$")
 
 
 class Dispute(Wire):
@@ -80,6 +103,9 @@ TYPES = frozenset(
         *(f"checkout.session.async_payment_{end}" for end in ("succeeded", "failed")),
         *(
             "charge.refunded",
+            "refund.created",
+            "refund.updated",
+            "refund.failed",
             "charge.dispute.created",
             "charge.dispute.funds_withdrawn",
             "charge.dispute.closed",
@@ -128,6 +154,8 @@ def fact(event: Event) -> Fact:
             return Unpaid(read(Checkout, found), "expired")
         case "charge.refunded":
             return _refunded(read(Charge, found))
+        case "refund.created" | "refund.updated" | "refund.failed":
+            return _told(read(SingleRefund, found))
         case "charge.dispute.created" | "charge.dispute.funds_withdrawn" | "charge.dispute.closed":
             return _disputed(read(Dispute, found))
         case _:
@@ -138,6 +166,13 @@ def _refunded(charge: Charge) -> Refunded | None:
     if charge.payment_intent is None:
         return None
     return Refunded(charge.id, charge.payment_intent, charge.amount_refunded)
+
+
+def _told(refund: SingleRefund) -> RefundTold | None:
+    if refund.payment_intent is None or refund.charge is None:
+        return None
+    failed = refund.status in CAME_BACK
+    return RefundTold(refund.id, refund.charge, refund.payment_intent, refund.amount, failed)
 
 
 def _disputed(dispute: Dispute) -> Disputed | None:

@@ -61,8 +61,10 @@ class Charge(Wire):
 
 
 class Refund(Wire):
-    id: str
-    amount: int
+    """As it was just made, with its charge."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9_]{1,255}$")
+    amount: int = Field(ge=0)
     status: str | None = None
     charge: Charge
 

@@ -9,6 +9,7 @@ the next one is looked at, and it is tried again after a while.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,13 +72,13 @@ class Orphans:
     async def settle_all(self) -> int:
         """When this node has no calls yet: settle what dead nodes left; how many that was.
 
-        For a carrier that went with the node that is gone: no lease is waited for.
+        For a carrier that went with the node that is gone: no lease is waited for. Of processes that are there but let
+        their lease run out the looks judge, in their time.
         """
         async with self._database.read() as tx:
             rows = await calls.live(tx)
             others = {row.owner for row in rows} - {self._node}
             dead = {owner for owner in others if not await nodes.is_alive(tx, owner)}
-            dead |= await nodes.expired(tx, others - dead, self._lease_s)
         async with asyncio.TaskGroup() as tasks:
             settling = self._settle([row for row in rows if row.owner in {*dead, self._node}], tasks)
         return sum(task.result() for task in settling)
@@ -120,12 +121,17 @@ class Orphans:
 
         A database that comes back finds every lease run out, and whoever asks first would end the calls of all others.
         So after a while without it each has the time of a lease to be heard again; who gave theirs back is gone.
+        Whoever has just started cannot tell whether it was away.
         """
         now, before = self._clock.seconds(), self._looked
         self._looked = now
-        if before is not None and now - before > AWAY_S:
+        if before is None or now - before > AWAY_S:
             self._believed_from = now + self._lease_s
-            log.warning("leases_not_judged", seconds=self._lease_s)
+            log.log(
+                logging.INFO if before is None else logging.WARNING,
+                "leases_not_judged",
+                seconds=self._lease_s,
+            )
         return self._lease_s if now >= self._believed_from else KEPT_S
 
     def _settle(self, orphans: list[CallRow], tasks: asyncio.TaskGroup) -> list[asyncio.Task[bool]]:

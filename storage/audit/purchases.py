@@ -26,9 +26,19 @@ async def purchases_are_their_postings(tx: Tx) -> list[Breach]:
     reversed_ = """
         SELECT * FROM (
             SELECT p.id AS subject, p.status AS status, p.amount_cents AS cents, p.reversed_cents AS reversed,
-                (SELECT COALESCE(SUM(r.cents), 0) FROM payment_reversals r
-                    WHERE r.payment_intent = p.payment_intent AND r.status = 'standing') AS known
-            FROM purchases p) AS facts
+                d.disputed
+                    + CASE WHEN d.totals - d.failed > d.single THEN d.totals - d.failed ELSE d.single END AS known
+            FROM purchases p JOIN (
+                SELECT p.id AS id,
+                    COALESCE(SUM(CASE WHEN r.kind = 'dispute' AND r.status = 'standing'
+                        THEN r.cents END), 0) AS disputed,
+                    COALESCE(SUM(CASE WHEN r.kind = 'refund' AND r.charge IS NULL THEN r.cents END), 0) AS totals,
+                    COALESCE(SUM(CASE WHEN r.charge IS NOT NULL AND r.status = 'standing'
+                        THEN r.cents END), 0) AS single,
+                    COALESCE(SUM(CASE WHEN r.charge IS NOT NULL AND r.status <> 'standing'
+                        THEN r.cents END), 0) AS failed
+                FROM purchases p LEFT JOIN payment_reversals r ON r.payment_intent = p.payment_intent
+                GROUP BY p.id) AS d ON d.id = p.id) AS facts
         WHERE reversed <> CASE WHEN known < cents THEN known ELSE cents END
             OR (status = 'refunded') <> (reversed = cents)"""
     return [

@@ -225,7 +225,18 @@ class StripeEmulator:
         }  # fmt: skip
         self.refunds[str(refund["id"])] = refund
         await self._happens("charge.refunded", charge)
+        await self._happens("refund.created", refund)
         return refund
+
+    async def fail_refund(self, refund: str, *, lowered: bool = True) -> None:
+        """The card's bank sends it back. `lowered`: the charge's total goes down again with it."""
+        found = self.refunds[refund]
+        found["status"] = "failed"
+        if lowered:
+            charge = self.charges[found["charge"]]
+            charge["amount_refunded"] -= found["amount"]
+            charge["refunded"] = False
+        await self._happens("refund.failed", found)
 
     async def dispute(self, payment_intent: str, *, status: str = "needs_response") -> Json:
         charge = self._charge_of(payment_intent)

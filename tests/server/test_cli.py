@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from server.cli import app
+from storage.db import Database, DatabaseDown, Tx
 
 Run = Callable[..., Result]
 
@@ -137,6 +140,33 @@ def test_a_number_is_blocked_and_answered_again(run: Run) -> None:
     assert json.loads(row) == {"method": "operator"}
     run("block", "+1 202 555 0171", "--lift")
     assert run("sql", "SELECT method FROM inbound_blocks").stdout == ""
+
+
+class Unanswered(Database):
+    """A real database of which nobody hears whether it has committed."""
+
+    @asynccontextmanager
+    async def write(self, *, urgent: bool = False) -> AsyncIterator[Tx]:
+        async with super().write(urgent=urgent) as tx:
+            yield tx
+        raise DatabaseDown("no answer", retryable=True)
+
+
+def test_what_to_repeat_is_told_where_a_grant_got_no_answer_and_it_grants_no_second_time(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("migrate")
+    params = [f"--param={pair}" for pair in ("id=u1", "email=a@example.com", "hash=x", "name=A", "phone=1")]
+    run("sql", INSERT, *params)
+    with monkeypatch.context() as patched:
+        patched.setattr("storage.db.Database", Unanswered)
+        lost = run("credit", "a@example.com", "5", "--note", "two words")
+    assert lost.exit_code == 1
+    said, repeat = lost.stderr.split("repeat it exactly so: ")
+    assert "did not say whether it was granted" in said
+    program, *words = shlex.split(repeat)
+    assert program == "callmeback"
+    assert run(*words).stdout == "granted before: balance 5.00 USD\n"
 
 
 def test_credit_is_granted_once_under_a_key_and_audited(run: Run) -> None:

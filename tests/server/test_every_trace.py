@@ -44,7 +44,7 @@ GIVEN: Mapping[str, Any] = {
     "calls.status_rank": OVER, "calls.final_at": NOON, "calls.variables": "{}", "calls.direction": "outbound",
     "credit_holds.status": "closed", "call_cost_events.status": "confirmed", "purchases.status": "paid",
     "purchases.payment_intent": PAYMENT, "payment_reversals.payment_intent": PAYMENT,
-    "payment_reversals.kind": "refund", "payment_reversals.status": "standing",
+    "payment_reversals.kind": "refund", "payment_reversals.status": "standing", "payment_reversals.charge": None,
     "scheduled_calls.status": "canceled", "scheduled_calls.timezone": "UTC", "scheduled_calls.variables": "{}",
     "scheduled_dials.status": "missed", "user_budget_settings.warn_percent": 80, "credit_transactions.amount_nano": 0,
     "credit_transactions.balance_after_nano": 0, "call_messages.payload": "{}",

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from pipeline.core.errors import Refused
 from server.cli import app as command_line
+from server.payments.gateway import PaymentError
 from storage import ageing
 from storage.tables import payment_reversals
 from tests.emulators.stripe import KEY, SECRET, StripeEmulator, sign
@@ -258,6 +259,42 @@ async def test_a43_the_operator_refunds_once_and_no_more_than_was_paid(
         await cashier(shop).refund("nobody", None, None)
     assert len(stripe.refunds) == 2
     assert await balance(ann) == "0.00"
+    assert await breaches(shop) == []
+
+
+@pytest.mark.parametrize("key", [None, "b"])
+async def test_a_refund_the_bank_sends_back_is_credited_again_and_can_be_made_anew(
+    ann: Person, shop: Rig, stripe: StripeEmulator, key: str | None
+) -> None:
+    made = await order(ann)
+    await stripe.pay(session(stripe, made))
+    await cashier(shop).refund(made["id"], None, "a")
+    assert (await status(ann, made), await balance(ann)) == (("refunded", "10.00"), "0.00")
+    (refund,) = stripe.refunds
+    await stripe.fail_refund(refund)
+    for event in (stripe.events[-1], *stripe.events, stripe.events[-1]):
+        assert await stripe.deliver(event, times=2) == [200, 200]
+    assert (await status(ann, made), await balance(ann)) == (("paid", "0.00"), "10.00")
+    with pytest.raises(PaymentError, match="another --key"):
+        await cashier(shop).refund(made["id"], None, "a")
+    assert await balance(ann) == "10.00"
+    await cashier(shop).refund(made["id"], None, key)
+    assert (await status(ann, made), await balance(ann)) == (("refunded", "10.00"), "0.00")
+    assert len(stripe.refunds) == 2
+    assert await breaches(shop) == []
+
+
+async def test_the_same_command_after_a_refund_that_failed_is_another_refund(
+    ann: Person, shop: Rig, stripe: StripeEmulator
+) -> None:
+    made = await order(ann)
+    await stripe.pay(session(stripe, made))
+    for _ in range(2):
+        await cashier(shop).refund(made["id"], None, None)
+        assert await balance(ann) == "0.00"
+        await stripe.fail_refund(list(stripe.refunds)[-1])
+        assert await balance(ann) == "10.00"
+    assert len(stripe.refunds) == 2
     assert await breaches(shop) == []
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from server.payments.events import Disputed, Paid, Refunded, Unpaid, event, fact, is_proven
+from server.payments.events import Disputed, Paid, Refunded, RefundTold, Unpaid, event, fact, is_proven
 from server.payments.gateway import Checkout, Gateway, PaymentError
 from tests.emulators.stripe import KEY, StripeEmulator, sign
 
@@ -227,8 +227,8 @@ async def test_what_events_say(gateway: Gateway, stripe: StripeEmulator) -> None
     await stripe.arrives(never.id, good=False)
     await stripe.expire(dropped.id)
     intent = paid["payment_intent"]
-    await stripe.refund(intent, 300)
-    await stripe.refund(intent, 200)
+    one, two = await stripe.refund(intent, 300), await stripe.refund(intent, 200)
+    await stripe.fail_refund(two["id"])
     dispute = await stripe.dispute(intent)
     await stripe.close_dispute(dispute, "lost")
     await stripe.close_dispute(dispute, "won")
@@ -240,7 +240,10 @@ async def test_what_events_say(gateway: Gateway, stripe: StripeEmulator) -> None
     lost = Disputed(dispute["id"], intent, 1_000, won=False)
     assert told[6:] == [
         Refunded(charge, intent, 300),
+        RefundTold(one["id"], charge, intent, 300, failed=False),
         Refunded(charge, intent, 500),
+        RefundTold(two["id"], charge, intent, 200, failed=False),
+        RefundTold(two["id"], charge, intent, 200, failed=True),
         lost,
         lost,
         Disputed(dispute["id"], intent, 1_000, won=True),

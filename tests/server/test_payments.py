@@ -232,6 +232,26 @@ async def test_the_poll_settles_what_has_been_open_for_a_while(
     assert await status(ann, waiting) == ("open", "0.00")
 
 
+async def test_a_round_that_does_not_come_to_all_begins_with_the_others_next_time(
+    ann: Person, shop: Rig, stripe: StripeEmulator
+) -> None:
+    """Else those behind more open orders than a round has time for would wait for ever."""
+    stripe.delivers = "never"
+    await order(ann, "5")
+    shop.clock.move(1)
+    paid = await order(ann, "10")
+    await stripe.pay(session(stripe, paid))
+    shop.clock.move(601)
+    stripe.faults.append("429")  # which ends the round
+    await cashier(shop).poll()
+    assert await balance(ann) == "0.00"
+    shop.clock.move(1)
+    asked = len(stripe.asked)
+    await cashier(shop).poll()
+    assert session(stripe, paid) in str(stripe.asked[asked])
+    assert await balance(ann) == "10.00"
+
+
 async def test_a_running_server_asks_after_orders_whose_webhook_was_lost(
     ann: Person, shop: Rig, stripe: StripeEmulator
 ) -> None:

@@ -43,6 +43,12 @@ async def refunded(tx: Tx, cents: int) -> Purchase | None:
     return await purchases.refunded(tx, charge="ch_1", payment_intent=INTENT, cents=cents, now=NOON)
 
 
+async def refund_told(tx: Tx, cents: int, *, failed: bool = False, refund: str = "re_1") -> Purchase | None:
+    return await purchases.refund_told(
+        tx, refund=refund, charge="ch_1", payment_intent=INTENT, cents=cents, failed=failed, now=NOON
+    )
+
+
 async def disputed(tx: Tx, cents: int, *, won: bool = False) -> Purchase | None:
     return await purchases.disputed(tx, dispute="du_1", payment_intent=INTENT, cents=cents, won=won, now=NOON)
 
@@ -278,6 +284,42 @@ async def test_a_dispute_that_is_won_gives_back_what_was_taken(database: Databas
     assert (await audited(database)).breaches == []
 
 
+@pytest.mark.parametrize("lowered", [True, False])
+@pytest.mark.parametrize("again", [0, 1, 2])
+async def test_a_refund_that_fails_is_credited_again_once_and_another_one_taken_back(
+    database: Database, lowered: bool, again: int
+) -> None:
+    """The charge's total may go down with it or not: then the next refund brings it to 10 or to 20 dollars."""
+    async with database.write() as tx:
+        user, _ = await bought(tx)
+        await ledger.grant(
+            tx, user_id=user.id, amount=Nanos(-6 * DOLLAR), kind="grant", idem_key="spent", now=NOON
+        )
+        await refunded(tx, 1_000)
+        made = await refund_told(tx, 1_000)
+        assert made is not None
+        assert (made.status, made.taken_nano, made.lost_nano) == ("refunded", 4 * DOLLAR, 6 * DOLLAR)
+        for _ in range(1 + again):
+            back = await refund_told(tx, 1_000, failed=True)
+            assert back is not None
+            assert (back.status, back.taken_nano, back.lost_nano) == ("paid", 0, 0)
+            assert (await ledger.balance(tx, user.id)).balance == 4 * DOLLAR
+        late = await refund_told(tx, 1_000)
+        assert late is not None
+        assert late.reversed_cents == 0, "what was told before comes late"
+        assert await purchases.has_failed(tx, "re_1")
+        assert not await purchases.has_failed(tx, "re_2")
+        await refund_told(tx, 300, refund="re_2")
+        second = await refunded(tx, 300 if lowered else 1_300)
+        assert second is not None
+        assert (second.reversed_cents, second.taken_nano) == (300, 3 * DOLLAR)
+    notes = await rows(
+        database, "SELECT note FROM credit_transactions WHERE kind = 'refund' AND amount_nano > 0"
+    )
+    assert notes == [("credit pack 10, refund failed",)]
+    assert (await audited(database)).breaches == []
+
+
 @pytest.mark.parametrize("first", ["refund", "payment"])
 async def test_a_refund_and_the_payment_at_once_are_both_applied(
     postgres_pair: tuple[Database, Database], first: str
@@ -329,6 +371,10 @@ REPORTS = [
     Report("refunded 3", lambda tx, _: refunded(tx, 300)),
     Report("refunded 8", lambda tx, _: refunded(tx, 800)),
     Report("refunded 10", lambda tx, _: refunded(tx, 1_000)),
+    Report("made 3", lambda tx, _: refund_told(tx, 300)),
+    Report("3 came back", lambda tx, _: refund_told(tx, 300, failed=True)),
+    Report("made 5", lambda tx, _: refund_told(tx, 500, refund="re_2")),
+    Report("5 came back", lambda tx, _: refund_told(tx, 500, refund="re_2", failed=True)),
     Report("disputed", lambda tx, _: disputed(tx, 500)),
     Report("won", lambda tx, _: disputed(tx, 500, won=True)),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 from xml.etree import ElementTree
@@ -18,13 +18,15 @@ from pipeline.core.money import parse_usd
 from server.calls.live import open_desk
 from server.inbound import replies
 from server.inbound.call_back import CallBack
+from server.nodes.anywhere import Anywhere
 from server.signatures import sign
 from storage import calls, strangers
 from storage.audit import audit
 from storage.records import CallRow
 from tests.server.rig import PHONE, LoopClock, Person, Rig, running, settings
 from tests.server.test_admin import promoted
-from tests.server.test_placing import SCRIPTED, ready
+from tests.server.test_placing import SCRIPTED, Committing, ready
+from tests.storage.world import migrated
 
 PIN = "271828"
 STRANGER, OTHER, THIRD = "+12025550171", "+12025550172", "+12025550173"
@@ -113,6 +115,34 @@ async def test_everybody_is_answered_in_the_same_words(tmp_path: Path) -> None:
         assert [await Caller(rig, number).keys("000000") for number in (PHONE, STRANGER)] == [
             [f"Say {replies.LOST}", "Hangup"]
         ] * 2, "a menu nobody was asked"
+
+
+async def test_a_drain_waits_for_a_caller_who_is_being_put_through(tmp_path: Path) -> None:
+    """Else the call would begin while the server stops."""
+    url = f"sqlite:///{tmp_path / 'test.db'}"
+    migrated(url)
+    database = Committing(url)
+    async with (
+        aclosing(database),
+        running(settings(tmp_path, **SCRIPTED), open_desk, clock=LoopClock(), database=database) as rig,
+        asyncio.timeout(20),
+        asyncio.TaskGroup() as tasks,
+    ):
+        caller = Caller(rig, STRANGER)
+        await caller.rings()
+        keying = tasks.create_task(caller.keys())
+        await database.placed.wait()
+        assert isinstance(rig.parts.desk, Anywhere)
+        desk = rig.parts.desk._desk
+        draining = tasks.create_task(desk.drain(0.1))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        early = draining.done()
+        database.go.set()
+        assert await keying == CONNECTED
+        await draining
+        assert not early
+        assert desk.live_calls == 0
 
 
 async def test_a_number_alone_makes_a_stranger_and_the_pin_a_user(tmp_path: Path) -> None:

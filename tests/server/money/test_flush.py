@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from pipeline.core.events import Answered
 from pipeline.core.money import Millis, Nanos
 from pipeline.core.terms import EndReason
 from pipeline.journal_file import JournalFile
+from server.metrics import SURPRISES
 from server.money.flush import Account, Flush
 from server.news import News
 from storage import calls, ledger, pricing, turns, users
@@ -213,6 +214,41 @@ async def test_a_turn_the_database_will_not_store_does_not_stop_the_other_calls(
     assert poisoned.notes
     good.journal.close()
     poisoned.journal.close()
+
+
+class Deaf(Watcher):
+    """A guardian that cannot be told; while it is tried for the first time, `meanwhile` happens."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        super().__init__([])
+        self._meanwhile = [meanwhile]
+
+    def fence(self) -> None:
+        while self._meanwhile:
+            self._meanwhile.pop()()
+        raise ValueError("a fault of ours")
+
+
+async def test_a_call_that_cannot_be_told_costs_no_other_its_newer_charges(
+    database: Database, tmp_path: Path
+) -> None:
+    """What is written is written: it must not be taken off what waits a second time."""
+    await prepared(database)
+    flush = Flush(database, Clock(), News(), "n")
+    good = opened(flush, tmp_path, [])
+    first, second, third = charges(1, 3)
+    lost = Account("d" * 32, 1, JournalFile(tmp_path / "d.journal"))
+    flush.open(lost, Deaf(lambda: flush.charge(good, third)))
+    for account, charge in ((good, first), (good, second), (lost, first)):
+        flush.charge(account, charge)
+    before = SURPRISES.labels("flush")._value.get()
+    await flush.once()
+    assert SURPRISES.labels("flush")._value.get() == before + 1
+    assert good.charges == [third]
+    await flush.once()
+    assert await written(database) == (3, 3)
+    good.journal.close()
+    lost.journal.close()
 
 
 async def test_settling_a_call_that_was_taken_over_says_so(database: Database, tmp_path: Path) -> None:

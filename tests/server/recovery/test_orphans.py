@@ -396,6 +396,7 @@ async def test_the_calls_of_a_node_whose_lease_ran_out_are_found_and_those_of_ot
         row = await world.call(owner="sibling")
         data(await world.told(), world.journal(row))
         assert await world.orphans.settle_all() == 0
+        await looked_for_a_lease(world)
         await lapsed(ours, "sibling", 9.0)
         assert await world.look(conducts_nothing) == 0
         await lapsed(ours, "sibling", 2.0)
@@ -481,6 +482,33 @@ async def alive(database: Database, node: str) -> bool:
         return await is_alive(tx, node)
 
 
+async def looked_for_a_lease(world: World, on: str = "") -> None:
+    """So long that the node may judge the leases of others; it is on the call `on` itself."""
+    for _ in range(6):
+        assert await world.look({on}.__contains__) == 0
+        world.clock.move(2)
+
+
+async def test_who_starts_as_the_database_comes_back_judges_nobody_yet(
+    postgres_pair: tuple[Database, Database], tmp_path: Path
+) -> None:
+    """It has seen no outage, and finds every lease run out."""
+    ours, theirs = postgres_pair
+    async with opened(ours, theirs, tmp_path) as world, hold_node(theirs, "sibling"):
+        row = await world.call(owner="sibling", sid="CA1")
+        await world.call(owner="gone", sid="CA2")
+        await lapsed(ours, "sibling", 20)
+        assert await world.orphans.settle_all() == 1, "the process without a sign of life"
+        assert await world.look(conducts_nothing) == 0
+        async with theirs.write() as tx:
+            await renew(tx, "sibling")
+        await looked_for_a_lease(world)
+        assert (await world.now(row)).epoch == 1
+        assert world.carrier.hung_up == ["CA2"]
+        await lapsed(ours, "sibling")
+        assert await world.look(conducts_nothing) == 1, "it had its time"
+
+
 async def test_a_database_that_comes_back_lets_others_be_heard_before_they_are_judged(
     postgres_pair: tuple[Database, Database], tmp_path: Path
 ) -> None:
@@ -488,7 +516,7 @@ async def test_a_database_that_comes_back_lets_others_be_heard_before_they_are_j
     ours, theirs = postgres_pair
     async with opened(ours, theirs, tmp_path) as world, hold_node(theirs, "sibling"):
         row, left = await world.call(owner="sibling", sid="CA1"), await world.call(owner="gone", sid="CA2")
-        assert await world.look({left.id}.__contains__) == 0
+        await looked_for_a_lease(world, left.id)
         world.clock.move(20)
         await lapsed(ours, "sibling", 20)
         assert await world.look(conducts_nothing) == 1, "whose node gave its lease back is gone"
