@@ -183,7 +183,7 @@ async def test_a41_a_refund_after_the_account_is_gone_leaves_no_trace_for_good(
         await ageing.purge(tx, now + timedelta(days=6), 100)
         assert set((await tx.execute(left)).scalars()) == set(paid), "the word of a payment may be late"
         await ageing.purge(tx, now + timedelta(days=8), 100)
-        assert (await tx.execute(left)).scalars().all() == [paid[1]]
+        assert set((await tx.execute(left)).scalars()) == {paid[1]}
     assert await breaches(shop) == []
 
 
