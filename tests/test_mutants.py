@@ -20,6 +20,11 @@ def test_the_tests_that_are_to_notice_exist() -> None:
         assert all((ROOT / path).exists() for path in paths), mutant.name
 
 
+def test_every_mistake_is_documented() -> None:
+    told = (ROOT / "docs" / "development.md").read_text()
+    assert [mutant.name for mutant in load() if f"| `{mutant.name}` |" not in told] == []
+
+
 @pytest.mark.parametrize("source", ["nothing of the kind", "old old", ""])
 def test_code_that_moved_on_is_told(source: str) -> None:
     with pytest.raises(Moved):

@@ -1,8 +1,8 @@
 // Prove that a telephone is mine: the number, then the code that arrives there.
 
 import { get, post, Problem } from "./api.js";
-import { busy, field, fill, h, mark, notice, unmark } from "./dom.js";
-import { tell } from "./shell.js";
+import { field, fill, h } from "./dom.js";
+import { whenSent } from "./form.js";
 
 /** The two steps; `done(account)` is told when the number is proved. */
 export function codeForm(account, done) {
@@ -11,12 +11,9 @@ export function codeForm(account, done) {
     const input = h("input", { name: "phone", type: "tel", autocomplete: "tel", required: true, value: number ?? "", placeholder: "+1 202 555 0142" });
     const button = h("button", { type: "submit" }, "Send me a code");
     const form = h("form", { novalidate: true }, field("Phone number", input, "With + and the country code."), h("div", { class: "actions" }, button));
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      busy(button, () => sent(form, async () => {
-        const answer = await post("/api/me/phone", { phone: input.value.trim() });
-        await enter(input.value.trim(), answer);
-      }));
+    whenSent(form, button, async () => {
+      const answer = await post("/api/me/phone", { phone: input.value.trim() });
+      await enter(input.value.trim(), answer);
     });
     fill(place, form);
   };
@@ -26,10 +23,7 @@ export function codeForm(account, done) {
     const form = h("form", { novalidate: true },
       field(`Code sent to the number ending in ${answer.phone_last2}`, input, "Six digits, good for ten minutes and five tries."),
       h("div", { class: "actions" }, button, h("button", { type: "button", class: "second", onclick: () => ask(number) }, "Another number")));
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      busy(button, () => sent(form, async () => done(await post("/api/me/phone/verify", { code: input.value.trim() }))));
-    });
+    whenSent(form, button, async () => done(await post("/api/me/phone/verify", { code: input.value.trim() })), wrongCode);
     fill(place, form, await screen());
     input.focus();
   };
@@ -37,16 +31,7 @@ export function codeForm(account, done) {
   return place;
 }
 
-async function sent(form, work) {
-  unmark(form);
-  try {
-    await work();
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    if (error.code === "wrong_code") mark(form, [{ field: "code", message: error.message }]);
-    else if (!error.errors.length || !mark(form, error.errors)) tell(error);
-  }
-}
+const wrongCode = ({ code, message, errors }) => (code === "wrong_code" ? [{ field: "code", message }] : errors);
 
 /** In the simulated set-up there is no phone to look at, so its screen is shown here. */
 async function screen() {

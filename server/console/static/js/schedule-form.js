@@ -1,9 +1,9 @@
 // A scheduled call as a form, with what it comes to in plain words: for a new one, and for changing one.
 
 import { patch, post, Problem } from "./api.js";
-import { busy, field, fill, h, mark, sentence, unmark } from "./dom.js";
+import { field, fill, h, sentence } from "./dom.js";
+import { whenSent } from "./form.js";
 import { openPoints } from "./open-points.js";
-import { tell } from "./shell.js";
 
 const DAYS = [["MO", "Mon"], ["TU", "Tue"], ["WE", "Wed"], ["TH", "Thu"], ["FR", "Fri"], ["SA", "Sat"], ["SU", "Sun"]];
 const WORKDAYS = ["MO", "TU", "WE", "TH", "FR"];
@@ -113,18 +113,9 @@ export function scheduleForm({ personas, scenarios, zone: mine }, { schedule = n
     arrange();
     look();
   });
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    busy(button, async () => {
-      unmark(form);
-      try {
-        await done(schedule ? await patch(`/api/scheduled-calls/${schedule.id}`, said()) : await post("/api/scheduled-calls", said()));
-      } catch (error) {
-        if (!(error instanceof Problem)) throw error;
-        if (!error.errors.length || !mark(form, named(error.errors))) tell(error);
-      }
-    });
-  });
+  whenSent(form, button, async () => {
+    await done(schedule ? await patch(`/api/scheduled-calls/${schedule.id}`, said()) : await post("/api/scheduled-calls", said()));
+  }, (problem) => named(problem.errors));
   arrange();
   look();
   return form;

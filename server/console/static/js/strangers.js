@@ -1,10 +1,11 @@
 // Strangers who ring, for the operator: what they cost, their latest calls, and numbers that are not answered.
 
-import { post, Problem, remove } from "./api.js";
+import { post, remove } from "./api.js";
 import { spendByDay } from "./chart.js";
-import { busy, empty, field, h, mark, notice, unmark } from "./dom.js";
+import { busy, empty, field, h, notice } from "./dom.js";
+import { whenSent } from "./form.js";
 import { clock, dollars, moment, nanos, reason, status, tone } from "./format.js";
-import { attempt, tell } from "./shell.js";
+import { attempt } from "./shell.js";
 import { table } from "./table.js";
 
 const ANSWERED = {
@@ -70,19 +71,10 @@ function blocking(changed) {
   const input = h("input", { type: "text", name: "phone", placeholder: "+1 202 555 0142", maxlength: 40, autocomplete: "off" });
   const button = h("button", { type: "submit", class: "second" }, "Block it");
   const form = h("form", { class: "row", novalidate: true }, field("Block a number", input, "With its country code; or “withheld”, for all who do not show theirs."), h("div", { class: "actions" }, button));
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    busy(button, async () => {
-      unmark(form);
-      try {
-        const done = await post("/api/admin/inbound-blocks", { phone: input.value.trim(), blocked: true });
-        notice("good", `${done.phone === "withheld" ? "Nobody who withholds their number" : done.phone} is ${done.phone === "withheld" ? "answered any more" : "not answered any more"}.`);
-        await changed();
-      } catch (error) {
-        if (!(error instanceof Problem)) throw error;
-        if (!error.errors.length || !mark(form, error.errors)) tell(error);
-      }
-    });
+  whenSent(form, button, async () => {
+    const done = await post("/api/admin/inbound-blocks", { phone: input.value.trim(), blocked: true });
+    notice("good", `${done.phone === "withheld" ? "Nobody who withholds their number" : done.phone} is ${done.phone === "withheld" ? "answered any more" : "not answered any more"}.`);
+    await changed();
   });
   return form;
 }

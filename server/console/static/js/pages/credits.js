@@ -1,9 +1,10 @@
 // Money: what there is, what is set aside, limits, top-up, every posting, the price list.
 
-import { get, post, Problem, put } from "../api.js";
-import { busy, empty, field, fill, h, mark, notice, unmark } from "../dom.js";
+import { get, post, put } from "../api.js";
+import { busy, empty, field, fill, h, notice } from "../dom.js";
+import { whenSent } from "../form.js";
 import { dollars, moment, nanos } from "../format.js";
-import { attempt, page, tell } from "../shell.js";
+import { attempt, page } from "../shell.js";
 import { partByPart, table } from "../table.js";
 import { service } from "../wording.js";
 
@@ -50,23 +51,14 @@ function budgets(now) {
         field("Warn at, %", h("input", { name: "warn_percent", type: "number", min: 1, max: 100, value: budget.warn_percent }))),
       h("div", { class: "field check" }, cutoff, h("label", { for: "auto-cutoff" }, "End the call when a limit is reached. Off, a limit only warns; your credit always ends it.")),
       h("div", { class: "actions" }, button));
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      busy(button, async () => {
-        unmark(form);
-        const inputs = form.elements;
-        const given = (name) => inputs[name].value.trim() || null;
-        try {
-          show(await put("/api/budget", {
-            per_call_usd: given("per_call_usd"), daily_usd: given("daily_usd"), monthly_usd: given("monthly_usd"),
-            warn_percent: Number(inputs.warn_percent.value), auto_cutoff: cutoff.checked,
-          }));
-          notice("good", "The limits are saved.");
-        } catch (error) {
-          if (!(error instanceof Problem)) throw error;
-          if (!error.errors.length || !mark(form, error.errors)) tell(error);
-        }
-      });
+    whenSent(form, button, async () => {
+      const inputs = form.elements;
+      const given = (name) => inputs[name].value.trim() || null;
+      show(await put("/api/budget", {
+        per_call_usd: given("per_call_usd"), daily_usd: given("daily_usd"), monthly_usd: given("monthly_usd"),
+        warn_percent: Number(inputs.warn_percent.value), auto_cutoff: cutoff.checked,
+      }));
+      notice("good", "The limits are saved.");
     });
     fill(section, h("h2", {}, "Limits"), h("div", { class: "grid usage" }, usage("Today", budget.day, budget.warn_percent), usage("This month", budget.month, budget.warn_percent)), form);
   };

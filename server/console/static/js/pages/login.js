@@ -1,9 +1,10 @@
 // Sign in, or make an account.
 
-import { post, Problem } from "../api.js";
-import { busy, field, fill, h, mark, notice, unmark } from "../dom.js";
+import { post } from "../api.js";
+import { field, fill, h, notice } from "../dom.js";
+import { whenSent } from "../form.js";
 import { next, signedIn } from "../session.js";
-import { page, tell } from "../shell.js";
+import { page } from "../shell.js";
 
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 
@@ -14,18 +15,9 @@ function email() {
 function form(label, path, fields, body, other) {
   const button = h("button", { type: "submit" }, label);
   const made = h("form", { class: "card", novalidate: true }, ...fields, h("div", { class: "actions" }, button, other));
-  made.addEventListener("submit", (event) => {
-    event.preventDefault();
-    busy(button, async () => {
-      unmark(made);
-      try {
-        signedIn(await post(path, body(made.elements), { open: true }));
-        location.assign(next());
-      } catch (error) {
-        if (!(error instanceof Problem)) throw error;
-        if (!error.errors.length || !mark(made, error.errors)) tell(error);
-      }
-    });
+  whenSent(made, button, async () => {
+    signedIn(await post(path, body(made.elements), { open: true }));
+    location.assign(next());
   });
   return made;
 }

@@ -1,10 +1,11 @@
 // What runs where, what it costs, whether all is well; and what an operator may do about it.
 
-import { get, post, Problem } from "../api.js";
+import { get, post } from "../api.js";
 import { spendByDay } from "../chart.js";
-import { busy, empty, field, fill, h, mark, notice, unmark } from "../dom.js";
+import { busy, empty, field, fill, h, notice } from "../dom.js";
+import { attemptIn, whenSent } from "../form.js";
 import { clock, dollars, moment, ms, nanos, status, tone } from "../format.js";
-import { attempt, page, tell } from "../shell.js";
+import { attempt, page } from "../shell.js";
 import { strangers } from "../strangers.js";
 import { table as figures } from "../table.js";
 import { actor, deed, job as kindOf, service } from "../wording.js";
@@ -116,19 +117,10 @@ function granting(person, changed) {
     field("Dollars", h("input", { name: "usd", inputmode: "decimal", placeholder: "5.00" })),
     field("What for", h("input", { name: "note", maxlength: 200, value: "granted by the operator" })),
     h("div", { class: "actions" }, button));
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    busy(button, async () => {
-      unmark(form);
-      try {
-        const done = await post(`/api/admin/users/${person.id}/credit`, { usd: form.elements.usd.value.trim(), note: form.elements.note.value.trim() || "granted by the operator", key });
-        notice("good", `${person.email} has ${dollars(done.balance_usd)} now.`);
-        await changed();
-      } catch (error) {
-        if (!(error instanceof Problem)) throw error;
-        if (!error.errors.length || !mark(form, error.errors)) tell(error);
-      }
-    });
+  whenSent(form, button, async () => {
+    const done = await post(`/api/admin/users/${person.id}/credit`, { usd: form.elements.usd.value.trim(), note: form.elements.note.value.trim() || "granted by the operator", key });
+    notice("good", `${person.email} has ${dollars(done.balance_usd)} now.`);
+    await changed();
   });
   return form;
 }
@@ -158,26 +150,14 @@ function optOuts() {
   const look = h("button", { type: "submit", class: "second" }, "Look it up");
   const stop = h("button", { type: "button", class: "danger" }, "Never ring it");
   const form = h("form", { class: "row", novalidate: true }, field("Phone number", input, "With its country code."), h("div", { class: "actions" }, look, stop));
-  const asked = (button, work) => busy(button, async () => {
-    unmark(form);
-    try {
-      await work(input.value.trim());
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      if (!error.errors.length || !mark(form, error.errors)) tell(error);
-    }
+  whenSent(form, look, async () => {
+    const found = await post("/api/admin/opt-outs/lookup", { phone: input.value.trim() });
+    notice(found.opted_out ? "warm" : "good", found.opted_out ? `${found.phone} wants no calls and is not rung.` : `${found.phone} may be rung.`);
   });
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    asked(look, async (phone) => {
-      const found = await post("/api/admin/opt-outs/lookup", { phone });
-      notice(found.opted_out ? "warm" : "good", found.opted_out ? `${found.phone} wants no calls and is not rung.` : `${found.phone} may be rung.`);
-    });
-  });
-  stop.addEventListener("click", () => asked(stop, async (phone) => {
-    await post("/api/admin/opt-outs", { phone });
+  stop.addEventListener("click", () => busy(stop, () => attemptIn(form, async () => {
+    await post("/api/admin/opt-outs", { phone: input.value.trim() });
     notice("good", "Nobody rings this number from now on. Its owner lifts that by proving the number again.");
-  }));
+  })));
   return section("Numbers that want no calls", form);
 }
 

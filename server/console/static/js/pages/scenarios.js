@@ -1,10 +1,11 @@
 // What calls can be about: my scenarios, written, tried out in words, changed, deleted.
 
-import { all, patch, post, Problem, remove } from "../api.js";
-import { busy, confirmed, empty, field, fill, h, mark, notice, unmark } from "../dom.js";
+import { all, patch, post, remove } from "../api.js";
+import { busy, confirmed, empty, field, fill, h, notice } from "../dom.js";
+import { whenSent } from "../form.js";
 import { moment } from "../format.js";
 import { openIn, readable, spoken } from "../open-points.js";
-import { attempt, page, tell } from "../shell.js";
+import { attempt, page } from "../shell.js";
 
 /** What each call will be asked for, as it is being written. */
 function asked(prompt, opening) {
@@ -32,20 +33,11 @@ function writer(scenario, done, leave = null) {
   const show = () => fill(preview,
     prompt.value.trim() ? h("p", {}, ...readable(prompt.value)) : null, asked(prompt.value, opening.value));
   form.addEventListener("input", show);
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    busy(button, async () => {
-      unmark(form);
-      const body = { title: title.value.trim(), prompt: prompt.value.trim(), opening: opening.value.trim(), max_minutes: minutes.value === "" ? null : Number(minutes.value) };
-      try {
-        const saved = scenario ? await patch(`/api/scenarios/${scenario.id}`, body) : await post("/api/scenarios", body);
-        notice("good", `“${saved.title}” is saved. It can be chosen when you start or schedule a call.`);
-        await done(saved);
-      } catch (error) {
-        if (!(error instanceof Problem)) throw error;
-        if (!error.errors.length || !mark(form, error.errors)) tell(error);
-      }
-    });
+  whenSent(form, button, async () => {
+    const body = { title: title.value.trim(), prompt: prompt.value.trim(), opening: opening.value.trim(), max_minutes: minutes.value === "" ? null : Number(minutes.value) };
+    const saved = scenario ? await patch(`/api/scenarios/${scenario.id}`, body) : await post("/api/scenarios", body);
+    notice("good", `“${saved.title}” is saved. It can be chosen when you start or schedule a call.`);
+    await done(saved);
   });
   show();
   return form;

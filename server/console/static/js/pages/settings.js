@@ -1,12 +1,12 @@
 // My account: name and zone, password, phone, my data, the way out.
 
 import { get, patch, post, put, remove, send } from "../api.js";
-import { busy, confirmed, field, fill, h, mark, notice, unmark } from "../dom.js";
-import { Problem } from "../api.js";
-import { codeForm } from "../phone-proof.js";
+import { busy, confirmed, field, fill, h, notice } from "../dom.js";
+import { whenSent } from "../form.js";
 import { moment } from "../format.js";
+import { codeForm } from "../phone-proof.js";
 import { forget, know, signedIn } from "../session.js";
-import { attempt, page, tell } from "../shell.js";
+import { attempt, page } from "../shell.js";
 
 function profile(account) {
   const zones = Intl.supportedValuesOf("timeZone");
@@ -18,18 +18,9 @@ function profile(account) {
     field("Time zone", h("select", { name: "timezone" }, ...known.map((zone) => h("option", { selected: zone === account.timezone }, zone))), "Schedules and daily budgets follow it."),
     h("p", { class: "soft small" }, `Signed in as ${account.email}.`),
     h("div", { class: "actions" }, button));
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    busy(button, async () => {
-      unmark(form);
-      try {
-        know(await patch("/api/me", { name: form.elements.name.value.trim(), timezone: form.elements.timezone.value }));
-        notice("good", "Saved.");
-      } catch (error) {
-        if (!(error instanceof Problem)) throw error;
-        if (!error.errors.length || !mark(form, error.errors)) tell(error);
-      }
-    });
+  whenSent(form, button, async () => {
+    know(await patch("/api/me", { name: form.elements.name.value.trim(), timezone: form.elements.timezone.value }));
+    notice("good", "Saved.");
   });
   return form;
 }
@@ -44,19 +35,10 @@ function password() {
     field("The one you have", now), field("A new one", wanted, "At least 8 characters."),
     h("p", { class: "soft small" }, "Whoever is signed in with your account elsewhere is signed out."),
     h("div", { class: "actions" }, button));
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    busy(button, async () => {
-      unmark(form);
-      try {
-        signedIn(await post("/api/me/password", { current_password: now.value, new_password: wanted.value }));
-        form.reset();
-        notice("good", "Your password is changed. Other sessions have ended.");
-      } catch (error) {
-        if (!(error instanceof Problem)) throw error;
-        if (!error.errors.length || !mark(form, error.errors)) tell(error);
-      }
-    });
+  whenSent(form, button, async () => {
+    signedIn(await post("/api/me/password", { current_password: now.value, new_password: wanted.value }));
+    form.reset();
+    notice("good", "Your password is changed. Other sessions have ended.");
   });
   return form;
 }
@@ -95,20 +77,11 @@ function pin(account) {
     const form = h("form", { novalidate: true },
       field(now.inbound_pin ? "A new PIN" : "PIN", input, "6 to 10 digits. Key it in, then the pound key, when you ring the number that rings you."),
       h("div", { class: "actions" }, save, now.inbound_pin ? drop : null));
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      busy(save, async () => {
-        unmark(form);
-        try {
-          const changed = await put("/api/me/inbound-pin", { pin: input.value });
-          know(changed);
-          notice("good", "Your PIN is set.");
-          show(changed);
-        } catch (error) {
-          if (!(error instanceof Problem)) throw error;
-          if (!error.errors.length || !mark(form, error.errors)) tell(error);
-        }
-      });
+    whenSent(form, save, async () => {
+      const changed = await put("/api/me/inbound-pin", { pin: input.value });
+      know(changed);
+      notice("good", "Your PIN is set.");
+      show(changed);
     });
     drop.addEventListener("click", () => busy(drop, () => attempt(async () => {
       const changed = await remove("/api/me/inbound-pin");
