@@ -12,5 +12,7 @@ down_revision = "0025"
 
 def upgrade() -> None:
     op.add_column("payment_reversals", moment("failed_at"))
-    op.execute("UPDATE payment_reversals SET failed_at = updated_at WHERE charge IS NOT NULL AND status = 'won'")
+    op.execute(
+        "UPDATE payment_reversals SET failed_at = updated_at WHERE charge IS NOT NULL AND status = 'won'"
+    )
     op.execute("UPDATE payment_reversals SET status = 'won' WHERE charge IS NOT NULL")

@@ -25,7 +25,7 @@ from storage import dials, inbound, ledger, opt_outs
 from storage.db import Database, Tx
 from storage.records import CallRow
 from tests.core.story import Story, started
-from tests.server.inbound.test_reception import CONNECTED, PIN, Caller, serving, with_pin
+from tests.server.inbound.test_reception import PIN, Caller, serving, with_pin
 from tests.server.money.test_flush import Watcher
 from tests.server.recovery.test_orphans import HELD, World, data, opened
 from tests.server.rig import NOON, PHONE
@@ -61,7 +61,9 @@ async def has_opted_out(database: Database, number: str) -> bool:
         return await opt_outs.has(tx, number)
 
 
-async def test_a_flush_writes_who_wants_no_more_calls_behind_the_money(postgres_pair: Pair, tmp_path: Path) -> None:
+async def test_a_flush_writes_who_wants_no_more_calls_behind_the_money(
+    postgres_pair: Pair, tmp_path: Path
+) -> None:
     ours, theirs = postgres_pair
     async with opened(ours, theirs, tmp_path) as world, asyncio.TaskGroup() as tasks:
         row = await world.call()
@@ -125,4 +127,4 @@ async def test_who_is_put_through_has_their_account_before_the_row_of_their_ring
             keying = tasks.create_task(caller.keys(PIN))
             await somebody_waits(tx)
             await inbound.forget_guesses(tx, ann.id)
-        assert await keying == CONNECTED
+        assert (await keying)[0] == "Connect"

@@ -320,7 +320,9 @@ async def test_a_refund_that_fails_is_credited_again_once_and_another_one_taken_
     assert (await audited(database)).breaches == []
 
 
-async def test_a_version_that_knows_no_single_refunds_beside_this_one_counts_the_same(database: Database) -> None:
+async def test_a_version_that_knows_no_single_refunds_beside_this_one_counts_the_same(
+    database: Database,
+) -> None:
     """In a rolling restart it adds up whatever is `standing` of a payment, and takes that back."""
     async with database.write() as tx:
         await bought(tx)
