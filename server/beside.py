@@ -44,7 +44,7 @@ async def beside(parts: Parts, desk: Desk, node: str) -> tuple[Scheduler, list[C
     lasting = {RETENTION}
     if parts.cashier is not None:
         await parts.cashier.plan()
-        handlers[PAYMENTS] = parts.cashier
+        handlers[PAYMENTS] = parts.cashier.poll_job
         lasting.add(PAYMENTS)
     jobs = Jobs(database=database, clock=clock, node=node, handlers=handlers, taking=taking, lasting=lasting)
     return scheduler, [scheduler.run(), jobs.run(), retention.tidy_files()]

@@ -21,8 +21,8 @@ from storage.tables import credit_transactions, user_credits
 async def lock_account(tx: Tx, user_id: str) -> Row[tuple[int, int]] | None:
     """Whoever else locks, holds or posts on this account waits until this transaction ends.
 
-    Its balance and what is held of it; None, and no lock, for an account nothing was ever granted to: such a
-    user can place no call.
+    Its balance and what is held of it; None, and no lock, where there is no such account: each user has one from the
+    start.
     """
     return (await tx.execute(_account(user_id).with_for_update())).first()
 

@@ -8,6 +8,7 @@ purchase queues on its row; the account's row is locked after it, by `storage.le
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -194,23 +195,23 @@ async def refunded(tx: Tx, *, charge: str, payment_intent: str, cents: int, now:
 async def refund_told(
     tx: Tx, *, refund: str, charge: str, payment_intent: str, cents: int, failed: bool, now: datetime
 ) -> Purchase | None:
-    """One refund was made; `failed`: the card's bank did not take it, and for good the money is not the customer's.
+    """One refund was made; `failed`: the card's bank sent it back, so the customer has nothing of it.
 
     A refund that has failed stays so, whatever is told of it later.
     """
     await alone(tx, payment_intent)
     row = insert(tx, payment_reversals).values(
-        id=refund, payment_intent=payment_intent, kind="refund", cents=cents, charge=charge,
-        status="won" if failed else "standing", created_at=now, updated_at=now,
+        id=refund, payment_intent=payment_intent, kind="refund", cents=cents, charge=charge, status="won",
+        failed_at=now if failed else None, created_at=now, updated_at=now,
     )  # fmt: skip
-    await tx.execute(_unless_known(row, over=failed, now=now))
+    await tx.execute(_unless_known(row, {"failed_at": now, "updated_at": now} if failed else {}))
     return await _settle(tx, payment_intent, now, "refund failed")
 
 
 async def has_failed(tx: Tx, refund: str) -> bool:
     """Whether that refund was told of as failed."""
     query = select(payment_reversals.c.id).where(
-        payment_reversals.c.id == refund, payment_reversals.c.status == "won"
+        payment_reversals.c.id == refund, payment_reversals.c.failed_at.is_not(None)
     )
     return (await tx.execute(query)).first() is not None
 
@@ -224,17 +225,17 @@ async def disputed(
         id=dispute, payment_intent=payment_intent, kind="dispute", cents=cents,
         status="won" if won else "standing", created_at=now, updated_at=now,
     )  # fmt: skip
-    await tx.execute(_unless_known(row, over=won, now=now))
+    await tx.execute(_unless_known(row, {"status": "won", "updated_at": now} if won else {}))
     return await _settle(tx, payment_intent, now, "dispute settled")
 
 
 def _unless_known(
-    row: sqlite.Insert | postgresql.Insert, *, over: bool, now: datetime
+    row: sqlite.Insert | postgresql.Insert, changed: Mapping[str, object]
 ) -> sqlite.Insert | postgresql.Insert:
-    """`over`: what is known already has come to nothing, for good."""
-    if not over:
+    """A row that is there stays as it is, but for what is `changed`."""
+    if not changed:
         return row.on_conflict_do_nothing(index_elements=["id"])
-    return row.on_conflict_do_update(index_elements=["id"], set_={"status": "won", "updated_at": now})
+    return row.on_conflict_do_update(index_elements=["id"], set_=dict(changed))
 
 
 async def _standing_cents(tx: Tx, payment_intent: str) -> int:
@@ -249,11 +250,11 @@ async def _standing_cents(tx: Tx, payment_intent: str) -> int:
     def cents(*of: ColumnElement[bool]) -> ColumnElement[int]:
         return func.coalesce(func.sum(rows.cents).filter(*of), 0)
 
-    refund, stands = rows.kind == "refund", rows.status == "standing"
-    of_totals = cents(refund, ~single) - cents(refund, single, ~stands)
-    of_single = cents(refund, single, stands)
+    refund, failed = rows.kind == "refund", rows.failed_at.is_not(None)
+    of_totals = cents(refund, ~single) - cents(refund, single, failed)
+    of_single = cents(refund, single, ~failed)
     refunds = case((of_totals > of_single, of_totals), else_=of_single)
-    known = select(cents(rows.kind == "dispute", stands) + refunds)
+    known = select(cents(rows.kind == "dispute", rows.status == "standing") + refunds)
     return int((await tx.execute(known.where(rows.payment_intent == payment_intent))).scalar_one())
 
 

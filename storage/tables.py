@@ -583,7 +583,11 @@ payment_reversals = Table(
     words("status", default="standing"),
     written("created_at"),
     written("updated_at"),
+    # Of a single refund its charge, and since when it has failed; NULL in the row of a charge's total, of a dispute.
+    # Its status is `won` whether it stands or not: a version before it knew single refunds takes back whatever is
+    # `standing`, and so would take the same money twice while it runs beside this one.
     Column("charge", Text),
+    moment("failed_at"),
     check("kind IN ('refund', 'dispute')", "payment_reversals_kind"),
     check("status IN ('standing', 'won')", "payment_reversals_status"),
     check("cents >= 0", "payment_reversals_cents"),

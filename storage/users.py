@@ -59,7 +59,9 @@ async def by_id(tx: Tx, user_id: str) -> User | None:
 
 
 async def locked(tx: Tx, user_id: str) -> User | None:
-    """The account, nobody else changing it until the transaction ends."""
+    """The user, whose row nobody else changes until the transaction ends. Money is locked before it, by
+    `storage.accounts.lock_account`.
+    """
     query = select(*columns(users, User)).where(users.c.id == user_id)
     return await first(tx, User, query.with_for_update(key_share=True))
 

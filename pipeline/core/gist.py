@@ -26,7 +26,9 @@ EMPTY = frozenset(
         "whose", "why", "will", "with", "would", "you", "your", "yours", "caller", "person", "user",
     }
 )  # fmt: skip
-"""English words without which a sentence says the same, and words by which a person is spoken of."""
+"""English words that do not tell one fact from another, and words by which a person is spoken of. "Not" is one of them:
+the opposite of a fact is about the same thing.
+"""
 
 
 def gist(words: Iterable[str]) -> frozenset[str]:

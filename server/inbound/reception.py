@@ -30,7 +30,7 @@ from server.metrics import INBOUND
 from server.money.admission import Admissions
 from server.parts import Rung
 from server.settings import Settings
-from storage import calls, inbound, personas, strangers, users
+from storage import calls, inbound, ledger, personas, strangers, users
 from storage.db import Database
 from storage.inbound import Ring
 from storage.records import User
@@ -120,6 +120,8 @@ class Reception:
                         raise Refused(why, "no stranger is put through")
                     order = await stranger_order(tx, self._settings, rung)
                 else:
+                    # Before the row of who rings: whoever deletes the account takes both in this order.
+                    await ledger.lock_account(tx, user.id)
                     payer = user
                     order = await user_order(tx, user, self._settings.inbound_max_minutes, now, rung)
                 if not await inbound.move(tx, rung.sid, "stranger" if user is None else "known"):

@@ -248,7 +248,11 @@ class Flush:
                 guardian.disk_lost(error)
 
     async def _write(self, batch: Sequence[_Due]) -> _Done:
-        """All calls first, then all accounts, each in one order: two flushes never wait for each other."""
+        """All calls first, then all accounts, each in one order: two flushes never wait for each other.
+
+        Notes come last: one may lock the number of somebody who wants no more calls, which whoever places a call does
+        after the account.
+        """
         done = _Done()
         async with self._database.write() as tx:
             now = self._clock.utc()
@@ -261,9 +265,9 @@ class Flush:
             ours = [due for due in batch if due.account.call_id not in done.lost]
             if given_up := [due.account.call_id for due in ours if due.given_up and due.ended is None]:
                 await calls.give_up(tx, given_up, now)
-            await notes.write_all(tx, {due.account.call_id: due.notes for due in ours}, now)
             for user_id in sorted({due.account.user_id for due in ours}):
                 await self._move_money(tx, [due for due in ours if due.account.user_id == user_id], now, done)
+            await notes.write_all(tx, {due.account.call_id: due.notes for due in ours}, now)
         return done
 
     async def _move_money(self, tx: Tx, of_user: Sequence[_Due], now: datetime, done: _Done) -> None:

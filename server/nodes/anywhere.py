@@ -75,7 +75,8 @@ class Anywhere:
                 raise Refused("not_found", "There is no such call.", status=404)
             if row.final_at is None:
                 await mailbox.put(tx, row.id, "hang_up", "{}", self._clock.utc())
-        await self._ring(row.id, row.owner if row.final_at is None and row.owner else None)
+        if row.final_at is None:
+            await self._ring(row.id, row.owner or None)
         return row
 
     async def opt_out(self, e164: str, how: str) -> None:

@@ -216,8 +216,8 @@ class Cashier:
             # Somebody paid and got nothing: the operator has to look into it.
             PAYMENTS_REFUSED.labels(outcome).inc()
             log.error("payment_not_granted", why=outcome, session_id=fact.checkout.id)
-        if outcome == "given_back":
-            log.warning("refund_failed", outcome=outcome)
+        if isinstance(fact, RefundTold) and outcome == "given_back":
+            log.warning("refund_failed", refund=fact.refund, payment_intent=fact.payment_intent)
         return outcome
 
     async def settle_open(self, order: Purchase) -> Purchase:
@@ -262,12 +262,12 @@ class Cashier:
         return now + POLL_EVERY
 
     async def plan(self) -> None:
-        """The job that polls is there, once for all nodes."""
+        """The job that polls is there, once for all nodes; where it was given up it is due again."""
         async with self._database.write() as tx:
             await jobs.keep(tx, KIND, KIND, "{}", self._clock.utc())
 
-    async def __call__(self, _payload: Mapping[str, Any]) -> datetime:
-        """The job. What a round does not come to is left to the next one."""
+    async def poll_job(self, _payload: Mapping[str, Any]) -> datetime:
+        """`poll` as a background job. What a round does not come to is left to the next one."""
         try:
             async with asyncio.timeout(ROUND_S):
                 return await self.poll()

@@ -45,7 +45,7 @@ class Refunded:
 
 @dataclass(frozen=True, slots=True)
 class RefundTold:
-    """One refund of `cents`; `failed`: it came back, sometimes days later, and the customer has nothing of it."""
+    """One refund of `cents`; `failed`: the card's bank sent it back, sometimes days later."""
 
     refund: str
     charge: str
@@ -66,7 +66,7 @@ class Disputed:
 
 Fact: TypeAlias = Paid | Unpaid | Refunded | RefundTold | Disputed | None
 CAME_BACK = frozenset({"failed", "canceled"})
-"""What a refund is that gave nobody anything."""
+"""The states of a refund that did not reach the customer."""
 
 
 class SingleRefund(Wire):

@@ -40,7 +40,7 @@ class Retention:
         self._kept = timedelta(days=days)
 
     async def plan(self) -> None:
-        """The daily job is there, once for all nodes, and was given up by nobody."""
+        """The daily job is there, once for all nodes; where it was given up it is due again."""
         async with self._database.write() as tx:
             await jobs.keep(tx, KIND, KIND, "{}", self._clock.utc())
 

@@ -33,6 +33,8 @@ async def catch_up(tx: Tx, row: CallRow, known: Told | None, *, node: str, now: 
     second = max((charge.second for charge in known.charges), default=0)
     if await ledger.flush(tx, [CallCharges(row.id, row.epoch, known.charges, second)], node=node, now=now):
         return False
+    # The account before a number that is opted out, as whoever places a call locks them.
+    await ledger.lock_account(tx, row.user_id)
     await notes.write(tx, row.id, notes_of(known.effects), now)
     return True
 

@@ -222,7 +222,6 @@ class Takeovers:
             owed = CallCharges(row.id, row.epoch, charges, second)
             if await ledger.flush(tx, [owed], node=self.node, now=now):
                 raise JournalError("its charges do not continue those of the ledger")
-            await notes.write(tx, row.id, notes_of(effects), now)
             sid = None if leg is None else leg.sid
             await calls.advance(
                 tx, row.id, status, at=now, sid=sid, end_reason=reason, carrier_seconds=seconds
@@ -230,6 +229,8 @@ class Takeovers:
             if call is not None:
                 await self._lose(tx, row, call, fresh=fresh)
             final = await ledger.finalise(tx, call_id=row.id, epoch=row.epoch, now=now)
+            # Behind the account, as a number that is opted out is locked by whoever places a call.
+            await notes.write(tx, row.id, notes_of(effects), now)
             for taught in effects:
                 if isinstance(taught, Learned | Unlearned):
                     await remembering.keep(tx, row.id, taught, now)

@@ -33,9 +33,9 @@ async def purchases_are_their_postings(tx: Tx) -> list[Breach]:
                     COALESCE(SUM(CASE WHEN r.kind = 'dispute' AND r.status = 'standing'
                         THEN r.cents END), 0) AS disputed,
                     COALESCE(SUM(CASE WHEN r.kind = 'refund' AND r.charge IS NULL THEN r.cents END), 0) AS totals,
-                    COALESCE(SUM(CASE WHEN r.charge IS NOT NULL AND r.status = 'standing'
+                    COALESCE(SUM(CASE WHEN r.charge IS NOT NULL AND r.failed_at IS NULL
                         THEN r.cents END), 0) AS single,
-                    COALESCE(SUM(CASE WHEN r.charge IS NOT NULL AND r.status <> 'standing'
+                    COALESCE(SUM(CASE WHEN r.charge IS NOT NULL AND r.failed_at IS NOT NULL
                         THEN r.cents END), 0) AS failed
                 FROM purchases p LEFT JOIN payment_reversals r ON r.payment_intent = p.payment_intent
                 GROUP BY p.id) AS d ON d.id = p.id) AS facts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 import wave
 from pathlib import Path
 
@@ -111,8 +112,6 @@ def test_half_a_frame_of_a_killed_process_is_left_out(tmp_path: Path) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 3_000), st.integers(10, 2_000)), min_size=1, max_size=3))
 def test_whatever_the_times_the_file_is_whole(parts: list[tuple[int, int]]) -> None:
-    import tempfile
-
     with tempfile.TemporaryDirectory() as made:
         folder, begun = Path(made), 1_000
         for epoch, (after, ms) in enumerate(parts, start=1):

@@ -320,6 +320,19 @@ async def test_a_refund_that_fails_is_credited_again_once_and_another_one_taken_
     assert (await audited(database)).breaches == []
 
 
+async def test_a_version_that_knows_no_single_refunds_beside_this_one_counts_the_same(
+    database: Database,
+) -> None:
+    """In a rolling restart it adds up whatever is `standing` of a payment, and takes that back."""
+    async with database.write() as tx:
+        await bought(tx)
+        await refunded(tx, 300)
+        made = await refund_told(tx, 300)
+    assert made is not None
+    standing = "SELECT SUM(cents) FROM payment_reversals WHERE status = 'standing'"
+    assert await rows(database, standing) == [(made.reversed_cents,)] == [(300,)]
+
+
 @pytest.mark.parametrize("first", ["refund", "payment"])
 async def test_a_refund_and_the_payment_at_once_are_both_applied(
     postgres_pair: tuple[Database, Database], first: str

@@ -27,7 +27,8 @@ async def test_two_answers_at_once_wait_for_each_other_in_one_order(
             return await take_answer(tx, row.id, SID, NOON)
 
     async def both_wait() -> None:
-        while await rows(one, "SELECT count(*) FROM pg_locks WHERE NOT granted") != [(2,)]:
+        here = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        while await rows(one, f"{here} AND wait_event_type = 'Lock'") != [(2,)]:
             pass
 
     async with asyncio.TaskGroup() as tasks, other.write() as tx:

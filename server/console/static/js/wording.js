@@ -53,5 +53,5 @@ export const deed = (action) => DEEDS[action] ?? action;
 /** Who did it: an operator by the beginning of their account's id, or the server by itself. */
 export const actor = (name) => (name.startsWith("user:") ? `operator ${name.slice(5, 13)}` : "the server, by itself");
 
-const JOBS = { audit: "Auditing the books", reconcile: "Comparing calls with the telephone bill", call_back: "Ringing back", retention: "Deleting what is old" };
+const JOBS = { audit: "Auditing the books", reconcile: "Comparing calls with the telephone bill", call_back: "Ringing back", payments: "Asking after open orders", retention: "Deleting what is old" };
 export const job = (kind) => JOBS[kind] ?? kind;
