@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Protocol
 
 import structlog
 
 from pipeline.core.terms import EndReason
-from server.calls.ongoing import Ongoing
 
 log = structlog.get_logger()
 
@@ -17,10 +17,21 @@ GOODBYES_S = 45.0
 """How long goodbyes may take to be heard and books to be closed."""
 
 
+class Talk(Protocol):
+    def ask_hang_up(self, reason: EndReason) -> None: ...
+
+
+class Conducted(Protocol):
+    """A call, as far as a drain asks anything of it."""
+
+    @property
+    def live(self) -> Talk: ...
+
+
 class Drain:
     """Of the calls of one desk. `begun`: no new ones are taken. One that was let in before becomes a call yet."""
 
-    def __init__(self, ongoing: Mapping[str, Ongoing]) -> None:
+    def __init__(self, ongoing: Mapping[str, Conducted]) -> None:
         self._ongoing = ongoing
         self._deciding = 0
         self._hurried = asyncio.Event()

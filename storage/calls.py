@@ -179,6 +179,13 @@ async def of_user(tx: Tx, user_id: str) -> list[CallRow]:
     )
 
 
+async def lock_all(tx: Tx, user_id: str) -> None:
+    """All calls of a user, which nobody else changes until the transaction is over. Before the account's lock."""
+    await tx.execute(
+        select(calls.c.id).where(calls.c.user_id == user_id).order_by(calls.c.id).with_for_update()
+    )
+
+
 async def count_live(tx: Tx, user_id: str) -> int:
     """The user's calls that are not over, those still ringing included."""
     ongoing = (calls.c.user_id == user_id, calls.c.status_rank < OVER, calls.c.final_at.is_(None))

@@ -222,10 +222,11 @@ class Flush:
         account.given_up = account.given_up and not due.given_up
         settled = account.settled if account.settled is not None and not account.settled.done() else None
         if account.call_id in done.lost:
-            if guardian is not None:
-                guardian.fence()
+            # Whoever waits first: a guardian that cannot be told must not leave them waiting.
             if settled is not None:
                 settled.set_exception(Fenced(account.call_id))
+            if guardian is not None:
+                guardian.fence()
         elif settled is not None and account.call_id in done.finals:
             settled.set_result(done.finals[account.call_id])
         elif (grant := done.grants.get(account.call_id)) is not None:

@@ -20,6 +20,8 @@ async def erase(parts: Parts, user: User) -> None:
     """Rows, then files, then what the database keeps of removed rows. Raises `Refused` while a call is on."""
     folder = parts.settings.calls_dir
     async with parts.database.write() as tx:
+        # Calls before their account, as who adjusts one does.
+        await calls.lock_all(tx, user.id)
         # A call that is being placed is waited for: unseen, it would go with the account and ring all the same.
         await ledger.lock_account(tx, user.id)
         mine = await calls.of_user(tx, user.id)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import cast
 
 from pipeline.clock import run_virtual
 from pipeline.core.terms import EndReason
-from server.calls.ongoing import Ongoing
-from server.drain import Drain
+from server.drain import Conducted, Drain
 
 
 @dataclass
@@ -29,7 +27,7 @@ class Talk:
 def test_whoever_hurries_waits_for_no_decision_but_what_comes_of_it_says_goodbye_too() -> None:
     async def main() -> None:
         here, late = Talk(), Talk()
-        ongoing = {"here": cast("Ongoing", here)}
+        ongoing: dict[str, Conducted] = {"here": here}
         drain = Drain(ongoing)
         async with asyncio.TaskGroup() as tasks:
             with drain.deciding():
@@ -43,7 +41,7 @@ def test_whoever_hurries_waits_for_no_decision_but_what_comes_of_it_says_goodbye
                 drain.ended()
                 await asyncio.sleep(1)
                 assert not draining.done()
-                ongoing["late"] = cast("Ongoing", late)
+                ongoing["late"] = late
             await asyncio.sleep(1)
             assert late.asked == [EndReason.DRAINED]
             del ongoing["late"]

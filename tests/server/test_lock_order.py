@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from pipeline.clock import Clock
 from pipeline.core import events as ev
@@ -21,9 +21,10 @@ from server.money.flush import Account, Flush
 from server.news import News
 from server.recovery.rebuilding import catch_up
 from server.recovery.settling import told
-from storage import dials, inbound, ledger, opt_outs
+from storage import calls, dials, inbound, ledger, opt_outs, tables
 from storage.db import Database, Tx
-from storage.records import CallRow
+from storage.ids import new_id
+from storage.records import CallRow, NewCall
 from tests.core.story import Story, started
 from tests.server.inbound.test_reception import PIN, Caller, serving, with_pin
 from tests.server.money.test_flush import Watcher
@@ -113,6 +114,26 @@ async def test_a_call_is_caught_up_with_under_its_account(postgres_pair: Pair, t
             await dials.alone(tx, number)
         assert await catching
         assert await has_opted_out(world.database, number)
+
+
+async def test_an_account_goes_behind_the_calls_it_has(tmp_path: Path, postgres_url: str) -> None:
+    async with serving(tmp_path, database_url=postgres_url) as rig, asyncio.TaskGroup() as tasks:
+        ann = await with_pin(rig)
+        over = NewCall(
+            id=new_id(), user_id=ann.id, persona_id="brad", channel="phone", created_at=rig.clock.utc(),
+            price_ids=(), owner="gone",
+        )  # fmt: skip
+        async with rig.parts.database.write() as tx:
+            await calls.create(tx, over)
+            await tx.execute(
+                update(tables.calls).where(tables.calls.c.id == over.id).values(final_at=rig.clock.utc())
+            )
+        async with elsewhere(rig, postgres_url) as tx:
+            assert await calls.lock(tx, over.id) is not None  # as who adjusts it does
+            erasing = tasks.create_task(ann.ask("DELETE", "/api/me"))
+            await somebody_waits(tx)
+            await ledger.lock_account(tx, ann.id)
+        assert (await erasing).status_code == 204
 
 
 async def test_who_is_put_through_has_their_account_before_the_row_of_their_ring(
