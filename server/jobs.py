@@ -87,7 +87,8 @@ class Jobs:
         for kind in {*self._handlers, *(kind for kind, _ in counts)}:
             waiting = counts.get((kind, "pending"), 0) + counts.get((kind, "claimed"), 0)
             JOBS.labels(kind, "waiting").set(waiting)
-            JOBS.labels(kind, "dead").set(counts.get((kind, "dead"), 0))
+            for state in ("failing", "dead"):
+                JOBS.labels(kind, state).set(counts.get((kind, state), 0))
         free = AT_ONCE - self._running
         if not counts or free <= 0 or not self._taking():
             return []

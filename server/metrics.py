@@ -83,7 +83,9 @@ SCHEDULED_LATE = Histogram(
     "From the moment a scheduled call was due to its claim",
     buckets=(0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300),
 )
-JOBS = Gauge("callmeback_jobs", "Background jobs by kind and state: waiting, dead", ("kind", "state"))
+JOBS = Gauge(
+    "callmeback_jobs", "Background jobs by kind and state: waiting, failing, dead", ("kind", "state")
+)
 JOBS_RUN = Counter("callmeback_jobs_run", "Runs of background jobs by kind and outcome", ("kind", "outcome"))
 
 BUS_WORDS = Counter(

@@ -34,11 +34,6 @@ log = structlog.get_logger()
 KEPT = "kept"
 
 
-def owner_of(user_id: str, persona_id: str) -> str:
-    """Whose memories of whom: part of every mark, so that marks of two people never look alike."""
-    return f"{user_id} {persona_id}"
-
-
 def today(user: User, now: datetime) -> date:
     """The day it is where the person lives."""
     return now.astimezone(ZoneInfo(user.timezone)).date()
@@ -74,7 +69,7 @@ async def _join(
     known = await memories.of(tx, user_id, persona_id, lock=True)
     forgotten = await memories.marks(tx, user_id, persona_id) if marked else frozenset()
     merged = merge(
-        owner_of(user_id, persona_id), known, found,
+        memories.marker(tx, user_id, persona_id), known, found,
         said_on=said_on, call_id=call_id, now=now, forgotten=forgotten,
     )  # fmt: skip
     await memories.remove(tx, user_id, persona_id, merged.dropped)
@@ -101,7 +96,7 @@ async def correct(
     known = await memories.get(tx, user.id, persona_id, memory_id)
     if known is None:
         return None
-    left = marks_of_correction(owner_of(user.id, persona_id), known, text)
+    left = marks_of_correction(memories.marker(tx, user.id, persona_id), known, text)
     await memories.mark(tx, user.id, persona_id, left, now)
     await _lift(tx, user.id, persona_id, text)
     right = replace(known, text=text, said_on=today(user, now), updated_at=now)
@@ -112,9 +107,8 @@ async def correct(
 async def _lift(tx: Tx, user_id: str, persona_id: str, text: str) -> None:
     """What the person writes may come back, also where they had deleted it."""
     forgotten = await memories.marks(tx, user_id, persona_id)
-    await memories.unmark(
-        tx, user_id, persona_id, marks_lifted(owner_of(user_id, persona_id), text, forgotten)
-    )
+    lifted = marks_lifted(memories.marker(tx, user_id, persona_id), text, forgotten)
+    await memories.unmark(tx, user_id, persona_id, lifted)
 
 
 async def forget(tx: Tx, user_id: str, persona_id: str, memory_id: str, now: datetime) -> bool:
@@ -132,7 +126,7 @@ async def forget_all(tx: Tx, user_id: str, persona_id: str, now: datetime) -> No
 
 
 async def _erase(tx: Tx, user_id: str, persona_id: str, gone: list[Memory], now: datetime) -> None:
-    owner = owner_of(user_id, persona_id)
-    left = frozenset().union(*(marks(owner, memory) for memory in gone))
+    mark = memories.marker(tx, user_id, persona_id)
+    left = frozenset().union(*(marks(mark, memory) for memory in gone))
     await memories.mark(tx, user_id, persona_id, left, now)
     await memories.remove(tx, user_id, persona_id, [memory.id for memory in gone])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy import delete as delete_from
 from sqlalchemy import update as change
 
@@ -89,10 +89,17 @@ async def failed(tx: Tx, job: Job, node: str, error: str, due_at: datetime | Non
 
 
 async def counts(tx: Tx) -> dict[tuple[str, str], int]:
-    """How many jobs there are by kind and status, those done left out."""
-    query = select(jobs.c.kind, jobs.c.status, func.count().label("number"))
-    query = query.where(jobs.c.status != "done").group_by(jobs.c.kind, jobs.c.status)
-    return {(row.kind, row.status): row.number for row in await tx.execute(query)}
+    """How many jobs there are by kind and status, those done left out.
+
+    What failed the last time and is tried again is `failing`, waiting or under way: work that is never given up is not
+    dead, however often it fails.
+    """
+    again = and_(jobs.c.status.in_(("pending", "claimed")), jobs.c.error != "")
+    status = case((again, "failing"), else_=jobs.c.status).label("status")
+    query = select(jobs.c.kind, status, func.count().label("number")).where(jobs.c.status != "done")
+    return {
+        (row.kind, row.status): row.number for row in await tx.execute(query.group_by(jobs.c.kind, status))
+    }
 
 
 async def delete_before(tx: Tx, moment: datetime, limit: int = 500) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import delete, exists, func, select
 
 from storage.db import Tx, insert
 from storage.records import CallMessage
@@ -20,6 +20,16 @@ async def put(tx: Tx, call_id: str, kind: str, payload: str, now: datetime) -> N
     """`payload` is JSON."""
     row = insert(tx, call_messages).values(call_id=call_id, kind=kind, payload=payload, created_at=now)
     await tx.execute(row)
+
+
+async def put_once(tx: Tx, call_id: str, kind: str, payload: str, now: datetime) -> None:
+    """Like `put`, unless a message of that kind waits for the call: what says the same twice is said once."""
+    # Two at once do not see each other's, so they go one after the other. SQLite has but one writer anyway.
+    if tx.dialect.name == "postgresql":
+        await tx.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"mail {call_id}", 0))))
+    there = exists().where(call_messages.c.call_id == call_id, call_messages.c.kind == kind)
+    if not (await tx.execute(select(there))).scalar_one():
+        await put(tx, call_id, kind, payload, now)
 
 
 async def waits(tx: Tx, call_ids: Collection[str]) -> bool:

@@ -1,17 +1,23 @@
-"""What each persona remembers of each user, and the marks of what was deleted. No query is without both."""
+"""What each persona remembers of each user, and the marks of what was deleted. No query is without both.
+
+A mark is a keyed hash (`storage/number_hashes.py`): there are few enough words to try them all, and what was deleted is
+not to be found by that.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, select, tuple_
 from sqlalchemy import delete as delete_from
 from sqlalchemy import update as change
 
-from pipeline.core.memory import Finding, Memory
+from pipeline.core.memory import Finding, Mark, Memory
 from storage.db import Tx, insert
 from storage.ids import new_id
+from storage.number_hashes import KEYED, keying
 from storage.records import Page
 from storage.rows import columns, every, first, newest_page, record
 from storage.tables import calls, forgotten, memories
@@ -66,6 +72,35 @@ async def put(tx: Tx, user_id: str, persona_id: str, memory: Memory) -> None:
 
 async def remove(tx: Tx, user_id: str, persona_id: str, ids: Sequence[str]) -> None:
     await tx.execute(delete_from(memories).where(*_of(user_id, persona_id), memories.c.id.in_(ids)))
+
+
+def marker(tx: Tx, user_id: str, persona_id: str) -> Mark:
+    """Makes the marks of what this persona is to forget of this user. Raises `NoNumberKey` without the key."""
+    keyed = keying(tx)
+    return lambda what, words: keyed(unkeyed(user_id, persona_id, what, words))
+
+
+def unkeyed(user_id: str, persona_id: str, what: str, words: str) -> str:
+    """What the key is put to. Rows of older versions hold it as it is, until `key_some`."""
+    told = f"{user_id} {persona_id}\n{what}\n{words}"
+    return hashlib.sha256(told.encode(errors="surrogatepass")).hexdigest()
+
+
+async def key_some(tx: Tx, limit: int = 500) -> int:
+    """Puts the key to marks that an older version left without one, at most to `limit`; to how many."""
+    keyed, bare = keying(tx), forgotten.c.mark.not_like(f"{KEYED}%")
+    mine = tuple(forgotten.primary_key.columns)
+    rows = [
+        dict(row)
+        for row in (await tx.execute(select(forgotten).where(bare).order_by(*mine).limit(limit))).mappings()
+    ]
+    if rows:
+        # The mark of a word of a fact is two: the fact's and the word's.
+        new = [{**row, "mark": " ".join(map(keyed, row["mark"].split(" ")))} for row in rows]
+        await tx.execute(insert(tx, forgotten).on_conflict_do_nothing(), new)
+        old = [tuple(row[column.name] for column in mine) for row in rows]
+        await tx.execute(delete_from(forgotten).where(tuple_(*mine).in_(old)))
+    return len(rows)
 
 
 async def marks(tx: Tx, user_id: str, persona_id: str) -> frozenset[str]:

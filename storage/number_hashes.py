@@ -1,6 +1,7 @@
 """Telephone numbers that are kept without being known: as keyed hashes, to be counted and compared.
 
-There are few enough numbers to try them all, so a hash without a key hides none. The key is made once and lies in
+There are few enough numbers to try them all, so a hash without a key hides none. Nor does it hide words: the marks of
+what a persona is to forget have the same key (`storage/memories.py`). The key is made once and lies in
 the database, sealed with the server's secret (`server/number_key.py`): a number hashes to the same after the secret was
 changed, or whoever wants no calls would be rung again. A `Database` is given the key before numbers are looked for.
 """
@@ -9,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Column, delete, func, select, update
@@ -36,8 +38,13 @@ def unkeyed(purpose: str, value: str) -> str:
     return hashlib.sha256(f"callmeback {purpose} {value}".encode()).hexdigest()
 
 
+def keying(tx: Tx) -> Callable[[str], str]:
+    """Puts the key to a hash that was made without one; for as long as the transaction. Raises `NoNumberKey`."""
+    return partial(_keyed, _key(tx))
+
+
 async def key_all(tx: Tx) -> int:
-    """Puts the key to every hash that an older version left without one; to how many."""
+    """Puts the key to every hash of a number that an older version left without one; to how many."""
     key, count = _key(tx), 0
     for column in _COLUMNS:
         bare: ColumnElement[bool] = column.not_like(f"{KEYED}%") & (column != "")

@@ -7,10 +7,9 @@ are asked for is in `memory_order.py`, how they are shown to the model in `memor
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Literal
@@ -19,6 +18,11 @@ from pipeline.core.gist import gist, says
 from pipeline.core.said_dates import meant
 
 Kind = Literal["fact", "summary", "thread"]
+
+Mark = Callable[[str, str], str]
+"""Makes one mark of what it marks ("text", "subject", "word", "gist") and of folded words: without a space, the same
+for the same, and for each pair of person and persona another. It tells nobody the words.
+"""
 
 LONGEST = 200
 """Characters of one memory."""
@@ -97,67 +101,61 @@ def folded(text: str) -> str:
 # -- marks of what was deleted ---------------------------------------------------------
 
 
-def marks(owner: str, memory: Memory) -> frozenset[str]:
-    """What a deleted memory leaves: its words and its subject, unreadable, and of a fact each word that carries it.
-
-    `owner`: whose memory of whom it is.
-    """
-    left = {_mark(owner, "text", memory.text), *_gist_marks(owner, memory)}
-    if folded(memory.subject):
-        left.add(_mark(owner, "subject", memory.subject))
+def marks(mark: Mark, memory: Memory) -> frozenset[str]:
+    """What a deleted memory leaves: its words and its subject, unreadable, and of a fact each word that carries it."""
+    left = {mark("text", folded(memory.text)), *_gist_marks(mark, memory)}
+    if subject := folded(memory.subject):
+        left.add(mark("subject", subject))
     return frozenset(left)
 
 
-def marks_of_correction(owner: str, memory: Memory, text: str) -> frozenset[str]:
+def marks_of_correction(mark: Mark, memory: Memory, text: str) -> frozenset[str]:
     """What a corrected memory leaves: the old words, for the subject goes on; their gist where `text` has another."""
-    left = _gist_marks(owner, memory)
-    return frozenset({_mark(owner, "text", memory.text), *(() if _told(owner, text, left) else left)})
+    left = _gist_marks(mark, memory)
+    return frozenset({mark("text", folded(memory.text)), *(() if _told(mark, text, left) else left)})
 
 
-def marks_lifted(owner: str, text: str, forgotten: frozenset[str]) -> frozenset[str]:
+def marks_lifted(mark: Mark, text: str, forgotten: frozenset[str]) -> frozenset[str]:
     """Of the marks those of these words: their owner says them again."""
-    return frozenset({_mark(owner, "text", text), *_told(owner, text, forgotten)})
+    return frozenset({mark("text", folded(text)), *_told(mark, text, forgotten)})
 
 
-def _mark(owner: str, what: str, words: str) -> str:
-    return hashlib.sha256(f"{owner}\n{what}\n{folded(words)}".encode(errors="surrogatepass")).hexdigest()
-
-
-def _gist_marks(owner: str, memory: Memory) -> frozenset[str]:
+def _gist_marks(mark: Mark, memory: Memory) -> frozenset[str]:
     """One for each word that carries a fact, all of the fact under one name."""
     carrying = gist(folded(memory.text).split()) if memory.kind == "fact" else frozenset[str]()
-    name = _mark(owner, "gist", " ".join(sorted(carrying)))
-    return frozenset(f"{name} {_mark(owner, 'word', word)}" for word in carrying)
+    name = mark("gist", " ".join(sorted(carrying)))
+    return frozenset(f"{name} {mark('word', word)}" for word in carrying)
 
 
-def _told(owner: str, text: str, forgotten: frozenset[str]) -> frozenset[str]:
+def _told(mark: Mark, text: str, forgotten: frozenset[str]) -> frozenset[str]:
     """The marks of those deleted facts that this text tells in other words."""
     facts: dict[str, dict[str, str]] = {}
-    for mark in forgotten:
-        name, _, word = mark.partition(" ")
+    for each in forgotten:
+        name, _, word = each.partition(" ")
         if word:
-            facts.setdefault(name, {})[word] = mark
+            facts.setdefault(name, {})[word] = each
     if not facts:
         return frozenset()
-    words = {_mark(owner, "word", word) for word in folded(text).split()}
-    return frozenset(mark for fact in facts.values() if says(fact, words) for mark in fact.values())
+    words = {mark("word", word) for word in folded(text).split()}
+    return frozenset(each for fact in facts.values() if says(fact, words) for each in fact.values())
 
 
-def is_forgotten(owner: str, finding: Finding, forgotten: frozenset[str]) -> bool:
+def is_forgotten(mark: Mark, finding: Finding, forgotten: frozenset[str]) -> bool:
     """Whether this was deleted. Summaries and threads have no subject of their own: none may name a deleted one."""
     if not forgotten:
         return False
-    if _mark(owner, "text", finding.text) in forgotten or _told(owner, finding.text, forgotten):
+    if mark("text", folded(finding.text)) in forgotten or _told(mark, finding.text, forgotten):
         return True
     if finding.kind == "fact":
-        return bool(folded(finding.subject)) and _mark(owner, "subject", finding.subject) in forgotten
+        subject = folded(finding.subject)
+        return bool(subject) and mark("subject", subject) in forgotten
     words = folded(finding.text).split()
     spans = (
         " ".join(words[at : at + length])
         for length in range(1, SUBJECT_WORDS + 1)
         for at in range(len(words) - length + 1)
     )
-    return any(_mark(owner, "subject", span) in forgotten for span in spans)
+    return any(mark("subject", span) in forgotten for span in spans)
 
 
 def telling(gone: Memory, memories: Iterable[Memory]) -> tuple[Memory, ...]:
@@ -179,7 +177,7 @@ def telling(gone: Memory, memories: Iterable[Memory]) -> tuple[Memory, ...]:
 
 
 def merge(
-    owner: str,
+    mark: Mark,
     known: Sequence[Memory],
     found: Sequence[Finding],
     *,
@@ -192,7 +190,7 @@ def merge(
     kept = {memory.id: memory for memory in known}
     added: list[Finding] = []
     for finding in _last_words(found):
-        if is_forgotten(owner, finding, forgotten):
+        if is_forgotten(mark, finding, forgotten):
             continue
         words = folded(finding.text)
         same = next(

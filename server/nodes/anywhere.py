@@ -74,7 +74,7 @@ class Anywhere:
             if row is None:
                 raise Refused("not_found", "There is no such call.", status=404)
             if row.final_at is None:
-                await mailbox.put(tx, row.id, "hang_up", "{}", self._clock.utc())
+                await mailbox.put_once(tx, row.id, "hang_up", "{}", self._clock.utc())
         if row.final_at is None:
             await self._ring(row.id, row.owner or None)
         return row

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from pipeline.core.memory import (
     MOST,
     MOST_FACTS,
     Finding,
+    Mark,
     Memory,
     Merged,
     cleaned,
@@ -28,7 +30,14 @@ from pipeline.core.memory import (
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 TODAY = NOON.date()
-OWNER = "ann sarah"
+
+
+def maker(owner: str) -> Mark:
+    """Marks as the server makes them, without a key."""
+    return lambda what, words: sha256(f"{owner}\n{what}\n{words}".encode(errors="surrogatepass")).hexdigest()
+
+
+MARK, BENS = maker("ann sarah"), maker("ben sarah")
 
 
 def memory(ident: str = "1", text: str = "My sister is called Ann", **more: object) -> Memory:
@@ -44,7 +53,7 @@ def merged(
     forgotten: frozenset[str] = frozenset(),
 ) -> Merged:
     return merge(
-        OWNER,
+        MARK,
         known,
         found,
         said_on=said_on,
@@ -135,7 +144,7 @@ def test_the_least_important_go_first_and_of_those_the_oldest() -> None:
 
 def test_what_was_deleted_never_returns() -> None:
     gone = memory(text="I have an interview on Tuesday", subject="Interview")
-    forgotten = marks(OWNER, gone)
+    forgotten = marks(MARK, gone)
     back = [
         Finding("fact", "I have an interview on Tuesday!", "job"),
         Finding("fact", "The interview is on Friday", "interview"),
@@ -148,17 +157,26 @@ def test_what_was_deleted_never_returns() -> None:
         merged([], [other, Finding("summary", "We talked about trains.")], forgotten=forgotten).added[0]
         == other
     )
-    assert not any(is_forgotten("ben sarah", each, forgotten) for each in back), "another's marks say nothing"
-    assert not is_forgotten(OWNER, Finding("fact", "x", ""), forgotten)
+    assert not any(is_forgotten(BENS, each, forgotten) for each in back), "another's marks say nothing"
+    assert not is_forgotten(MARK, Finding("fact", "x", ""), forgotten)
 
 
 def test_marks_say_nothing_of_the_words() -> None:
-    left = marks(OWNER, memory(subject="sister's name"))
+    left = marks(MARK, memory(subject="sister's name"))
     assert sorted(map(len, left)) == [64, 64, 129, 129]
     assert set("".join(left)) <= set("0123456789abcdef ")
-    assert len(marks(OWNER, memory(subject=" - "))) == 3
-    assert len(marks(OWNER, memory(kind="thread"))) == 1, "what was to be asked about is no fact"
-    assert marks(OWNER, memory(text="\ud800"))
+    assert len(marks(MARK, memory(subject=" - "))) == 3
+    assert len(marks(MARK, memory(kind="thread"))) == 1, "what was to be asked about is no fact"
+    assert marks(MARK, memory(text="\ud800"))
+
+
+def test_words_are_marked_in_the_form_in_which_they_compare() -> None:
+    """As older versions marked them: what was deleted then stays so."""
+    left = marks(lambda what, words: f"{what}:{words.replace(' ', '_')}", memory(subject="Sister's name!"))
+    assert left == {
+        *("text:my_sister_is_called_ann", "subject:sister_s_name"),
+        *("gist:ann_sister word:ann", "gist:ann_sister word:sister"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -171,13 +189,13 @@ def test_marks_say_nothing_of_the_words() -> None:
     ],
 )
 def test_what_was_deleted_does_not_return_in_other_words(told: Finding) -> None:
-    forgotten = marks(OWNER, memory(subject="sister's name"))
+    forgotten = marks(MARK, memory(subject="sister's name"))
     assert merged([], [told], forgotten=forgotten) == Merged()
-    assert not is_forgotten("ben sarah", told, forgotten)
+    assert not is_forgotten(BENS, told, forgotten)
 
 
 def test_what_shares_a_word_with_what_was_deleted_is_kept() -> None:
-    forgotten = marks(OWNER, memory(subject="sister's name")) | marks(OWNER, memory(text="I like trains"))
+    forgotten = marks(MARK, memory(subject="sister's name")) | marks(MARK, memory(text="I like trains"))
     others = (
         Finding("fact", "My sister lives in Leeds", "sister's home"),
         Finding("fact", "My boss is called Ann", "boss's name"),
@@ -188,18 +206,18 @@ def test_what_shares_a_word_with_what_was_deleted_is_kept() -> None:
 
 def test_a_correction_marks_the_old_gist_where_the_new_words_have_another() -> None:
     old = memory(text="My sister is called Anne", subject="sister's name")
-    left = marks_of_correction(OWNER, old, "My sister is called Ann")
-    assert is_forgotten(OWNER, Finding("fact", "Anne is my sister", "sister's name"), left)
-    assert not is_forgotten(OWNER, Finding("fact", "Ann is my sister", "sister's name"), left)
-    more = marks_of_correction(OWNER, old, "My sister is called Anne with an e")
-    assert not is_forgotten(OWNER, Finding("fact", "Anne is my sister", "sister's name"), more)
+    left = marks_of_correction(MARK, old, "My sister is called Ann")
+    assert is_forgotten(MARK, Finding("fact", "Anne is my sister", "sister's name"), left)
+    assert not is_forgotten(MARK, Finding("fact", "Ann is my sister", "sister's name"), left)
+    more = marks_of_correction(MARK, old, "My sister is called Anne with an e")
+    assert not is_forgotten(MARK, Finding("fact", "Anne is my sister", "sister's name"), more)
 
 
 def test_their_own_words_lift_the_marks_of_what_they_say() -> None:
-    forgotten = marks(OWNER, memory()) | marks(OWNER, memory(text="I love chess"))
-    left = forgotten - marks_lifted(OWNER, "Ann is my sister", forgotten)
-    assert not is_forgotten(OWNER, Finding("thread", "How is your sister Ann?"), left)
-    assert is_forgotten(OWNER, Finding("fact", "Chess is what I love", "games"), left)
+    forgotten = marks(MARK, memory()) | marks(MARK, memory(text="I love chess"))
+    left = forgotten - marks_lifted(MARK, "Ann is my sister", forgotten)
+    assert not is_forgotten(MARK, Finding("thread", "How is your sister Ann?"), left)
+    assert is_forgotten(MARK, Finding("fact", "Chess is what I love", "games"), left)
 
 
 def test_summaries_and_threads_that_name_a_deleted_subject_go_with_it() -> None:
@@ -305,7 +323,7 @@ def test_there_are_never_too_many_nor_two_alike(calls: list[list[Finding]]) -> N
 
 @given(known_lists, st.lists(findings, max_size=12))
 def test_nothing_that_bears_a_mark_comes_back(known: list[Memory], found: list[Finding]) -> None:
-    forgotten = frozenset().union(*(marks(OWNER, each) for each in known))
+    forgotten = frozenset().union(*(marks(MARK, each) for each in known))
     for each in merged([], found, forgotten=forgotten).added:
         assert all(folded(each.text) != folded(gone.text) for gone in known)
         assert each.kind != "fact" or all(

@@ -101,9 +101,14 @@ async def test_a_failing_job_waits_longer_each_time_and_then_lies_dead_and_count
 async def test_what_comes_round_again_and_again_is_never_given_up(database: Database) -> None:
     clock, tries = ManualClock(), list[datetime]()
 
-    async def work(_payload: dict[str, Any]) -> None:
+    async def work(_payload: dict[str, Any]) -> datetime:
         tries.append(clock.utc())
-        raise ValueError
+        if len(tries) <= ATTEMPTS + 2:
+            raise ValueError
+        return clock.utc() + timedelta(days=1)
+
+    def shown(state: str) -> float | None:
+        return REGISTRY.get_sample_value("callmeback_jobs", {"kind": "work", "state": state})
 
     await added(database, "one")
     runs = Jobs(
@@ -114,6 +119,12 @@ async def test_what_comes_round_again_and_again_is_never_given_up(database: Data
         clock.move(pause(number + 1).total_seconds())
     assert len(tries) == ATTEMPTS + 2
     assert await rows(database, "SELECT status FROM jobs") == [("pending",)]
+    await look(runs)
+    assert (shown("waiting"), shown("failing"), shown("dead")) == (0, 1, 0), (
+        "not hidden among those that wait"
+    )
+    await look(runs)
+    assert (shown("waiting"), shown("failing"), shown("dead")) == (1, 0, 0), "the last try did it"
 
 
 async def test_only_so_many_at_once_and_none_while_draining(database: Database) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from datetime import date
+from functools import partial
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -11,12 +13,16 @@ import pytest
 from hypothesis import given
 from sqlalchemy import text
 
+from pipeline.core.effects import Learned
+from pipeline.core.memory import Finding, Memory, marks
+from server import remembering
 from server.number_key import seal, unlock, unseal
 from server.settings import BadSettings
-from storage import inbound, opt_outs
+from storage import inbound, memories, opt_outs
 from storage.db import Database
 from storage.number_hashes import NoNumberKey, sealed_keys, unkeyed
 from tests.server.rig import NOON, PHONE
+from tests.storage.world import call, person
 
 ONE, OTHER, THIRD = (name.encode() * 32 for name in "abc")
 
@@ -83,6 +89,28 @@ async def test_hashes_of_an_older_version_get_the_key(databases: list[Database])
             await tx.execute(text("INSERT INTO opt_outs (number_hash) VALUES (:hash)"), old_row)
     for database in databases:
         await database.aclose()
+
+
+async def test_what_was_deleted_under_an_older_version_does_not_come_back(migrated_url: str) -> None:
+    day = date(2026, 11, 23)
+    gone = Memory("1", "fact", "My sister is called Ann", "sister's name", 3, day, None, NOON, NOON)
+    database = Database.open(migrated_url)
+    async with database.write() as tx:
+        row = await call(tx, await person(tx))
+        bare = marks(partial(memories.unkeyed, row.user_id, row.persona_id), gone)
+        await memories.mark(tx, row.user_id, row.persona_id, bare, NOON)
+    await unlock(database, (ONE,))
+    again = Finding("fact", "Ann is the name of my sister", "family")
+    other = Finding("fact", "My boss is called Joan", "boss's name")
+    async with database.write() as tx:
+        kept = await memories.marks(tx, row.user_id, row.persona_id)
+        assert len(kept) == len(bare)
+        assert not {half for mark in kept for half in mark.split()} & {
+            half for mark in bare for half in mark.split()
+        }
+        await remembering.keep(tx, row.id, Learned(day.isoformat(), (again, other)), NOON)
+        assert [each.text for each in await memories.of(tx, row.user_id, row.persona_id)] == [other.text]
+    await database.aclose()
 
 
 @pytest.mark.parametrize("rings", [((ONE,), (ONE,)), ((OTHER, ONE), (ONE,)), ((ONE,), (OTHER, ONE))])

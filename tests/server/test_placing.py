@@ -377,7 +377,8 @@ async def test_a_hang_up_waits_for_whoever_goes_on_with_the_call(tmp_path: Path)
             row = await calls.create(
                 tx, NewCall(new_id(), ann.id, "brad", "phone", rig.clock.utc(), (), "a node that is gone")
             )
-        assert (await ann.post(f"/api/calls/{row.id}/hangup")).status_code == 202
+        for _ in range(3):
+            assert (await ann.post(f"/api/calls/{row.id}/hangup")).status_code == 202
         async with rig.parts.database.write() as tx:
             assert [(one.call_id, one.kind) for one in await mailbox.take(tx, [row.id])] == [
                 (row.id, "hang_up")

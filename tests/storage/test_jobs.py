@@ -91,15 +91,21 @@ async def test_failures_wait_and_the_last_one_stays_for_somebody_to_see(database
     (job,) = await claimed(database)
     async with database.write() as tx:
         assert await jobs.failed(tx, job, "a", "TimeoutError", later(30))
-        assert await jobs.counts(tx) == {("reconcile", "pending"): 1}
+        assert await jobs.counts(tx) == {("reconcile", "failing"): 1}
     assert await claimed(database, at=29) == []
     (job,) = await claimed(database, at=30)
+    async with database.read() as tx:
+        assert await jobs.counts(tx) == {("reconcile", "failing"): 1}, "until it is done"
+    await added(database, "reconcile:2", due=10_000)
+    async with database.read() as tx:
+        assert await jobs.counts(tx) == {("reconcile", "failing"): 1, ("reconcile", "pending"): 1}
     async with database.write() as tx:
         assert await jobs.failed(tx, job, "a", "ValueError", None)
-        assert await jobs.counts(tx) == {("reconcile", "dead"): 1}
+        assert await jobs.counts(tx) == {("reconcile", "dead"): 1, ("reconcile", "pending"): 1}
         assert await jobs.delete_before(tx, later(9_999)) == 0, "a dead one is kept"
     assert await claimed(database, at=9_999) == []
-    assert await rows(database, "SELECT status, error, attempts FROM jobs") == [("dead", "ValueError", 2)]
+    dead = "SELECT status, error, attempts FROM jobs WHERE id = 'reconcile:1'"
+    assert await rows(database, dead) == [("dead", "ValueError", 2)]
 
 
 async def test_work_that_comes_round_again_is_taken_up_where_it_was_given_up(database: Database) -> None:

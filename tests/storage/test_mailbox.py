@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+from sqlalchemy import text
+
 from storage import mailbox
 from storage.db import Database
 from tests.storage import world
@@ -35,6 +37,40 @@ async def test_messages_of_a_call_are_taken_in_order_and_only_once(database: Dat
         ]
         assert await mailbox.take(tx, [one]) == []
         assert [message.call_id for message in await mailbox.take(tx, [one, other])] == [other]
+
+
+async def test_what_is_said_once_waits_once_and_may_be_said_again_when_it_was_taken(
+    database: Database,
+) -> None:
+    one, other = await two_calls(database)
+    async with database.write() as tx:
+        await mailbox.put(tx, one, "status", "{}", NOON)
+        for call_id in (one, one, other):
+            await mailbox.put_once(tx, call_id, "hang_up", "{}", NOON)
+        kinds = [(message.call_id, message.kind) for message in await mailbox.take(tx, [one, other])]
+        assert kinds == [(one, "status"), (one, "hang_up"), (other, "hang_up")]
+        await mailbox.put_once(tx, one, "hang_up", "{}", NOON)
+        assert len(await mailbox.take(tx, [one])) == 1
+
+
+async def test_two_that_say_it_at_once_leave_one(postgres_pair: tuple[Database, Database]) -> None:
+    ours, theirs = postgres_pair
+    one, _ = await two_calls(ours)
+    query = text("SELECT count(*) FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))")
+
+    async def again() -> None:
+        async with theirs.write() as tx:
+            await mailbox.put_once(tx, one, "hang_up", "{}", NOON)
+
+    async with asyncio.TaskGroup() as tasks, ours.write() as tx:
+        await mailbox.put_once(tx, one, "hang_up", "{}", NOON)
+        second = tasks.create_task(again())
+        async with asyncio.timeout(30):
+            while not second.done() and not (await tx.execute(query)).scalar_one():
+                pass
+        assert not second.done(), "it waits to see what the first one does"
+    async with ours.write() as tx:
+        assert len(await mailbox.take(tx, [one])) == 1
 
 
 async def test_two_that_take_at_once_share_nothing(postgres_pair: tuple[Database, Database]) -> None:

@@ -1,13 +1,16 @@
 """Memories and marks, on both databases."""
 
+import re
 from dataclasses import replace
 from datetime import date
+from functools import partial
 
 from sqlalchemy import text
 
-from pipeline.core.memory import Finding
+from pipeline.core.memory import Finding, Memory, is_forgotten, marks
 from storage import memories, personas
-from storage.db import Database
+from storage.db import Database, Tx
+from storage.number_hashes import keying
 from storage.records import Persona
 from tests.storage.world import NASTY, NOON, call, later, person
 
@@ -47,6 +50,60 @@ async def test_marks_are_kept_once_and_lifted(database: Database) -> None:
         await memories.unmark(tx, ben.id, "sarah", {"a"})
         await memories.unmark(tx, ann.id, "sarah", {"a"})
         assert await memories.marks(tx, ann.id, "sarah") == {"b"}
+
+
+SISTER = Memory("1", "fact", "My sister is called Ann", "sister's name", 3, DAY, None, NOON, NOON)
+TOLD = Finding("summary", "They spoke of Ann, their sister.")
+
+
+async def test_a_mark_is_not_made_again_of_what_is_in_the_database(database: Database) -> None:
+    """Whoever has the database has the ids and guesses the words; they lack the key."""
+    async with database.write() as tx:
+        ann = await person(tx)
+        left = marks(memories.marker(tx, ann.id, "sarah"), SISTER)
+        await memories.mark(tx, ann.id, "sarah", left, NOON)
+        kept = {half for mark in await memories.marks(tx, ann.id, "sarah") for half in mark.split()}
+        assert all(re.fullmatch("k[0-9a-f]{64}", half) for half in kept)
+        guessed = marks(partial(memories.unkeyed, ann.id, "sarah"), SISTER)
+        hashes = {half for mark in guessed for half in mark.split()}
+        assert len(hashes) == len(kept) == 5
+        assert kept.isdisjoint(hashes | {f"k{each}" for each in hashes})
+        assert kept == set(map(keying(tx), hashes)), "with it they are made again"
+        database.number_key.value = b"another" * 5
+        assert kept.isdisjoint(map(keying(tx), hashes))
+
+
+def test_the_key_is_put_to_what_older_versions_left() -> None:
+    """Their hash, to the letter: `printf 'ann sarah\\ntext\\nmy sister' | sha256sum`."""
+    assert memories.unkeyed("ann", "sarah", "text", "my sister") == (
+        "d312d9f819873e2bbbf655e0090cd257601fc476d18e907dcf20182c4c2a5d91"
+    )
+
+
+async def left_by_an_older_version(tx: Tx, user_id: str, persona_id: str) -> None:
+    left = marks(partial(memories.unkeyed, user_id, persona_id), SISTER)
+    await memories.mark(tx, user_id, persona_id, left, NOON)
+
+
+async def test_marks_of_an_older_version_get_the_key_and_hold(database: Database) -> None:
+    async with database.write() as tx:
+        ann, ben = await person(tx), await person(tx)
+        for user, persona in ((ann, "sarah"), (ann, "brad"), (ben, "sarah")):
+            await left_by_an_older_version(tx, user.id, persona)
+        mark = memories.marker(tx, ann.id, "sarah")
+        # A process of the new version deleted it too, while the older one still ran beside.
+        await memories.mark(tx, ann.id, "sarah", marks(mark, SISTER), later(5))
+        assert [await memories.key_some(tx, 5) for _ in range(4)] == [5, 5, 2, 0]
+        assert await memories.marks(tx, ann.id, "sarah") == marks(mark, SISTER)
+        for user, persona in ((ann, "brad"), (ben, "sarah")):
+            theirs = memories.marker(tx, user.id, persona)
+            held = await memories.marks(tx, user.id, persona)
+            assert held == marks(theirs, SISTER)
+            assert is_forgotten(theirs, TOLD, held)
+            assert not is_forgotten(mark, TOLD, held)
+    times = "SELECT DISTINCT created_at FROM forgotten WHERE persona_id = 'brad'"
+    async with database.read() as tx:
+        assert len((await tx.execute(text(times))).all()) == 1
 
 
 async def test_a_row_written_by_hand_is_a_fact_of_an_unknown_day(database: Database) -> None:

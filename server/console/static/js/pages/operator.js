@@ -14,7 +14,8 @@ const REFRESH_MS = 5000;
 const SPEND_MS = 60_000;
 const STATES = { "built-in": ["good", "works, in the server itself"], closed: ["good", "works"], "half-open": ["warm", "being tried"], open: ["bad", "down"] };
 
-const WORK = { pending: "waiting", claimed: "under way", dead: "given up" };
+const WORK = { pending: "waiting", claimed: "under way", failing: "failed, is tried again", dead: "given up" };
+const TONES = { failing: "warm", dead: "bad" };
 
 const section = (title, ...parts) => h("section", { class: "card", "aria-label": title }, h("h2", {}, title), ...parts);
 
@@ -66,7 +67,7 @@ function work(found) {
   return section("Background work",
     found.jobs.length === 0 ? h("p", { class: "soft" }, "Nothing waits.")
       : table("Background work", [["What"], ["State"], ["How many", "num"]], found.jobs.map((job) => [
-        kindOf(job.kind), h("span", { class: `badge ${job.status === "dead" ? "bad" : ""}` }, WORK[job.status] ?? job.status), String(job.number)])),
+        kindOf(job.kind), h("span", { class: `badge ${TONES[job.status] ?? ""}` }, WORK[job.status] ?? job.status), String(job.number)])),
     dead.length ? h("ul", { class: "plain small" }, ...dead) : null);
 }
 
