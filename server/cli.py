@@ -19,7 +19,7 @@ import typer
 from server.commands import money as money_commands
 from server.commands import personas as persona_commands
 from server.commands import prices as price_commands
-from server.commands.command import configured, fail, open_database, run, tell_misspelt
+from server.commands.command import configured, fail, on_record, open_database, run, tell_misspelt
 
 if TYPE_CHECKING:
     from server.nodes.workers import Inherited
@@ -234,6 +234,8 @@ def admin(
             if user is None:
                 fail("there is no account with this address")
             await users.update(tx, user.id, role="user" if revoke else "admin")
+            action = "operator.removed" if revoke else "operator.made"
+            await on_record(tx, action, user.id)
         typer.echo(f"{email} is {'no operator any more' if revoke else 'an operator'}")
 
     run(work())
@@ -263,6 +265,8 @@ def block(
                     await inbound.unblock(tx, e164)
                 else:
                     await inbound.block(tx, e164, "operator", Clock().utc())
+                action = "inbound.unblocked" if lift else "inbound.blocked"
+                await on_record(tx, action, "withheld" if e164 is None else f"number ending in {e164[-2:]}")
         typer.echo(f"{number} is {'answered' if lift else 'not answered any more'}")
 
     run(work())
@@ -277,7 +281,10 @@ def drain(
 
     async def work() -> bool:
         async with open_database() as database, database.write() as tx:
-            return await addresses.drain_at(tx, node.rstrip("/")) > 0
+            found = await addresses.drain_at(tx, node.rstrip("/")) > 0
+            if found:
+                await on_record(tx, "node.drained", node.rstrip("/"))
+            return found
 
     if not run(work()):
         fail("there is no such node")

@@ -14,7 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from server.settings import Settings
-    from storage.db import Database
+    from storage.db import Database, Tx
 
 T = TypeVar("T")
 
@@ -55,6 +55,13 @@ async def open_database() -> AsyncIterator[Database]:
         yield opened
     finally:
         await opened.aclose()
+
+
+async def on_record(tx: Tx, action: str, subject: str, detail: str = "") -> None:
+    """What is done by a command stands in the operators' log as what is done on their page."""
+    from storage import audit_trail
+
+    await audit_trail.note(tx, actor="command line", action=action, subject=subject, detail=detail)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from server.commands.command import configured, fail, open_database, run
+from server.commands.command import configured, fail, on_record, open_database, run
 
 
 def credit(
@@ -46,6 +46,8 @@ def credit(
                         tx, user_id=user.id, amount=nanos, kind="grant", idem_key=f"grant:{once}", note=note,
                         now=Clock().utc(),
                     )  # fmt: skip
+                    if granted:
+                        await on_record(tx, "credit.granted", user.id, f"{usd(nanos)} USD: {note}")
                     balance = await ledger.balance(tx, user.id)
             except DatabaseDown as error:
                 fail(
@@ -86,6 +88,13 @@ def refund(
                 fail("there is no purchase with this id")
             finally:
                 await cashier.aclose()
+            async with database.write() as tx:
+                await on_record(
+                    tx,
+                    "purchase.refunded",
+                    done.id,
+                    f"{usd(done.reversed_cents * NANOS_PER_CENT)} USD in all",
+                )
         back, whole = (usd(part * NANOS_PER_CENT) for part in (done.reversed_cents, done.amount_cents))
         lost = f", {usd(done.lost_nano)} were spent already" if done.lost_nano else ""
         typer.echo(f"{back} of {whole} USD refunded: {usd(done.taken_nano)} taken off the balance{lost}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from server.commands.command import configured, open_database, run
+from server.commands.command import configured, on_record, open_database, run
 
 commands = typer.Typer(no_args_is_help=True, help="Who can ring people: bring personas in, take them out.")
 
@@ -28,6 +28,8 @@ def import_personas(
             known = {persona.id for persona in await personas.all(tx)}
             for persona in found:
                 await personas.put(tx, persona)
+                action = "persona.changed" if persona.id in known else "persona.added"
+                await on_record(tx, action, persona.id)
         for persona in found:
             typer.echo(f"{'changed' if persona.id in known else 'added'} {persona.id}: {persona.name}")
 

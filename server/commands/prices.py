@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from server.commands.command import configured, fail, open_database, run
+from server.commands.command import configured, fail, on_record, open_database, run
 
 commands = typer.Typer(
     no_args_is_help=True, help="What calls cost: bring the carrier's prices in, look at them."
@@ -38,7 +38,9 @@ def import_prices(
 
     async def work() -> int:
         async with open_database() as database, database.write() as tx:
-            return await pricing.set_rates(tx, CARRIER_MODEL, rates, now)
+            new = await pricing.set_rates(tx, CARRIER_MODEL, rates, now)
+            await on_record(tx, "prices.imported", file.name, f"{new} new of {len(rates)}")
+            return new
 
     new = run(work())
     typer.echo(f"{new} new, {len(rates) - new} as they were")

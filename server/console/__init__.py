@@ -103,7 +103,7 @@ def console_routes(public_url: str, described: Callable[[], Schema]) -> list[Bas
     pages = _environment()
     policy = content_policy(public_url)
     shown: list[BaseRoute] = [_route(page, _rendered(pages, page), policy) for page in PAGES]
-    shown.append(_route(REFERENCE, cache(lambda: _reference(pages, described())), policy))
+    shown.append(_route(REFERENCE, cache(lambda: _reference(pages, described(), public_url)), policy))
     return [*shown, Mount("/static", _Files(directory=HERE / "static"))]
 
 
@@ -149,11 +149,12 @@ def _rendered(pages: Environment, page: Page) -> Callable[[], str]:
     return lambda: document
 
 
-def _reference(pages: Environment, described: Schema) -> str:
+def _reference(pages: Environment, described: Schema, origin: str) -> str:
     template = pages.get_template(REFERENCE.template)
     return template.render(
-        page=REFERENCE, menu=MENU, modules=modules(REFERENCE), chapters=chapters(described), examples=EXAMPLES
-    )
+        page=REFERENCE, menu=MENU, modules=modules(REFERENCE), chapters=chapters(described),
+        examples=EXAMPLES, origin=origin,
+    )  # fmt: skip
 
 
 def _route(page: Page, document: Callable[[], str], policy: str) -> Route:

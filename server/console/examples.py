@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 
 
@@ -18,17 +19,21 @@ class Example:
     open: bool = False
     saves: tuple[tuple[str, str], ...] = ()
 
-    @property
-    def command(self) -> str:
-        """The same for a shell, with curl."""
-        parts = [f"curl -s http://127.0.0.1:8000{self.path}"]
+    def command(self, origin: str) -> str:
+        """The same for a shell, with curl. What an earlier answer gave is a variable of the shell."""
+        parts = [f'curl -s "{origin}{self.path}"']
         if self.method != ("POST" if self.body is not None else "GET"):
             parts.append(f"-X {self.method}")
         if not self.open:
             parts.append('-H "Authorization: Bearer $token"')
         if self.body is not None:
-            parts.append(f"--json '{json.dumps(self.body)}'")
+            parts.append(f"--json {_quoted(json.dumps(self.body))}")
         return " \\\n  ".join(parts)
+
+
+def _quoted(text: str) -> str:
+    """For a shell: as it stands, or where a variable is in it, with that filled in."""
+    return shlex.quote(text) if "$" not in text else '"' + text.replace('"', '\\"') + '"'
 
 
 EXAMPLES: tuple[Example, ...] = (

@@ -329,3 +329,23 @@ def test_prices_are_brought_in_from_a_sheet(run: Run, tmp_path: Path) -> None:
     assert wrong.stderr.startswith(
         "callmeback: rates.csv: line 2: destination: is a country of two capital letters"
     )
+
+
+def test_what_is_done_by_a_command_is_on_record(run: Run) -> None:
+    run("migrate")
+    params = [f"--param={pair}" for pair in ("id=u1", "email=a@example.com", "hash=x", "name=A", "phone=1")]
+    run("sql", INSERT, *params)
+    for words in (
+        ("credit", "a@example.com", "2", "--key", "june"), ("credit", "a@example.com", "2", "--key", "june"),
+        ("admin", "a@example.com"), ("admin", "a@example.com", "--revoke"),
+        ("block", "+12025550171"), ("block", "withheld", "--lift"),
+    ):  # fmt: skip
+        assert run(*words).exit_code == 0
+    found = run("sql", "SELECT actor, action, subject, detail FROM audit_log ORDER BY id").stdout
+    assert [tuple(row.values()) for row in map(json.loads, found.splitlines())] == [
+        ("command line", "credit.granted", "u1", "2.00 USD: granted by the operator"),
+        ("command line", "operator.made", "u1", ""),
+        ("command line", "operator.removed", "u1", ""),
+        ("command line", "inbound.blocked", "number ending in 71", ""),
+        ("command line", "inbound.unblocked", "withheld", ""),
+    ]

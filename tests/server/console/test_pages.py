@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import subprocess
 from pathlib import Path
-from string import Template
+from subprocess import PIPE
 
 import httpx
 import pytest
@@ -16,6 +18,7 @@ from server.money.auditing import RESULT
 from tests.server.rig import Rig
 from tests.server.test_placing import ringing
 
+ORIGIN = "http://127.0.0.1:8123"
 STATIC = HERE / "static"
 ADDRESS = re.compile(r"""(?:https?:)?//[\w.-]+\.\w+""")
 NAMESPACES = {"http://www.w3.org"}
@@ -56,7 +59,7 @@ def test_a_page_names_all_that_its_script_imports() -> None:
     assert len(found) == len(set(found))
 
 
-DONE_BY_HAND = re.compile(r"""(?:\bnoted\(\s*tx,\s*ask,\s*|\baction=)"([a-z_.]+)\"""")
+DONE_BY_HAND = re.compile(r"""(?:\bnoted\(\s*tx,\s*ask,\s*|\bon_record\(\s*tx,\s*|\baction=)"([a-z_.]+)\"""")
 CHOSEN = re.compile(r"""\baction = "([a-z_.]+)" if .* else "([a-z_.]+)\"""")
 KIND = re.compile(r"""^KIND = "([a-z_]+)\"""", re.MULTILINE)
 ADDED = re.compile(r"\bjobs\.(?:add|keep)\(")
@@ -141,12 +144,18 @@ async def test_the_examples_of_the_reference_work(tmp_path: Path) -> None:
 
 
 async def _made(rig: Rig, example: Example, kept: dict[str, str]) -> httpx.Response:
-    def filled(text: str) -> str:
-        return Template(text).substitute(kept)
-
-    body = None if example.body is None else json.loads(filled(json.dumps(example.body)))
-    headers = {} if example.open else {"authorization": f"Bearer {kept['token']}"}
-    return await rig.http.request(example.method, filled(example.path), json=body, headers=headers)
+    """What curl is told, once a shell has read the command."""
+    script = 'curl() { printf "%s\\0" "$@"; }\n' + example.command(ORIGIN)
+    read = await asyncio.to_thread(subprocess.run, ["sh", "-c", script], env=kept, stdout=PIPE, check=True)
+    silent, url, *options = read.stdout.decode().removesuffix("\0").split("\0")
+    assert silent == "-s"
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    name, _, value = given.get("-H", "").partition(": ")
+    method = given.get("-X", "POST" if "--json" in given else "GET")
+    return await rig.http.request(
+        method, url.removeprefix(ORIGIN), headers={name: value} if name else {},
+        json=json.loads(given["--json"]) if "--json" in given else None,
+    )  # fmt: skip
 
 
 async def _credited(rig: Rig, token: str) -> None:

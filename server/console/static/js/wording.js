@@ -45,13 +45,18 @@ export function endTone({ status, end_reason: why }) {
 const DEEDS = {
   "audit.asked": "Had the books audited", "audit.result": "Audited the books", "credit.granted": "Granted credit",
   "opt_out.added": "Stopped all calls to a number", "inbound.blocked": "Blocked a number that rings", "inbound.unblocked": "Answers a number again",
+  "operator.made": "Made somebody an operator", "operator.removed": "Took the operator's role away", "node.drained": "Had a node take no more calls",
+  "prices.imported": "Put new prices in force", "purchase.refunded": "Refunded a purchase",
   "persona.added": "Added a persona", "persona.changed": "Changed a persona", "persona.removed": "Removed a persona",
   adjust: "Corrected a call by the telephone bill", price: "Found the telephone bill priced otherwise",
 };
 export const deed = (action) => DEEDS[action] ?? action;
 
 /** Who did it: an operator by the beginning of their account's id, or the server by itself. */
-export const actor = (name) => (name.startsWith("user:") ? `operator ${name.slice(5, 13)}` : "the server, by itself");
+export const actor = (name) => {
+  if (name === "command line") return "the command line";
+  return name.startsWith("user:") ? `operator ${name.slice(5, 13)}` : "the server, by itself";
+};
 
 const JOBS = { audit: "Auditing the books", reconcile: "Comparing calls with the telephone bill", call_back: "Ringing back", payments: "Asking after open orders", retention: "Deleting what is old" };
 export const job = (kind) => JOBS[kind] ?? kind;
