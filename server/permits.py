@@ -47,7 +47,10 @@ _REFUSALS: dict[Why, tuple[tuple[str, int], str]] = {
     Why.KIND: (_FORBIDDEN, "Numbers of this kind are not rung."),
     Why.UNPRICED: (_FORBIDDEN, "There is no price for numbers of this destination."),
     Why.TOO_DEAR: (_FORBIDDEN, "Calls to this number cost more than the operator allows."),
-    Why.QUIET: (("quiet_hours", 403), "It is night where your phone is, or where you say you live."),
+    Why.QUIET: (
+        ("quiet_hours", 403),
+        "These are quiet hours where your phone is, or where you say you live: yours, or else the server's.",
+    ),
     Why.TOO_SOON: (_WAIT, "Your phone was rung a moment ago; wait a little."),
     Why.NUMBER_HOURLY: (_WAIT, "Your phone was rung too often in the last hour."),
     Why.NUMBER_DAILY: (_WAIT, "Your phone was rung too often in the last 24 hours."),

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 import structlog
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pipeline.carriers.verify import TOO_MANY_SENDS
 from pipeline.core.errors import CarrierError, Refused
@@ -46,8 +46,18 @@ class CodeSent(View):
     consent: str
 
 
+def _six_digits(code: str) -> str:
+    if not (len(code) == 6 and code.isascii() and code.isdigit()):
+        raise ValueError("has to be the six digits that were sent")
+    return code
+
+
 class Code(Body):
-    code: Annotated[str, Field(pattern=r"^[0-9]{6}$")]
+    code: Annotated[
+        str,
+        AfterValidator(_six_digits),
+        Field(json_schema_extra={"pattern": "^[0-9]{6}$"}, description="Six digits."),
+    ]
 
 
 async def send_code(ask: Ask[NewPhone, None]) -> CodeSent:

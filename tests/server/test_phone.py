@@ -58,6 +58,16 @@ async def test_a26_a_country_whose_codes_nobody_types_in_gets_no_more_for_a_day(
         assert await send(rig, bob, PHONE) == ""
 
 
+async def test_a_mistyped_code_is_told_what_it_has_to_be(tmp_path: Path) -> None:
+    async with running(settings(tmp_path)) as rig:
+        ann = await rig.register()
+        assert await send(rig, ann, "+12025550111") == ""
+        for typed in ("123", "1234567", "12345a", "١٢٣٤٥٦", ""):
+            answer = await ann.post("/api/me/phone/verify", {"code": typed})
+            found = [(fault["field"], fault["message"]) for fault in answer.json()["errors"]]
+            assert found == [("code", "has to be the six digits that were sent")], typed
+
+
 async def test_a_person_proves_so_many_numbers_a_month(tmp_path: Path) -> None:
     async with running(settings(tmp_path, numbers_per_user=2)) as rig:
         ann = await rig.register()
