@@ -122,7 +122,7 @@ class Site:
             await users.update(tx, account.user["id"], role="admin")
         await database.aclose()
 
-    async def silent_node(self, *, lived_s: int) -> None:
+    async def silent_node(self, *, lived_s: float) -> None:
         """One that has given no sign of life for a minute, and lived so long before."""
         database = Database.open(f"sqlite:///{self.data_dir / 'callmeback.db'}", checkpoint=False)
         async with database.write() as tx:

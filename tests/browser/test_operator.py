@@ -19,7 +19,7 @@ pytestmark = [
 async def test_the_operator_sees_a_call_and_acts(browser: Browser, site: Site) -> None:
     operator, other = await site.account(name="Olga"), await site.account(phone=True)
     await site.promote(operator)
-    await site.silent_node(lived_s=754)
+    await site.silent_node(lived_s=754.5)
     async with visiting(browser, site, operator) as visit:
         page = await visit.go("/operator")
         await expect(page.get_by_role("link", name="Operator")).to_be_visible()
