@@ -20,6 +20,7 @@ from server.commands import money as money_commands
 from server.commands import personas as persona_commands
 from server.commands import prices as price_commands
 from server.commands.command import configured, fail, on_record, open_database, run, tell_misspelt
+from server.commands.typed import OneLine
 
 if TYPE_CHECKING:
     from server.nodes.workers import Inherited
@@ -30,6 +31,7 @@ T = TypeVar("T")
 
 app = typer.Typer(
     name="callmeback",
+    cls=OneLine,
     help="A voice server that calls you back. Settings come from the environment; docs/settings.md lists them.",
     no_args_is_help=True,
     add_completion=False,

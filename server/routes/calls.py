@@ -59,7 +59,7 @@ class CallView(View):
     memory: Annotated[
         str | None,
         Field(
-            description="Whether it is remembered: kept, or why not (money, failed, late); null for neither."
+            description="Whether it is remembered: kept, or why not (money, failed, late); null: not asked."
         ),
     ]
 

@@ -33,6 +33,7 @@ from playwright.async_api import (
     async_playwright,
     expect,
 )
+from sqlalchemy import insert
 
 from pipeline.audio import mulaw
 from pipeline.audio.resample import resample
@@ -41,6 +42,7 @@ from pipeline.core.money import parse_usd
 from server.zones import tzdata_version
 from storage import ledger, schedules, users
 from storage.db import Database
+from storage.tables import nodes
 from tests.ports import free_port
 from tests.storage.world import ready
 
@@ -118,6 +120,15 @@ class Site:
         database = Database.open(f"sqlite:///{self.data_dir / 'callmeback.db'}", checkpoint=False)
         async with database.write() as tx:
             await users.update(tx, account.user["id"], role="admin")
+        await database.aclose()
+
+    async def silent_node(self, *, lived_s: float) -> None:
+        """One that has given no sign of life for a minute, and lived so long before."""
+        database = Database.open(f"sqlite:///{self.data_dir / 'callmeback.db'}", checkpoint=False)
+        async with database.write() as tx:
+            last = datetime.now(UTC) - timedelta(minutes=1)
+            row = {"boot_id": "silent", "started_at": last - timedelta(seconds=lived_s), "heartbeat_at": last}
+            await tx.execute(insert(nodes).values(row))
         await database.aclose()
 
     async def missed(self, account: Account) -> None:

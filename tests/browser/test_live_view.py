@@ -134,5 +134,7 @@ async def test_the_view_outlives_a_server_that_is_killed(rude: Browser, tmp_path
                 await expect(page.locator(".turn").nth(1)).to_contain_text("interview")
                 call = await site.ask("GET", f"/api/calls/{call_id}", None, account)
                 assert (call["status"], call["end_reason"]) == ("completed", "server_lost")
+                minutes, seconds = divmod(call["duration_seconds"], 60)
+                await expect(page.get_by_role("timer")).to_have_text(f"{minutes}:{seconds:02d}")
                 await page.get_by_role("link", name="Look at it").click()
                 await expect(page.locator(".badge.bad")).to_be_visible()

@@ -19,9 +19,12 @@ pytestmark = [
 async def test_the_operator_sees_a_call_and_acts(browser: Browser, site: Site) -> None:
     operator, other = await site.account(name="Olga"), await site.account(phone=True)
     await site.promote(operator)
+    await site.silent_node(lived_s=754.5)
     async with visiting(browser, site, operator) as visit:
         page = await visit.go("/operator")
         await expect(page.get_by_role("link", name="Operator")).to_be_visible()
+        silent = page.get_by_role("table", name="Nodes").get_by_role("row", name="silent for")
+        await expect(silent.get_by_role("cell").nth(3)).to_have_text("12:34")
         await expect(page.get_by_role("region", name="Nodes").last).to_contain_text("this one")
         call = await site.ask("POST", "/api/calls", {"persona_id": "sarah"}, other)
         await expect(page.get_by_text(other.email)).to_be_visible()

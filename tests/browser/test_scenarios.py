@@ -43,6 +43,9 @@ async def test_a_scenario_is_written_used_changed_and_deleted(browser: Browser, 
         await expect(card).to_contain_text("Haggle with me about the rent of a flat in town.")
         await expect(card).to_contain_text("Not used yet. At most 7 min.")
         assert await grave_findings(page) == []
+        await form.get_by_role("button", name="Save the scenario").click()
+        await expect(form.get_by_text("This may not be blank: write something.").first).to_be_visible()
+        await expect(page.get_by_text("“The landlord” is saved.")).to_have_count(0)
 
         await card.get_by_role("link", name="Call with The landlord").click()
         await visit.settled()

@@ -1,11 +1,12 @@
 // A form that is sent: it cannot be sent twice, and what the server finds wrong stands under the field it is about.
 
 import { Problem } from "./api.js";
-import { busy, mark, unmark } from "./dom.js";
+import { busy, clearNotices, mark, unmark } from "./dom.js";
 import { tell } from "./shell.js";
 
-/** Does `work` for the form. `faults` says which of the form's fields a problem is about, where they have other names. */
+/** Does `work` for the form; what was told before is over then. `faults` says which of the form's fields a problem is about, where they have other names. */
 export async function attemptIn(form, work, faults = (problem) => problem.errors) {
+  clearNotices();
   unmark(form);
   try {
     await work();

@@ -29,9 +29,10 @@ class Status {
   }
 
   tick() {
-    if (this.call.answered_at === null) return;
-    const until = this.call.ended_at === null ? Date.now() : Date.parse(this.call.ended_at);
-    this.time.textContent = clock((until - Date.parse(this.call.answered_at)) / 1000);
+    const { answered_at: answered, duration_seconds: billed } = this.call;
+    // Once it is over the bill's seconds count: of a server that died the end is noted only when another one is up.
+    if (billed !== null) this.time.textContent = clock(billed);
+    else if (answered !== null) this.time.textContent = clock((Date.now() - Date.parse(answered)) / 1000);
   }
 
   update(call) {

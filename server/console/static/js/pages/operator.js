@@ -35,12 +35,18 @@ function calls(found) {
     more > 0 ? h("p", { class: "soft small" }, `and ${more} more`) : null);
 }
 
+/** Seconds from its start to its last sign of life; of a node that lives, until now. */
+function lived(node, now) {
+  const until = Date.parse(now) - (node.alive ? 0 : node.silent_seconds * 1000);
+  return Math.max(0, (until - Date.parse(node.started_at)) / 1000);
+}
+
 function nodes(found) {
   return section("Nodes", table("Nodes", [["Node"], ["State"], ["Calls", "num"], ["Up for", "num"], ["Version"]], found.nodes.map((node) => [
     h("span", {}, short(node.id), node.here ? h("span", { class: "soft small" }, " this one, ") : " ", h("span", { class: "soft small" }, node.url)),
     node.alive ? h("span", { class: `badge ${node.draining ? "warm" : "good"}` }, node.draining ? "drains" : "takes calls")
       : h("span", { class: "badge" }, `silent for ${clock(node.silent_seconds)}`),
-    String(node.calls), since(node.started_at, found.now), node.version])));
+    String(node.calls), clock(lived(node, found.now)), node.version])));
 }
 
 function speed(engine) {
