@@ -178,6 +178,10 @@ async def test_without_a_new_journal_the_old_one_still_tells_all(world: World) -
     assert await taken(Resuming(world.database, world.clock, full._takeovers), row.id) is None
     now = await world.now(row)
     assert (now.owner, now.epoch, now.final_at) == ("us", 2, None)
+    async with world.database.read() as tx:
+        hold = await ledger.hold_of(tx, row.id)
+    assert hold is not None
+    assert hold.epoch == 1, "no money is set aside for what cannot go on"
     await settled_by_the_first(world, row)
 
 
