@@ -1,42 +1,65 @@
 """Calls of one account on two nodes at the same moment: no interleaving gives the same money twice."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import pytest
 
 from pipeline.core.money import Nanos
 from storage import ledger
-from storage.db import Database
-from storage.records import CallRow, User
+from storage.db import Database, DatabaseDown, Tx
+from storage.records import CallRow, Final, User
 from tests.storage.world import LINES, NOON, audited, book, call, charges, completed, person, tile
 
 Pair = tuple[Database, Database]
+T = TypeVar("T")
 CALLS = 8
 """Of each node; those of both are at the same moment."""
 CREDIT = 400_000_000
 LEAST = 60_000_000
 
 
+async def patiently(database: Database, step: Callable[[Tx], Awaitable[T]]) -> T:
+    """As the server does: one that waited too long for a lock has done nothing and is repeated."""
+    while True:
+        try:
+            async with database.write() as tx:
+                return await step(tx)
+        except DatabaseDown as error:
+            if not error.retryable:
+                raise
+
+
 async def one_call(database: Database, user: User, placed: CallRow) -> tuple[int, int]:
     """Held, renewed four times, used up, settled. What was held, and what the user paid."""
-    async with database.write() as tx:
-        held = await ledger.hold(
+
+    async def hold(tx: Tx) -> int:
+        return await ledger.hold(
             tx, user_id=user.id, call_id=placed.id, epoch=1, at_least=Nanos(LEAST), wanted=Nanos(LEAST), now=NOON
         )  # fmt: skip
+
+    async def renew(tx: Tx) -> int:
+        grant = await ledger.renew(
+            tx, user_id=user.id, call_id=placed.id, epoch=1, known=Nanos(held), wanted=Nanos(30_000_000), now=NOON
+        )  # fmt: skip
+        return grant.held
+
+    async def use_up(tx: Tx) -> list[str]:
+        tiles = [tile(await book(tx), 1, LINES["carrier"], 0, held // 14_000_000 * 60)]
+        return list(await ledger.flush(tx, [charges(placed.id, tiles)]))
+
+    async def settle(tx: Tx) -> Final:
+        await completed(tx, placed.id)
+        return await ledger.finalise(tx, call_id=placed.id, epoch=1, now=NOON)
+
+    held = await patiently(database, hold)
     if held == 0:
         return 0, 0
     for _ in range(4):
-        async with database.write() as tx:
-            grant = await ledger.renew(
-                tx, user_id=user.id, call_id=placed.id, epoch=1, known=held, wanted=Nanos(30_000_000), now=NOON
-            )  # fmt: skip
-        held = grant.held
-    async with database.write() as tx:
-        tiles = [tile(await book(tx), 1, LINES["carrier"], 0, held // 14_000_000 * 60)]
-        assert await ledger.flush(tx, [charges(placed.id, tiles)]) == []
-    async with database.write() as tx:
-        await completed(tx, placed.id)
-        final = await ledger.finalise(tx, call_id=placed.id, epoch=1, now=NOON)
+        held = await patiently(database, renew)
+    assert await patiently(database, use_up) == []
+    final = await patiently(database, settle)
     assert final.operator == 0
     return held, final.from_user
 
