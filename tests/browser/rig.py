@@ -1,6 +1,8 @@
 """A real server as its own process, a real Chromium, and a watch on what its pages must not do.
 
 The engines are the local ones and time is real: what a page plays here is what a person would hear.
+
+Long because every watch on a page stands beside the server and the browser it needs.
 """
 
 from __future__ import annotations

@@ -118,15 +118,21 @@ async def looks_at_it(visit: Visit) -> None:
     await expect(listed).to_contain_text(re.compile(r"\d ms / [\d,]+ ms"))
 
 
+async def over(visit: Visit) -> Page:
+    """The page of a call in the browser that was begun, and hung up once something was said."""
+    page = await visit.go("/")
+    await page.get_by_role("button", name="Call me in the browser").click()
+    await page.wait_for_url("**/live/*")
+    await expect(page.locator(".turn").first).to_be_visible(timeout=TALK_MS)
+    await page.get_by_role("button", name="Hang up").click()
+    await page.get_by_role("link", name="Look at it").click()
+    return page
+
+
 async def test_a_call_that_is_over_is_replayed_from_its_page(browser: Browser, site: Site) -> None:
     account = await site.account()
     async with visiting(browser, site, account) as visit:
-        page = await visit.go("/")
-        await page.get_by_role("button", name="Call me in the browser").click()
-        await page.wait_for_url("**/live/*")
-        await expect(page.locator(".turn").first).to_be_visible(timeout=TALK_MS)
-        await page.get_by_role("button", name="Hang up").click()
-        await page.get_by_role("link", name="Look at it").click()
+        page = await over(visit)
         await page.get_by_role("button", name="Replay on the server").click()
         await expect(page.locator(".notice.good")).to_contain_text("exact")
 
@@ -135,12 +141,7 @@ async def test_a_call_that_went_on_in_another_process_is_heard_whole(browser: Br
     """Its second part is a copy of the first; without a journal it follows it."""
     account = await site.account()
     async with visiting(browser, site, account) as visit:
-        page = await visit.go("/")
-        await page.get_by_role("button", name="Call me in the browser").click()
-        await page.wait_for_url("**/live/*")
-        await expect(page.locator(".turn").first).to_be_visible(timeout=TALK_MS)
-        await page.get_by_role("button", name="Hang up").click()
-        await page.get_by_role("link", name="Look at it").click()
+        page = await over(visit)
         await page.wait_for_function("() => document.querySelector('audio')?.duration > 1")
         once = await page.evaluate("document.querySelector('audio').duration")
         call_id = page.url.rsplit("/", 1)[1]

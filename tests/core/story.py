@@ -6,6 +6,8 @@
 It performs effects naively (60 ms of sound a character, chunks of 400 ms, marks as they
 would play), sends every `Tick` when it is due, and after every step checks what must
 hold in any call. What a story is about is asserted by the test that tells it.
+
+Long because what a story plays and what has to hold after each of its steps are one list.
 """
 
 from __future__ import annotations

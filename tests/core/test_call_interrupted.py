@@ -1,4 +1,7 @@
-"""A voice beside the agent's: be quiet at once, then find out whether it was an interruption."""
+"""A voice beside the agent's: be quiet at once, then find out whether it was an interruption.
+
+Long because every voice that may stand beside the agent's is here.
+"""
 
 import pytest
 

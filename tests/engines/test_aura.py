@@ -1,4 +1,7 @@
-"""The Aura voice against its emulator: what each fault comes to, clearing, reopening."""
+"""The Aura voice against its emulator: what each fault comes to, clearing, reopening.
+
+Long because it goes through one vendor's faults, each in turn.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The ElevenLabs voice against its emulator: what each fault comes to, barge-ins, contexts, reopening."""
+"""The ElevenLabs voice against its emulator: what each fault comes to, barge-ins, contexts, reopening.
+
+Long because it goes through one vendor's faults, each in turn.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Deepgram Flux, against an emulator that keeps and breaks its protocol."""
+"""Deepgram Flux, against an emulator that keeps and breaks its protocol.
+
+Long because it goes through one vendor's faults, each in turn.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Level 2 replay: a recorded call again, with its sound, from what caller and engines gave then."""
+"""Level 2 replay: a recorded call again, with its sound, from what caller and engines gave then.
+
+Long because a recording can be wrong in many ways, and each is here.
+"""
 
 from __future__ import annotations
 

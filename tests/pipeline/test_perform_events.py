@@ -1,4 +1,7 @@
-"""What becomes of an effect: each thing an engine says, as the event the core is told."""
+"""What becomes of an effect: each thing an engine says, as the event the core is told.
+
+Long because it has every effect in turn.
+"""
 
 from __future__ import annotations
 

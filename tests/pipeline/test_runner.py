@@ -1,4 +1,7 @@
-"""Whole calls through the shell: who speaks when, what is paid, what is written, what is left behind."""
+"""Whole calls through the shell: who speaks when, what is paid, what is written, what is left behind.
+
+Long because it tells whole calls.
+"""
 
 from __future__ import annotations
 

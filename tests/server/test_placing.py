@@ -20,7 +20,7 @@ from storage import calls, ledger, mailbox
 from storage.audit import audit
 from storage.db import Database, DatabaseDown, Tx, database_url
 from storage.ids import new_id
-from storage.records import NewCall
+from storage.records import CallRow, NewCall
 from tests.server.rig import LoopClock, Person, RecordingCarrier, Rig, running, settings
 from tests.storage.world import migrated
 
@@ -241,14 +241,19 @@ async def test_a_persona_has_met_whoever_answered_and_once_a_call(tmp_path: Path
         assert (await met(ann), await met(bob)) == ((0, False), (1, True))
 
 
+async def left_behind(rig: Rig, ann: Person) -> CallRow:
+    """A call of hers that nobody conducts: its node is gone."""
+    async with rig.parts.database.write() as tx:
+        return await calls.create(
+            tx, NewCall(new_id(), ann.id, "brad", "phone", rig.clock.utc(), (), "a node that is gone")
+        )
+
+
 async def test_the_late_end_of_a_call_that_nobody_conducts_leaves_nothing_in_memory(tmp_path: Path) -> None:
     """Else readers of its events would wait for ever: what is in memory counts as a call that goes on."""
     async with running(settings(tmp_path, **SCRIPTED), open_desk, clock=LoopClock()) as rig:
         ann = await ready(rig)
-        async with rig.parts.database.write() as tx:
-            row = await calls.create(
-                tx, NewCall(new_id(), ann.id, "brad", "phone", rig.clock.utc(), (), "a node that is gone")
-            )
+        row = await left_behind(rig, ann)
         await rig.parts.desk.status("CA1", row.id, "ringing", None, 1)  # type: ignore[attr-defined]
         await rig.parts.desk.status("CA1", row.id, "failed", 0, 2)  # type: ignore[attr-defined]
         assert (await ann.get(f"/api/calls/{row.id}")).json()["status"] == "failed"
@@ -373,10 +378,7 @@ async def test_a_hang_up_waits_for_whoever_goes_on_with_the_call(tmp_path: Path)
     """Its process is gone and nobody has it yet: the user has said so all the same."""
     async with running(settings(tmp_path, **SCRIPTED), open_desk, clock=LoopClock()) as rig:
         ann = await ready(rig)
-        async with rig.parts.database.write() as tx:
-            row = await calls.create(
-                tx, NewCall(new_id(), ann.id, "brad", "phone", rig.clock.utc(), (), "a node that is gone")
-            )
+        row = await left_behind(rig, ann)
         for _ in range(3):
             assert (await ann.post(f"/api/calls/{row.id}/hangup")).status_code == 202
         async with rig.parts.database.write() as tx:

@@ -2,6 +2,8 @@
 
 It follows the carrier's protocol as the real exchange does (`pipeline/carriers/exchange.py`), but in 100 ms steps and
 without sockets. It is also the provider of record: what it knows of a call's seconds is what the ledger is held to.
+
+Long because one network has all a carrier does.
 """
 
 from __future__ import annotations

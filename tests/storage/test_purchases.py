@@ -1,4 +1,7 @@
-"""Credit packs in the ledger: credited once, taken back once, whatever order the provider's reports come in."""
+"""Credit packs in the ledger: credited once, taken back once, whatever order the provider's reports come in.
+
+Long because it has every order in which reports may come.
+"""
 
 import asyncio
 import itertools

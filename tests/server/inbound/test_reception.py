@@ -1,4 +1,7 @@
-"""The carrier's questions about calls that come in, over HTTP with the real desk; nobody talks."""
+"""The carrier's questions about calls that come in, over HTTP with the real desk; nobody talks.
+
+Long because it has every way through the menu.
+"""
 
 from __future__ import annotations
 
