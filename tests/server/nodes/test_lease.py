@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,12 +94,11 @@ class Node:
 async def node(tmp_path: Path) -> AsyncIterator[Node]:
     database = Database.open(f"sqlite:///{tmp_path / 'test.db'}")
     carrier, clock, on = Line(), Leaping(), list[Conducted]()
-    async with hold_node(database, "us") as lock, asyncio.TaskGroup() as tasks:
+    async with aclosing(database), hold_node(database, "us") as lock, asyncio.TaskGroup() as tasks:
         lease = Lease(database, carrier, clock, lock, lambda: on)
         task = tasks.create_task(lease.run())
         yield Node(database, carrier, clock, lease, on)
         task.cancel()
-    await database.aclose()
 
 
 def play(tmp_path: Path, story: Callable[[Node], Awaitable[None]]) -> None:
@@ -137,7 +136,8 @@ def test_after_a_short_gap_only_the_carrier_is_asked(tmp_path: Path, asleep: boo
         await us.lease.steady()
         assert us.carrier.asked == ["CA1"]
         assert (found.fenced, found.done) == (0, []), "nobody could take it in four seconds"
-        assert us.lease.counted(us.clock.millis()) == us.clock.millis()
+        now = us.clock.millis()
+        assert us.lease.counted(now) == now
 
     play(tmp_path, story)
 
