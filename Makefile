@@ -15,8 +15,8 @@ BIN := $(VENV)/bin
 DATA_DIR ?= data
 WORKERS ?= 4
 
-# A person's own settings that would leak into the environment.
-unexport PYTHONPATH PYTHONHOME
+# A person's own settings that would leak into the environment, or make each start compile everything anew.
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 export PYTHONNOUSERSITE := 1
 export PYTHONUTF8 := 1
 export PIP_USER := 0

@@ -46,7 +46,7 @@ async def test_two_nodes_never_claim_the_same(postgres_pair: tuple[Database, Dat
             if (claim := await claimed(database, name)) is not None:
                 taken.append(claim.schedule_id)
 
-    async with asyncio.timeout(40), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(120), asyncio.TaskGroup() as tasks:
         for number in range(4):
             tasks.create_task(node(postgres_pair[number % 2], f"n{number}"))
     assert sorted(taken) == sorted(schedule.id for schedule in made)
