@@ -434,10 +434,13 @@ class Call:
 
     def _note(self, said: Said) -> None:
         self._out.append(self.transcript.caller(said.text, said.started, said.ended))
-        self._speech.answers_from(said.fell_silent)
+        self._speech.answers_from(said.fell_silent, began=said.started)
 
     def _ask(self, *, leaving: bool) -> None:
-        """Have it answered. The first reply that cannot be afforded becomes the warning, the next one the goodbye."""
+        """Have it answered. The first reply that cannot be afforded becomes the warning, the next one the goodbye.
+
+        Next is what the caller began to say after the warning: to all before, the warning is the answer.
+        """
         self._out += self.replies.drop()
         late = self._due(self._dues.goodbye)  # with the first turn, perhaps only now
         order = None if late else self._speech.ask(self._now, leaving=leaving)
@@ -450,7 +453,8 @@ class Call:
         if order is None and leaving:
             self._close(EndReason.AGENT_ENDED, self.start.phrases.goodbye)
         elif order is None:
-            self._out_of_money()
+            if late or not self._speech.warned_meanwhile:
+                self._out_of_money()
         else:
             self._out.append(order)
             if self.phase is not Phase.SPEAKING:

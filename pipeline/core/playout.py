@@ -72,6 +72,10 @@ class Playout:
         """Something that may not be interrupted is still to be heard."""
         return any(utterance.protected for utterance in self._utterances.values())
 
+    def holds(self, number: int) -> bool:
+        """Whether some of this utterance is still to be heard."""
+        return number in self._utterances
+
     @property
     def due(self) -> Millis:
         """When the last mark would be back, if the carrier loses none."""

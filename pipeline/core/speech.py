@@ -62,6 +62,9 @@ class Speech:
         self._utterances = 0
         self._aside: Millis | None = None
         self._fell_silent: Millis | None = None
+        self._began: Millis | None = None
+        self._warning = 0
+        self._warned: Millis | None = None
 
     # -- saying ----------------------------------------------------------------------------
 
@@ -73,8 +76,16 @@ class Speech:
 
     def warn(self, text: str, now: Millis) -> fx.Say:
         warning = self.say(text, now, protected=True)
+        self._warning = warning.utterance
         self._timing.warned(warning.utterance, now)
         return warning
+
+    @property
+    def warned_meanwhile(self) -> bool:
+        """Whether the warning was still to be heard out when the caller began to say what is to be answered."""
+        if self.playout.holds(self._warning):
+            return True
+        return self._warned is not None and self._began is not None and self._began < self._warned
 
     def greet(self, now: Millis) -> list[fx.Effect]:
         """Of all phrases only the greeting is paid for."""
@@ -107,9 +118,9 @@ class Speech:
 
     # -- replies ---------------------------------------------------------------------------
 
-    def answers_from(self, fell_silent: Millis | None) -> None:
-        """When the last audible sample came of what is to be answered, if there was one."""
-        self._fell_silent = fell_silent
+    def answers_from(self, fell_silent: Millis | None, *, began: Millis | None = None) -> None:
+        """When the first word, and the last audible sample, came of what is to be answered, if there was one."""
+        self._fell_silent, self._began = fell_silent, began
 
     def ask(self, now: Millis, *, leaving: bool) -> fx.AskReply | None:
         """Have the conversation so far answered; None when the reply cannot be afforded."""
@@ -167,10 +178,17 @@ class Speech:
             case ev.UtteranceQueued():
                 self.playout.complete(event.utterance)
             case _:
-                heard = self.playout.reached(event.chunk, now)
+                heard = self._reached(event.chunk, now)
                 timed = self._timing.reached(event.chunk, now)
                 return Spoken(() if timed is None else (timed,), Outcome.HEARD if heard else Outcome.NOTHING)
         return NOTHING
+
+    def _reached(self, chunk: int, now: Millis) -> bool:
+        warns = self.playout.holds(self._warning)
+        heard = self.playout.reached(chunk, now)
+        if warns and not self.playout.holds(self._warning):
+            self._warned = now
+        return heard
 
     def sold(self, event: Sale, now: Millis) -> list[fx.Effect]:
         """An utterance's characters are charged once, to the model that gave its first sound, or never."""

@@ -131,6 +131,25 @@ def test_the_first_reply_that_cannot_be_afforded_becomes_the_warning_and_the_nex
     assert story.end().reason is EndReason.CREDIT
 
 
+@pytest.mark.parametrize(
+    ("ends_turns", "at", "ms"), [(False, 56_000, 9_500), (True, 56_000, 9_500), (True, 59_500, 5_500)]
+)
+def test_to_what_was_begun_before_the_warning_was_heard_the_warning_is_the_answer(
+    ends_turns: bool, at: int, ms: int
+) -> None:
+    """The goodbye used to cut it in mid-sentence, or to follow at once, with a minute left that was paid for."""
+    start = started(minutes_paid(2, slack=1_000_000), limits=QUIET, transcriber_ends_turns=ends_turns)
+    story = Story(start).answer().hear_out()
+    story.say("One more long question, if I may?", at=at, ms=ms).run(to=ANSWERED + 70_000)
+    assert 64_000 < story.times(fx.Warned)[0] <= 65_000
+    assert story.said()[-1] == PHRASES.warning
+    assert f"a: {PHRASES.warning}" in story.heard()
+    assert "c: One more long question, if I may?" in story.heard()
+    assert not any(turn.interrupted for turn in story.all(fx.TurnTaken))
+    story.say("And now?", at=72_000).run(3_000)
+    assert story.said()[-2:] == [PHRASES.warning, PHRASES.out_of_time]
+
+
 def test_the_warning_itself_may_make_room_for_the_reply() -> None:
     """Too late for a purchase that must leave time for a warning; soon enough for one after it."""
     story = quiet(minutes_paid(1)).hear_out()
