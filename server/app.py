@@ -181,7 +181,7 @@ def _routes(settings: Settings, account: Account) -> list[BaseRoute]:
     hooks = twilio_routes(
         public_url=url,
         account_sid=account.sid,
-        auth_tokens=[account.auth_token],
+        auth_tokens=[account.auth_token, *_retiring(settings)],
         resume_pause_s=settings.resume_pause_s,
     )
     return [
@@ -191,6 +191,12 @@ def _routes(settings: Settings, account: Account) -> list[BaseRoute]:
         *hooks,
         *relay_routes(),
     ]
+
+
+def _retiring(settings: Settings) -> list[str]:
+    """While the account's token is replaced the carrier signs by either."""
+    other = settings.twilio_auth_token_previous
+    return [] if other is None else [other.get_secret_value()]
 
 
 def _account(settings: Settings) -> Account:

@@ -148,6 +148,9 @@ class Settings(BaseModel):
         None, description="Twilio account; without it the simulated carrier rings."
     )
     twilio_auth_token: Secret | None = Field(None, description="The account's auth token.")
+    twilio_auth_token_previous: Secret | None = Field(
+        None, description="The auth token before it or the one to come: what it signed is believed as well."
+    )
     twilio_phone_number: E164 | None = Field(
         None, description="The number calls and messages come from, E.164."
     )
@@ -390,8 +393,14 @@ class Settings(BaseModel):
             problems.append(
                 "TWILIO_ACCOUNT_SID: is missing; the simulated carrier runs only where PUBLIC_URL is a loopback address"
             )
-        if self.twilio_verify_service_sid is not None and self.twilio_account_sid is None:
-            problems.append("TWILIO_ACCOUNT_SID: is needed by TWILIO_VERIFY_SERVICE_SID")
+        problems += [
+            f"TWILIO_ACCOUNT_SID: is needed by {name}"
+            for name, value in (
+                ("TWILIO_VERIFY_SERVICE_SID", self.twilio_verify_service_sid),
+                ("TWILIO_AUTH_TOKEN_PREVIOUS", self.twilio_auth_token_previous),
+            )
+            if value is not None and self.twilio_account_sid is None
+        ]
         if (self.stripe_secret_key is None) != (not self.stripe_webhook_secret):
             name = "STRIPE_SECRET_KEY" if self.stripe_secret_key is None else "STRIPE_WEBHOOK_SECRET"
             problems.append(f"{name}: is missing; the Stripe settings are given together or not at all")
@@ -511,7 +520,8 @@ _OPTIONAL_TEXT = frozenset(
     for name in Settings.model_fields
     if name
     not in {
-        *("jwt_secret", "jwt_secret_previous", "metrics_token", "twilio_auth_token"),
+        *("jwt_secret", "jwt_secret_previous", "metrics_token"),
+        *("twilio_auth_token", "twilio_auth_token_previous"),
         *(
             "deepgram_api_key",
             "llm_api_key",

@@ -8,14 +8,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from pipeline.ports import Engines
 from server.app import NoDesk, build
 from server.parts import Parts, Placing, State
 from server.settings import load
+from server.signatures import sign
 from storage.lockfile import DataDirBusy
-from tests.server.rig import running, settings
+from tests.server.rig import SECRET, running, settings
 
 
 async def test_ready_between_start_and_end(tmp_path: Path) -> None:
@@ -89,3 +91,29 @@ async def test_without_any_setting_the_carrier_is_simulated_and_the_secret_made(
         assert folder.stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "new" / "jwt_secret").stat().st_mode & 0o777 == 0o600
     assert "Text message to +12025550142: 123456" in capsys.readouterr().out
+
+
+ORIGIN = "https://voice.example"
+TWILIO = {
+    "TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "present", "TWILIO_PHONE_NUMBER": "+12025550100",
+    "PUBLIC_URL": ORIGIN, "JWT_SECRET": SECRET,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("more", "believed"),
+    [({}, ["present"]), ({"TWILIO_AUTH_TOKEN_PREVIOUS": "former"}, ["present", "former"])],
+)
+async def test_while_the_carriers_token_is_replaced_it_may_sign_by_either(
+    tmp_path: Path, more: dict[str, str], believed: list[str]
+) -> None:
+    app = build(load({**TWILIO, **more, "DATA_DIR": str(tmp_path)}))
+    fields = [("AccountSid", TWILIO["TWILIO_ACCOUNT_SID"]), ("CallSid", "CA" + "0" * 32)]
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport) as http:
+        for token in ("present", "former", "another"):
+            signature = sign(token, f"{ORIGIN}/twilio/stream", fields)
+            answer = await http.post(
+                f"{ORIGIN}/twilio/stream", data=dict(fields), headers={"x-twilio-signature": signature}
+            )
+            assert answer.status_code == (204 if token in believed else 403), token

@@ -89,6 +89,8 @@ def test_packs_and_secrets_of_payments() -> None:
         ({"PUBLIC_URL": "http://127.0.0.1:99999"}, "PUBLIC_URL"),
         ({**TWILIO, "TWILIO_AUTH_TOKEN": ""}, "TWILIO_AUTH_TOKEN"),
         ({"TWILIO_ACCOUNT_SID": TWILIO["TWILIO_ACCOUNT_SID"]}, "TWILIO_AUTH_TOKEN"),
+        ({**TWILIO, "TWILIO_AUTH_TOKEN_PREVIOUS": ""}, "TWILIO_AUTH_TOKEN_PREVIOUS"),
+        ({"TWILIO_AUTH_TOKEN_PREVIOUS": "canary"}, "TWILIO_ACCOUNT_SID"),
         ({**TWILIO, "TWILIO_ACCOUNT_SID": "canary"}, "TWILIO_ACCOUNT_SID"),
         ({**TWILIO, "TWILIO_PHONE_NUMBER": "202 canary"}, "TWILIO_PHONE_NUMBER"),
         ({"METRICS_TOKEN": " "}, "METRICS_TOKEN"),
@@ -172,8 +174,10 @@ def test_what_only_looks_like_loopback_is_not(url: str) -> None:
 
 
 def test_secrets_are_masked_when_printed() -> None:
-    settings = load({**PUBLIC, "METRICS_TOKEN": "metrics canary"})
+    former = {"TWILIO_AUTH_TOKEN_PREVIOUS": "a former token"}
+    settings = load({**PUBLIC, **former, "METRICS_TOKEN": "metrics canary"})
     for text in (repr(settings), str(settings), settings.model_dump_json()):
+        assert "a former token" not in text
         assert GOOD_SECRET not in text
         assert "an auth token" not in text
         assert "metrics canary" not in text
