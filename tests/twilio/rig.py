@@ -168,7 +168,9 @@ class FakeDesk:
 
     @property
     def touched(self) -> bool:
-        return bool(self.answers or self.statuses or self.verdicts or self.lives)
+        return bool(
+            self.answers or self.asked or self.statuses or self.verdicts or self.lives or self.opted_out
+        )
 
 
 @dataclass

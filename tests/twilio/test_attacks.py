@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Coroutine
 
 import pytest
+from starlette.routing import Route
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from pipeline.carriers.callee import Answer, Script
 from pipeline.clock import Clock
+from server.routes.twilio import twilio_routes
 from server.signatures import sign
 from tests.permits import permit
 from tests.twilio.attacker import (
@@ -29,8 +31,21 @@ from tests.twilio.attacker import (
 )
 from tests.twilio.rig import ACCOUNT, AUTH_TOKEN, CALLEE, FakeDesk, Site, run_scaled, site
 
-PATHS = ("/twilio/voice?call=c1", "/twilio/status?call=c1", "/twilio/amd", "/twilio/stream")
-FORM = status_form(AnsweredBy="human", StreamEvent="stream-started")
+OF_A_CALL = ("/twilio/voice", "/twilio/status", "/twilio/resume")
+PATHS = tuple(
+    f"{route.path}?call=c1" if route.path in OF_A_CALL else route.path
+    for route in twilio_routes(public_url="https://x.example", account_sid=ACCOUNT, auth_tokens=(AUTH_TOKEN,))
+    if isinstance(route, Route)
+)
+"""Every webhook there is."""
+FORM = status_form(
+    AnsweredBy="human",
+    StreamEvent="stream-started",
+    Digits="1",
+    MessageSid="SM" + "1" * 32,
+    From=CALLEE,
+    Body="STOP",
+)
 
 
 async def _refused(
@@ -42,6 +57,7 @@ async def _refused(
 
 def test_a1_a_webhook_without_a_valid_signature_changes_nothing() -> None:
     async def main() -> None:
+        assert len(PATHS) >= 7
         async with site() as place:
             for path in PATHS:
                 good = sign(AUTH_TOKEN, place.url + path, FORM)
