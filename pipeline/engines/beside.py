@@ -22,10 +22,9 @@ async def plain_group() -> AsyncIterator[asyncio.TaskGroup]:
         async with asyncio.TaskGroup() as tasks:
             try:
                 yield tasks
-            except Exception as raised:
-                # edge: of the group; raised again below.
+            except Exception as raised:  # edge: of the group, which would wrap it; raised again below
                 failure = raised
-    except BaseExceptionGroup as faults:
+    except BaseExceptionGroup as faults:  # edge: of the tasks; raised again, with the body's error in it
         if failure is None:
             raise
         raise faults.derive([failure, *faults.exceptions]) from None

@@ -78,7 +78,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
             return runner.run(work)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    except (BadSettings, CallMeBackError, OSError, ExceptionGroup) as error:
+    except (BadSettings, CallMeBackError, OSError, ExceptionGroup) as error:  # edge: of the process
         # What stops a start comes out of the task groups it was in.
         cause: Exception = error
         while isinstance(cause, ExceptionGroup) and len(cause.exceptions) == 1:

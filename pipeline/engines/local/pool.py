@@ -60,9 +60,8 @@ class Worker:
         except EngineError:
             self.failures += 1
             raise
-        except Exception as error:
-            # edge: of a job in a thread. The model libraries raise exceptions of many kinds, and none of
-            # them may reach a call as anything but an engine's failure.
+        except Exception as error:  # edge: of a job in a thread; to a call it is an engine's failure
+            # Of many kinds: each model library has its own.
             self.failures += 1
             SURPRISES.labels("local engine").inc()
             _log.warning("local_engine_failed", engine=self._name, kind=type(error).__name__)

@@ -219,8 +219,7 @@ class SileroActivity:
         for (track, _), probabilities in zip(behind, found, strict=True):
             try:
                 track.give(probabilities)
-            except Exception:
-                # edge: the fault of one call's listener, which the others must not pay for.
+            except Exception:  # edge: of one call's listener; the others must not pay for its fault
                 self.failures += 1
                 SURPRISES.labels("voice activity").inc()
                 _log.exception("voice_activity_listener_failed")
