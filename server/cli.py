@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
+from server.commands import accounts as account_commands
 from server.commands import money as money_commands
 from server.commands import personas as persona_commands
 from server.commands import prices as price_commands
@@ -39,7 +40,9 @@ app = typer.Typer(
 )
 app.add_typer(persona_commands.commands, name="personas")
 app.add_typer(price_commands.commands, name="prices")
-for command in (money_commands.credit, money_commands.refund, money_commands.audit):
+for command in (
+    account_commands.password, money_commands.credit, money_commands.refund, money_commands.audit,
+):  # fmt: skip
     app.command()(command)
 
 

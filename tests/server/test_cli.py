@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import shlex
 import subprocess
@@ -10,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import bcrypt
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -23,9 +26,9 @@ Run = Callable[..., Result]
 def run(tmp_path: Path) -> Run:
     """Run a command with its data in a directory of its own."""
 
-    def command(*words: str, **environ: str) -> Result:
+    def command(*words: str, stdin: str | None = None, **environ: str) -> Result:
         return CliRunner().invoke(
-            app, list(words), env={"DATA_DIR": str(tmp_path), "JWT_SECRET": None, **environ}
+            app, list(words), stdin, env={"DATA_DIR": str(tmp_path), "JWT_SECRET": None, **environ}
         )
 
     return command
@@ -349,3 +352,23 @@ def test_what_is_done_by_a_command_is_on_record(run: Run) -> None:
         ("command line", "inbound.blocked", "number ending in 71", ""),
         ("command line", "inbound.unblocked", "withheld", ""),
     ]
+
+
+def test_whoever_forgot_their_password_gets_another_and_all_sessions_end(run: Run) -> None:
+    run("migrate")
+    params = [f"--param={pair}" for pair in ("id=u1", "email=a@example.com", "hash=x", "name=Ann", "phone=1")]
+    run("sql", INSERT, *params)
+    for refused, why in (("short\n", "at least 8"), ("password123\n", "common"), ("", "at least 8")):
+        told = run("password", "a@example.com", stdin=refused, BCRYPT_COST="10")
+        assert (told.exit_code, told.stdout, why in told.stderr) == (1, "", True)
+        assert refused.strip() not in told.stderr or not refused
+    assert "no account" in run("password", "b@example.com", stdin="staple battery 42\n").stderr
+    done = run("password", "A@Example.com", stdin="staple battery 42\n", BCRYPT_COST="10")
+    assert done.exit_code == 0, done.stderr
+    assert "staple" not in done.stdout + done.stderr
+    found = json.loads(run("sql", "SELECT password_hash, token_version FROM users").stdout)
+    prepared = base64.b64encode(hashlib.sha256(b"staple battery 42").digest())
+    assert bcrypt.checkpw(prepared, found["password_hash"].encode())
+    assert found["token_version"] == 1
+    log = run("sql", "SELECT action, subject, detail FROM audit_log").stdout.splitlines()
+    assert [json.loads(line) for line in log] == [{"action": "password.set", "subject": "u1", "detail": ""}]

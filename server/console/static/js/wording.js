@@ -46,6 +46,7 @@ const DEEDS = {
   "audit.asked": "Had the books audited", "audit.result": "Audited the books", "credit.granted": "Granted credit",
   "opt_out.added": "Stopped all calls to a number", "inbound.blocked": "Blocked a number that rings", "inbound.unblocked": "Answers a number again",
   "operator.made": "Made somebody an operator", "operator.removed": "Took the operator's role away", "node.drained": "Had a node take no more calls",
+  "password.set": "Gave an account another password",
   "prices.imported": "Put new prices in force", "purchase.refunded": "Refunded a purchase",
   "persona.added": "Added a persona", "persona.changed": "Changed a persona", "persona.removed": "Removed a persona",
   adjust: "Corrected a call by the telephone bill", price: "Found the telephone bill priced otherwise",
