@@ -136,6 +136,21 @@ def test_the_settings_page_lists_the_settings_and_no_others() -> None:
     assert sorted(listed) == sorted(name.upper() for name in Settings.model_fields)
 
 
+def undocumented(paths: set[str], text: str) -> set[str]:
+    """The paths that are written out nowhere; `/api/calls` is not, where there is only `/api/calls/{id}`."""
+    return {path for path in paths if not re.search(rf"{re.escape(path)}(?![\w/{{-])", text)}
+
+
+def test_each_route_is_documented() -> None:
+    from server.routes import OPS
+    from server.routes.twilio import twilio_routes
+
+    hooks = twilio_routes(public_url="https://x.example", account_sid="AC", auth_tokens=("x",))
+    paths = {op.path for op in OPS} | {str(getattr(route, "path", "")) for route in hooks}
+    assert len(paths) > 60
+    assert undocumented(paths - {"/"}, "\n".join(map(read, pages()))) == set()
+
+
 def test_each_make_target_named_exists() -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", read(ROOT / "Makefile"), re.MULTILINE))
     assert {"demo", "test"} <= commands_named(read(README), "make")
@@ -179,6 +194,10 @@ callmeback sql "x"   # make nothing
 
 def test_a_missing_place_is_found() -> None:
     assert missing_places(section(PAGE, "Where is")) == ["tests/test_docs.py:Gone", "gone/file.py"]
+
+
+def test_a_route_that_is_only_a_part_of_another_is_missed() -> None:
+    assert undocumented({"/a", "/a/{id}", "/b"}, "`GET /a/{id}`, `/b?x=1`, `/bc`") == {"/a"}
 
 
 def test_a_section_ends_at_the_next_heading_of_its_level() -> None:
