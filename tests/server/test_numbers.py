@@ -37,7 +37,7 @@ def test_what_is_no_number(text: str) -> None:
         ("+19005551234", "US", "premium"),
         ("+18005551234", "US", "toll_free"),
         ("+447400123456", "GB", "mobile"),
-        ("+442071838750", "GB", "fixed"),
+        ("+442079460018", "GB", "fixed"),
     ],
 )
 def test_region_and_kind_come_from_the_numbering_plan(number: str, region: str, kind: str) -> None:
