@@ -98,10 +98,11 @@ async def set_phone(tx: Tx, user_id: str, e164: str) -> User:
     return await _changed(tx, user_id, values)
 
 
-async def mark_verified(tx: Tx, user_id: str, e164: str, at: datetime) -> User:
+async def mark_verified(tx: Tx, user_id: str, e164: str, at: datetime, *, end_sessions: bool = False) -> User:
     """The user proved to own the number; whoever proved it before loses it, and both are told so by their row.
 
-    Quiet hours of one's own are for the number they were asked for. Raises `NoSuchUser`.
+    Quiet hours of one's own are for the number they were asked for. `end_sessions` makes every token issued so far
+    invalid. Raises `NoSuchUser`.
     """
     if tx.dialect.name == "postgresql":
         # Two users proving one number at once go one after the other, so that the later one wins.
@@ -119,6 +120,8 @@ async def mark_verified(tx: Tx, user_id: str, e164: str, at: datetime) -> User:
         "phone_notice": "taken_over" if taken else "",
         "quiet_hours": case((users.c.phone_e164 == e164, users.c.quiet_hours), else_=None),
     }  # fmt: skip
+    if end_sessions:
+        values["token_version"] = users.c.token_version + 1
     return await _changed(tx, user_id, values)
 
 

@@ -104,24 +104,40 @@ async def _send(parts: Parts, sent: Verification, code: str) -> None:
         raise overloaded() from None
 
 
-async def verify(ask: Ask[Code, None]) -> UserView:
-    """The guess is counted and committed whatever comes of it."""
+class Proved(UserView):
+    """My account. Where the number takes another's place every session ends, this one too: `token` begins one."""
+
+    token: str | None
+    expires_at: When | None
+
+
+async def verify(ask: Ask[Code, None]) -> Proved:
+    """The guess is counted and committed whatever comes of it.
+
+    A stolen token does not outlive a change of the number, and who makes that change with it does not stay unnoticed.
+    """
     parts, user, now = ask.parts, ask.user, ask.parts.clock.utc()
     async with parts.database.write() as tx:
         sent = await _guessing(tx, user, now)
     if sent is None or not await _right(parts, user, sent, ask.body.code):
         CODES.labels("wrong").inc()
         raise Refused("wrong_code", "The code is wrong, used up or too old.")
+    moves = user.phone_verified_at is not None and user.phone_e164 != sent.e164
     async with parts.database.write() as tx:
         if not await verification.finish(tx, sent.id):
             raise Refused("wrong_code", "The code is wrong, used up or too old.")
-        proved = await users.mark_verified(tx, user.id, sent.e164, now)
+        proved = await users.mark_verified(tx, user.id, sent.e164, now, end_sessions=moves)
         await opt_outs.lift(tx, sent.e164)
         await consents.add(
             tx, user.id, sent.e164, text_version=consent.VERSION, ip=ask.client, method="code", now=now
         )
     CODES.labels("right").inc()
-    return view(proved)
+    issued = parts.tokens.issue(proved) if moves else None
+    return Proved(
+        **dict(view(proved)),
+        token=issued and issued.token,
+        expires_at=issued and issued.expires_at,
+    )
 
 
 async def _guessing(tx: Tx, user: User, now: datetime) -> Verification | None:
@@ -154,7 +170,7 @@ OPS: tuple[AnyOp, ...] = (
         refuses=((403, "not_allowed_number"), (429, "rate_limited")),
     ),
     Op(
-        "POST", "/api/me/phone/verify", verify, "Prove that it is mine", body=Code, reply=UserView,
+        "POST", "/api/me/phone/verify", verify, "Prove that it is mine", body=Code, reply=Proved,
         refuses=((422, "wrong_code"),),
     ),
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.browser.rig import PASSWORD, Site, visiting
+from tests.browser.rig import PASSWORD, Site, phone_of, visiting
 from tests.browser.test_pages import grave_findings
 
 pytestmark = [
@@ -14,6 +14,7 @@ pytestmark = [
     pytest.mark.timeout(180),
     pytest.mark.asyncio(loop_scope="session"),
 ]
+OTHER = phone_of(999)
 
 
 async def test_quiet_hours_and_consents_and_a_number_that_was_lost(browser: Browser, site: Site) -> None:
@@ -62,6 +63,26 @@ async def test_who_was_not_rung_back_is_told_why_until_it_was_seen(browser: Brow
         await expect(page.get_by_role("heading", name="Your phone")).to_be_visible()
         await expect(told).to_have_count(0)
     assert (await site.ask("GET", "/api/me", None, account))["missed_call_back"] is None
+
+
+async def test_another_number_ends_other_sessions_and_not_this_one(browser: Browser, site: Site) -> None:
+    account = await site.account(phone=True)
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go("/settings")
+        await page.get_by_role("button", name="Use another number").click()
+        await page.get_by_label("Phone number").fill(OTHER)
+        await page.get_by_role("button", name="Send me a code").click()
+        shown = await page.get_by_text("is your Call Me Back code").inner_text()
+        await page.get_by_label("Code sent to the number").fill(
+            shown.removeprefix("Simulated phone: ").split()[0]
+        )
+        await page.get_by_role("button", name="Verify").click()
+        await expect(page.get_by_text(OTHER, exact=True)).to_be_visible()
+        page = await visit.go("/settings")
+        await expect(page.get_by_text(OTHER, exact=True)).to_be_visible()
+    assert (await site.answer("GET", "/api/me", None, account)).status_code == 401, (
+        "whoever else had a session"
+    )
 
 
 async def test_a_password_is_changed_and_other_sessions_end(browser: Browser, site: Site) -> None:

@@ -146,6 +146,7 @@ class Person:
         assert sent.status_code == 202, sent.text
         done = await self.post("/api/me/phone/verify", {"code": self.rig.carrier.last_code()})
         assert done.status_code == 200, done.text
+        self.token = done.json()["token"] or self.token
 
 
 def settings(data_dir: Path, **more: object) -> Settings:

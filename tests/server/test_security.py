@@ -121,6 +121,17 @@ async def test_a_new_password_needs_the_old_one_and_ends_every_session(rig: Rig)
     assert (await rig.login(ann.email, "a new password")).status_code == 200
 
 
+async def test_a_number_in_another_s_place_ends_every_session(rig: Rig) -> None:
+    ann = await rig.register()
+    first = ann.token
+    await ann.verify_phone("+12025550141")
+    await ann.verify_phone("+12025550141")
+    assert ann.token == first, "the first number, and the same again, end nothing"
+    await ann.verify_phone("+12025550142")
+    for token, status in ((first, 401), (ann.token, 200)):
+        assert (await Person(rig, token, ann.id, ann.email).get("/api/me")).status_code == status
+
+
 async def test_guesses_at_the_old_password_are_failed_logins(rig: Rig) -> None:
     ann = await rig.register()
     guess = {"current_password": "not this one", "new_password": "a new password"}

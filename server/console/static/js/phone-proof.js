@@ -3,6 +3,7 @@
 import { get, post, Problem } from "./api.js";
 import { field, fill, h } from "./dom.js";
 import { whenSent } from "./form.js";
+import { signedIn } from "./session.js";
 
 /** The two steps; `done(account)` is told when the number is proved. */
 export function codeForm(account, done) {
@@ -23,7 +24,11 @@ export function codeForm(account, done) {
     const form = h("form", { novalidate: true },
       field(`Code sent to the number ending in ${answer.phone_last2}`, input, "Six digits, good for ten minutes and five tries."),
       h("div", { class: "actions" }, button, h("button", { type: "button", class: "second", onclick: () => ask(number) }, "Another number")));
-    whenSent(form, button, async () => done(await post("/api/me/phone/verify", { code: input.value.trim() })), wrongCode);
+    whenSent(form, button, async () => {
+      const { token, expires_at, ...proved } = await post("/api/me/phone/verify", { code: input.value.trim() });
+      if (token !== null) signedIn({ token, user: proved });  // another number took the place of mine: all sessions have ended
+      done(proved);
+    }, wrongCode);
     fill(place, form, await screen());
     input.focus();
   };
