@@ -305,6 +305,7 @@ def _parts(
         clock=clock,
         database=database,
         carrier=carrier,
+        reach=carrier if isinstance(carrier, TwilioCarrier) else None,
         news=News(),
         passwords=hashes,
         tokens=Tokens(ring, settings.public_url, clock),

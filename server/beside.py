@@ -1,4 +1,5 @@
-"""What runs beside the calls of a node: schedules, background jobs, retention, orders whose payment was not told."""
+"""What runs beside the calls of a node: schedules, background jobs, retention, orders whose payment was not told; and
+what is looked at once."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from server.parts import Parts, State
 from server.payments.cashier import KIND as PAYMENTS
 from server.privacy.retention import KIND as RETENTION
 from server.privacy.retention import Retention
+from server.reach import compare
 from server.schedules.due import Scheduler
 
 
@@ -47,4 +49,7 @@ async def beside(parts: Parts, desk: Desk, node: str) -> tuple[Scheduler, list[C
         handlers[PAYMENTS] = parts.cashier.poll_job
         lasting.add(PAYMENTS)
     jobs = Jobs(database=database, clock=clock, node=node, handlers=handlers, taking=taking, lasting=lasting)
-    return scheduler, [scheduler.run(), jobs.run(), retention.tidy_files()]
+    works: list[Coroutine[Any, Any, None]] = [scheduler.run(), jobs.run(), retention.tidy_files()]
+    if parts.reach is not None:
+        works.append(compare(parts.reach, settings.operator_country))
+    return scheduler, works

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from pipeline.carriers.base import Carrier
+from pipeline.carriers.base import Carrier, Reach
 from pipeline.carriers.verify import Codes
 from pipeline.clock import Clock
 from pipeline.core.guard import Purpose
@@ -136,6 +136,8 @@ class Parts:
     desk: Placing
     codes: Codes | None = None
     """Who makes and checks verification codes; None: we do, and text them."""
+    reach: Reach | None = None
+    """Where the carrier's account may ring; None: it has no say in that."""
     texts: Texts | None = None
     """What simulated phones were sent; None where the phones are real."""
     neighbours: Neighbours | None = None

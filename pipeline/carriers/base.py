@@ -62,6 +62,13 @@ class Leg:
         return self.status in OVER and self.seconds is not None
 
 
+class Reach(Protocol):
+    """Where an account may ring, by the carrier's own settings."""
+
+    async def countries(self) -> frozenset[str]:
+        """ISO 3166-1 alpha-2, of those whose ordinary numbers may be rung. Raises `CarrierError`."""
+
+
 class Carrier(Protocol):
     """Raises `CarrierError`; `unsure` is set when a dial may have gone through."""
 

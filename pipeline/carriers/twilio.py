@@ -36,6 +36,9 @@ SECOND_TRY_S = 0.3
 LISTED = 20
 """Calls looked through by `find`, newest first."""
 
+COUNTRIES = 250
+"""Listed in one answer: all there are."""
+
 CLOCK_SLACK = timedelta(seconds=5)
 """How far the carrier's clock may lie behind ours."""
 
@@ -87,7 +90,7 @@ def pointed(api_url: str, url: str) -> str:
 
 
 class TwilioCarrier:
-    """A `Carrier`. Make it inside the running loop; `aclose` ends its connections."""
+    """A `Carrier` and a `Reach`. Make it inside the running loop; `aclose` ends its connections."""
 
     def __init__(
         self, *, clock: Clock, account_sid: str, auth_token: str, sender: str, api_url: str = _PUBLIC_API
@@ -156,6 +159,14 @@ class TwilioCarrier:
         await tried(
             lambda: self._client.messages.create_async(to=to, from_=self._sender, body=body), once=True
         )
+
+    async def countries(self) -> frozenset[str]:
+        """The voice geographic permissions (Voice API, `DialingPermissions/Countries`)."""
+        permissions = self._client.voice.v1.dialing_permissions.countries
+        allowed = await tried(
+            lambda: permissions.list_async(low_risk_numbers_enabled=True, page_size=COUNTRIES)
+        )
+        return frozenset(country.iso_code for country in allowed if country.iso_code)
 
     async def aclose(self) -> None:
         await self._http.close()  # type: ignore[no-untyped-call]

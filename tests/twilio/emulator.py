@@ -51,6 +51,8 @@ class Emulator:
         """What calls cost, by SID, once the carrier has rated them: negative dollars."""
         self.verdict: tuple[int, int, str] | None = None
         """A refusal of every new call or message: HTTP status, code, text."""
+        self.countries = ["US"]
+        """Those whose ordinary numbers the account may ring."""
         self._sid = exchange.account_sid
         self._auth_token = auth_token
         base = f"/2010-04-01/Accounts/{self._sid}"
@@ -59,6 +61,7 @@ class Emulator:
                 Route(f"{base}/Calls.json", self._calls, methods=["GET", "POST"]),
                 Route(f"{base}/Calls/{{sid}}.json", self._call, methods=["GET", "POST"]),
                 Route(f"{base}/Messages.json", self._messages, methods=["POST"]),
+                Route("/v1/DialingPermissions/Countries", self._permissions),
             ]
         )
 
@@ -72,6 +75,9 @@ class Emulator:
 
     async def _messages(self, request: Request) -> Response:
         return await self._guarded(request, self._text)
+
+    async def _permissions(self, request: Request) -> Response:
+        return await self._guarded(request, self._list_countries)
 
     async def _guarded(self, request: Request, work: _Work) -> Response:
         """Credentials first, then what is scripted to go wrong, then the work."""
@@ -124,6 +130,21 @@ class Emulator:
             "uri": request.url.path,
         }
         return JSONResponse(page)
+
+    def _list_countries(self, request: Request, _form: list[tuple[str, str]]) -> Response:
+        """Of the Voice API, which spells its pages otherwise. Those of which nothing is allowed are left out."""
+        assert request.query_params["LowRiskNumbersEnabled"] == "true"
+        allowed = [
+            {
+                "iso_code": code,
+                "low_risk_numbers_enabled": True,
+                "high_risk_special_numbers_enabled": False,
+                "high_risk_tollfraud_numbers_enabled": False,
+            }
+            for code in self.countries
+        ]
+        meta = {"page": 0, "page_size": 250, "next_page_url": None, "key": "content"}
+        return JSONResponse({"content": allowed, "meta": meta})
 
     def _fetch(self, request: Request, _form: list[tuple[str, str]]) -> Response:
         call = self.exchange.calls.get(request.path_params["sid"])

@@ -139,6 +139,17 @@ def test_a_text_the_carrier_did_not_process_is_repeated() -> None:
     run_scaled(main())
 
 
+def test_the_countries_are_those_that_the_account_may_ring() -> None:
+    async def main() -> None:
+        async with emulated() as (carrier, emulator):
+            emulator.countries = ["US", "CA", "GB"]
+            assert await carrier.countries() == {"US", "CA", "GB"}
+            emulator.mishaps.append(Mishap.BROKEN)
+            assert await carrier.countries() == {"US", "CA", "GB"}, "asked again: nothing can happen twice"
+
+    run_scaled(main())
+
+
 def test_a_dial_that_reached_nobody_is_no_doubt() -> None:
     async def main() -> None:
         listening, api = free_socket()

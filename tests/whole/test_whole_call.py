@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from pipeline.audio.wav import read_wav
 from pipeline.carriers.callee import (
@@ -124,6 +125,16 @@ def test_a_stream_is_kept_alive_while_nothing_happens_and_tells_the_end_as_the_c
         assert told == {name: call[name] for name in told}
 
     play(tmp_path, story, speed=4.0)  # a stall of half a second would count as five quiet ones at 10 x
+
+
+def test_where_the_carrier_rings_nobody_is_said_at_the_start(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        person = await world.person(TALK)
+        await person.follow(await person.call(max_minutes=1))
+
+    with capture_logs() as said:
+        play(tmp_path, story, through_twilio=True, operator_country=("US", "GB"))
+    assert [line["countries"] for line in said if line["event"].startswith("carrier_r")] == [["GB"]]
 
 
 @pytest.mark.parametrize("through_twilio", [False, True], ids=["simulated", "twilio"])
