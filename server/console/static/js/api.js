@@ -31,18 +31,31 @@ export class Problem extends Error {
 
 export class Unreachable extends Problem {
   constructor() {
-    super(0, { detail: "The server cannot be reached. Check that it runs and that you are online; nothing was changed.", code: "unreachable" });
+    super(0, { detail: "The server cannot be reached. Check that it runs and that you are online, then try again.", code: "unreachable" });
   }
 }
 
 /** One request. The token goes with it unless `open`; a session that ended leads to the sign-in page. */
-export async function api(method, path, body = undefined, { headers = {}, open = false, signal = undefined } = {}) {
-  const response = await send(method, path, body, { headers, open, signal });
-  if (response.status === 204) return null;
-  return response.json();
+export async function api(method, path, body = undefined, options = {}) {
+  const response = await send(method, path, body, options);
+  return response.status === 204 ? null : whole(response.json());
 }
 
-/** The answer itself, for files and streams. Raises as `api` does. */
+/** A file, all of it. Raises as `api` does. */
+export async function file(path) {
+  return whole((await send("GET", path)).blob());
+}
+
+/** An answer can break off behind its head. */
+async function whole(body) {
+  try {
+    return await body;
+  } catch {
+    throw new Unreachable();
+  }
+}
+
+/** The answer itself, for streams. Raises as `api` does. */
 export async function send(method, path, body = undefined, { headers = {}, open = false, signal = undefined } = {}) {
   const sent = { ...headers };
   if (body !== undefined) sent["content-type"] = "application/json";
@@ -61,9 +74,7 @@ export async function send(method, path, body = undefined, { headers = {}, open 
   } catch {
     problem = {};
   }
-  if (response.status === 401 && !open) {
-    toSignIn();
-  }
+  if (response.status === 401 && !open) toSignIn({ ended: true });
   throw new Problem(response.status, problem);
 }
 
@@ -72,6 +83,9 @@ export const post = (path, body = undefined, options = {}) => api("POST", path, 
 export const put = (path, body, options = {}) => api("PUT", path, body, options);
 export const patch = (path, body, options = {}) => api("PATCH", path, body, options);
 export const remove = (path, options = {}) => api("DELETE", path, undefined, options);
+
+/** What an order is placed under, once however often it is sent. (`randomUUID` is missing over http from another machine.) */
+export const orderKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /** Every item of a list, page after page, at most `most`. */
 export async function all(path, most = 500) {

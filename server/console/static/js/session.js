@@ -22,14 +22,17 @@ export function forget() {
   sessionStorage.removeItem(USER);
 }
 
-/** To the sign-in page, and back here afterwards. */
-export function toSignIn() {
+/** To the sign-in page, and back here afterwards. `ended`: there was a session, which holds no more. */
+export function toSignIn({ ended = false } = {}) {
   forget();
-  location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+  location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}${ended ? "&ended" : ""}`);
 }
 
-/** Where to go after signing in: a path of this site, whatever the address says. */
+/**
+ * Where to go after signing in: a path of this site, whatever the address says. Browsers read "\" as "/" and drop tabs
+ * and newlines, so that "/<tab>/elsewhere.example" would be another site.
+ */
 export function next() {
   const wanted = new URLSearchParams(location.search).get("next") ?? "/";
-  return /^\/(?![/\\])/.test(wanted) ? wanted : "/";
+  return /^\/(?!\/)[^\\\s]*$/.test(wanted) ? wanted : "/";
 }

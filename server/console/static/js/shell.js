@@ -72,10 +72,15 @@ function guard() {
   });
 }
 
-/** Theme and menu for a page that was made on the server. */
-export async function furnish({ signedIn }) {
+/** Theme and menu for a page that was made on the server, which is there for everybody: with a session that has ended, too. */
+export async function furnish() {
   themes();
-  if (signedIn) showMenu(await account());
+  if (token() === null) return;
+  try {
+    showMenu(await get("/api/me", { open: true, headers: { authorization: `Bearer ${token()}` } }));
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+  }
 }
 
 /** The last part of this page's address: the id in `/calls/{id}`. */
