@@ -43,6 +43,34 @@ async def tab_to(page: Page, name: str, most: int = 40) -> list[str]:
     raise AssertionError(f"Tab does not reach {name!r}, only {passed}")
 
 
+async def test_the_focus_stays_while_a_button_is_busy_and_where_something_was_taken_away(
+    browser: Browser, site: Site
+) -> None:
+    account = await site.account()
+    for title in ("One", "Two"):
+        await site.ask("POST", "/api/scenarios", {"title": title, "prompt": "Be brief."}, account)
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go("/personas")
+        await page.get_by_label("What they should know of you").fill("I like cats.")
+        save = page.get_by_role("button", name="Save", exact=True)
+        await save.press("Enter")
+        await expect(page.get_by_text("Saved. The next call knows it.")).to_be_visible()
+        await expect(save).to_be_focused()
+        page = await visit.go("/scenarios")
+        change = page.get_by_role("button", name="Change One")
+        await change.press("Enter")
+        await page.get_by_role("button", name="Leave it", exact=True).press("Enter")
+        assert await page.evaluate("document.activeElement.textContent.startsWith('One')"), "at its card"
+        drop = page.get_by_role("button", name="Delete Two")
+        await drop.press("Enter")
+        await page.get_by_role("button", name="Delete it").press("Enter")
+        await expect(page.get_by_text("“Two” is deleted.")).to_be_visible()
+        await expect(drop).to_have_count(0)
+        assert await page.evaluate("document.activeElement !== document.body")
+        await page.keyboard.press("Tab")
+        assert await page.evaluate("document.activeElement.closest('#content') !== null")
+
+
 async def test_a_call_is_placed_and_ended_with_the_keyboard_alone(browser: Browser, site: Site) -> None:
     account = await site.account(phone=True)
     async with visiting(browser, site, account) as visit:

@@ -21,9 +21,14 @@ function dress(element, attributes, children) {
   return element;
 }
 
-/** Put these in the place of whatever `element` holds. */
+/** Put these in the place of whatever `element` holds. Where the focus was on what goes, it stays at that place of the page. */
 export function fill(element, ...children) {
+  const held = element.contains(document.activeElement);
   element.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  if (held && !element.contains(document.activeElement)) {
+    element.tabIndex = -1;
+    element.focus({ preventScroll: true });
+  }
   return element;
 }
 
@@ -41,15 +46,15 @@ export function clearNotices() {
   fill(document.getElementById("notices"));
 }
 
-/** Run `work` while `button` shows that it is under way; it cannot be pressed twice. */
+/** Run `work` while `button` shows that it is under way; it cannot be pressed twice. It is not `disabled`, which would take the focus from it. */
 export async function busy(button, work) {
-  if (button.disabled) return undefined;
-  button.disabled = true;
+  if (button.getAttribute("aria-busy") === "true") return undefined;
+  button.setAttribute("aria-disabled", "true");
   button.setAttribute("aria-busy", "true");
   try {
     return await work();
   } finally {
-    button.disabled = false;
+    button.removeAttribute("aria-disabled");
     button.removeAttribute("aria-busy");
   }
 }
