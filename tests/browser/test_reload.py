@@ -44,6 +44,7 @@ async def test_a_reload_shows_what_was_said_and_the_call_goes_on(browser: Browse
         call_id = page.url.rsplit("/", 1)[1]
         await page.reload()
         await expect(turns.first).to_contain_text("automated AI call")
+        await expect(page.locator(".saying", has_text="automated AI call")).to_have_count(0)
         since = seconds(await page.get_by_role("timer").text_content())
         gone = re.compile("|".join(clock(since + AWAY_S + late) for late in range(3)))
         await expect(page.get_by_role("timer")).to_have_text(gone)

@@ -33,7 +33,7 @@ export class Transcript {
     if (earlier) earlier.replaceWith(row);
     else this.place(turn.index, row);
     this.rows.set(turn.index, row);
-    if (turn.role) this.now[turn.role].text = "";
+    if (turn.role) this.now[turn.role].text = ""; // also of one that is known: events come again after a reload
     this.showNow();
   }
 

@@ -120,8 +120,11 @@ page(async (root) => {
     h("div", {}, phone?.element, money.element, speed.element)));
 
   state.hangUp.addEventListener("click", () => busy(state.hangUp, () => attempt(async () => {
-    await post(`/api/calls/${call.id}/hangup`);
-    phone?.phone.hangUp();
+    try {
+      await post(`/api/calls/${call.id}/hangup`);
+    } finally {
+      phone?.phone.hangUp(); // one's own telephone can always be put down
+    }
   })));
   if (phone !== null) {
     askBeforeLeaving(() => phone.open);
@@ -153,10 +156,21 @@ page(async (root) => {
         h("a", { href: `/calls/${call.id}` }, "Look at it"));
     },
   };
-  await listen(call.id, (kind, data) => on[kind]?.(data), {
-    link: (word) => { state.link.textContent = word === "lost" ? "Connection lost; trying again…" : ""; },
-  });
-  clearInterval(binding);
-  await refresh();
-  money.settle(await costsOf());
+  // While nobody listened more may have been said than the events still have.
+  const missed = async () => (await get(`/api/calls/${call.id}/transcript`)).items.forEach(turn);
+  let lost = false;
+  const link = (word) => {
+    if (lost && word === "open") attempt(missed, { beside: true });
+    lost = word === "lost";
+    state.link.textContent = lost ? "Connection lost; trying again…" : "";
+  };
+  try {
+    await listen(call.id, (kind, data) => on[kind]?.(data), { link });
+  } finally {
+    clearInterval(binding);
+  }
+  await attempt(async () => {
+    await refresh();
+    money.settle(await costsOf());
+  }, { beside: true });
 });
