@@ -36,6 +36,17 @@ HEARD_ELEMENTS = """
 })();
 """
 """Takes what audio elements play through the speaker's tap of `rig.LISTENING_IN`."""
+KEEPING_TRACKS = """
+(() => {
+  const ask = MediaDevices.prototype.getUserMedia;
+  window.tracks = [];
+  MediaDevices.prototype.getUserMedia = async function (...wanted) {
+    const stream = await ask.apply(this, wanted);
+    window.tracks.push(...stream.getTracks());
+    return stream;
+  };
+})();
+"""
 FRAMES = 150
 """Three seconds, in which a microphone that is on is heard."""
 
@@ -96,6 +107,33 @@ async def test_a_call_that_is_over_cannot_be_picked_up(talkative: Browser, site:
         await expect(page.get_by_text("The phone is down.")).to_be_visible()
         for name in ("Pick up", "Mute", "Hang up"):
             await expect(page.get_by_role("button", name=name)).to_be_hidden()
+
+
+async def test_a_microphone_that_is_taken_away_puts_the_phone_down_and_says_so(
+    talkative: Browser, site: Site
+) -> None:
+    async with visiting(talkative, site, await site.account()) as visit:
+        await visit.page.context.add_init_script(KEEPING_TRACKS)
+        page = await talks(visit)
+        await page.evaluate("window.tracks.at(-1).dispatchEvent(new Event('ended'))")
+        await expect(page.locator(".notice.bad")).to_contain_text("The microphone is gone.")
+        await expect(page.get_by_text("The phone is down.")).to_be_visible()
+        await page.wait_for_function("() => window.line.readyState >= WebSocket.CLOSING")
+        await page.get_by_role("button", name="Pick up").click()
+        await expect(page.get_by_text("You are on the phone.")).to_be_visible()
+        assert await loudest(page) > LOUD
+
+
+async def test_the_phone_is_put_down_though_the_server_does_not_answer(
+    talkative: Browser, site: Site
+) -> None:
+    async with visiting(talkative, site, await site.account()) as visit:
+        visit.watch.expected = ["ERR_FAILED"]
+        page = await talks(visit)
+        await page.route("**/hangup", lambda route: route.abort())
+        await page.get_by_role("button", name="Hang up").click()
+        await expect(page.get_by_text("The call is over: you hung up.")).to_be_visible()
+        await expect(page.get_by_text("The phone is down.")).to_be_visible()
 
 
 async def test_without_a_microphone_no_call_is_placed(site: Site) -> None:

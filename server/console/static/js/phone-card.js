@@ -26,6 +26,7 @@ export class PhoneCard {
     this.phone = new BrowserPhone(callId, {
       level: (heard, spoken) => { me.show(heard); persona.show(spoken); },
       state: (word) => this.show(word),
+      gone: (problem) => tell(problem),
     });
     this.pickUp.addEventListener("click", () => this.connect());
     this.mute.addEventListener("click", () => {
@@ -58,7 +59,7 @@ export class PhoneCard {
       } catch (error) {
         this.phone.release();
         if (!(error instanceof Problem)) throw error;
-        tell(error);
+        if (!this.over) tell(error); // else it ended while the microphone was asked for, which is told already
       }
     });
   }

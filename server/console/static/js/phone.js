@@ -36,7 +36,7 @@ async function microphone() {
 
 /**
  * A phone on one call. `on.level(heard, spoken)` is told how loud both sides are (0..1), `on.state(word)` "connecting",
- * "open", "closed". Nothing is sent before `connect`.
+ * "open", "closed", `on.gone(problem)` that the microphone was taken away. Nothing is sent before `connect`.
  */
 export class BrowserPhone {
   constructor(callId, on) {
@@ -51,6 +51,7 @@ export class BrowserPhone {
   async connect() {
     this.on.state("connecting");
     this.stream = await microphone();
+    for (const track of this.stream.getTracks()) track.onended = () => this.unplugged();
     this.audio = new AudioContext({ latencyHint: "interactive" });
     await this.audio.audioWorklet.addModule("/static/js/phone-worklet.js");
     this.node = new AudioWorkletNode(this.audio, "phone", { outputChannelCount: [1], processorOptions: { muted: this.muted } });
@@ -60,13 +61,13 @@ export class BrowserPhone {
     await this.audio.resume();
     const { ticket, url } = await post(`/api/calls/${encodeURIComponent(this.callId)}/ticket`);
     const socket = (this.socket = new WebSocket(here(url)));
-    this.socket.binaryType = "arraybuffer";
-    this.socket.onopen = () => {
-      this.socket.send(JSON.stringify({ ticket }));
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => {
+      socket.send(JSON.stringify({ ticket }));
       this.on.state("open");
     };
-    this.socket.onmessage = ({ data }) => this.fromServer(data);
-    this.socket.onclose = () => {
+    socket.onmessage = ({ data }) => this.fromServer(data);
+    socket.onclose = () => {
       if (this.socket === socket) this.release();
     };
   }
@@ -97,16 +98,22 @@ export class BrowserPhone {
     this.node?.port.postMessage({ muted });
   }
 
-  press(digit) {
-    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ digit }));
-  }
-
   hangUp() {
     if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ bye: true }));
     else this.release();
   }
 
+  /** A phone that hears nothing is put down, so that nobody talks to it; the call waits for it to come back. */
+  unplugged() {
+    this.release();
+    this.on.gone(new NoPhone("The microphone is gone. Plug it in or allow it again, then pick up: the call waits for you a few seconds."));
+  }
+
+  /** Lets go of all of it, also of a socket that is only being opened. */
   release() {
+    const socket = this.socket;
+    this.socket = null;
+    socket?.close();
     if (this.stream) letGo(this.stream);
     if (this.audio && this.audio.state !== "closed") this.audio.close();
     this.on.state("closed");
