@@ -1,6 +1,7 @@
 // Who can call me, what each of them is to me, and what each of them remembers.
 
-import { all, get, patch, Problem, put, remove } from "../api.js";
+import { allPersonas } from "../all-personas.js";
+import { all, get, patch, put, remove } from "../api.js";
 import { busy, confirmed, empty, field, fill, h, notice } from "../dom.js";
 import { moment } from "../format.js";
 import { portrait } from "../portrait.js";
@@ -20,7 +21,9 @@ function relationship(persona, now) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     busy(button, () => attempt(async () => {
-      await put(`/api/personas/${persona.id}/relationship`, { kind: form.elements.kind.value, notes: form.elements.notes.value });
+      const path = `/api/personas/${persona.id}/relationship`;
+      const { voice, manner } = await get(path); // which are not asked for here, and stay
+      await put(path, { kind: form.elements.kind.value, notes: form.elements.notes.value, voice, manner });
       notice("good", "Saved. The next call knows it.");
     }));
   });
@@ -52,7 +55,7 @@ function memory(persona, known, changed) {
   };
   const forget = (event) => busy(event.currentTarget, () => attempt(async () => {
     await remove(path);
-    changed();
+    await changed();
     notice("good", `Forgotten: “${known.text}”. It will not come back.`);
   }));
   show();
@@ -77,16 +80,27 @@ async function memories(persona, place) {
   fill(place, h("ul", { class: "plain" }, ...known.map((each) => memory(persona, each, again))), everything);
 }
 
+/** What the two of us are to each other, and what it remembers. */
+async function about(persona) {
+  const known = h("div", {});
+  const [now] = await Promise.all([get(`/api/personas/${persona.id}/relationship`), memories(persona, known)]);
+  return [
+    h("section", { class: "card", "aria-label": `You and ${persona.name}` }, h("h2", {}, `You and ${persona.name}`), relationship(persona, now)),
+    h("section", { class: "card", "aria-label": "Memories" }, h("h2", {}, `What ${persona.name} remembers`), known)];
+}
+
 page(async (root) => {
-  const personas = await all("/api/personas");
-  const detail = h("div", { tabindex: -1 });
+  const personas = await allPersonas();
+  const detail = h("div", {});
+  let chosen = null;
   const choose = (persona) => attempt(async () => {
-    const now = await get(`/api/personas/${persona.id}/relationship`);
-    const known = h("div", {});
-    fill(detail,
-      h("section", { class: "card", "aria-label": `You and ${persona.name}` }, h("h2", {}, `You and ${persona.name}`), relationship(persona, now)),
-      h("section", { class: "card", "aria-label": "Memories" }, h("h2", {}, `What ${persona.name} remembers`), known));
-    await memories(persona, known);
+    chosen = persona;
+    fill(detail, h("p", { class: "loading", role: "status" }, "Loading…"));
+    const shown = await about(persona).catch((error) => {
+      if (chosen === persona) fill(detail, h("button", { type: "button", onclick: () => choose(persona) }, "Try again"));
+      throw error;
+    });
+    if (chosen === persona) fill(detail, ...shown); // not if another one was chosen meanwhile
   });
   const choices = h("fieldset", { class: "card" }, h("legend", {}, h("h2", {}, "Personas")),
     h("div", { class: "choices" }, ...personas.map((persona, index) => {
@@ -96,6 +110,5 @@ page(async (root) => {
         h("div", {}, h("label", { for: `persona-${persona.id}` }, persona.name), h("p", { class: "soft small" }, persona.tagline), sampleButton(persona)));
     })));
   fill(root, choices, detail);
-  if (personas.length === 0) throw new Problem(404, { detail: "There are no personas. The operator imports some with callmeback personas import." });
   await choose(personas[0]);
 });
