@@ -348,7 +348,7 @@ class Visit:
         """Until the page has shown its content and nothing moves any more."""
         await self.page.locator("#content .loading").wait_for(state="detached", timeout=WAIT_MS)
         await self.page.wait_for_function(
-            "document.getAnimations().every((each) => each.playState !== 'running')"
+            "() => document.getAnimations().every((each) => each.playState !== 'running')"
         )
 
     async def tab(self) -> Page:

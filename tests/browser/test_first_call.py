@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from tests.browser.rig import PASSWORD, Site, Visit, visiting
 from tests.transcribing import share_heard, transcribed
@@ -109,9 +110,9 @@ async def looks_at_it(visit: Visit) -> None:
     # One turn was answered, by a reply that was begun before the turn was over.
     begun = page.locator(".facts div").filter(has_text="Answers begun early")
     await expect(begun).to_contain_text(re.compile(r"1, all used|1 of \d used, \$\d+\.\d+ for the others"))
-    await page.wait_for_function("document.querySelector('audio').duration > 10")
+    await page.wait_for_function("() => document.querySelector('audio').duration > 10")
     await page.locator(".turn.caller button").first.click()
-    await page.wait_for_function("document.querySelector('audio').currentTime > 5")
+    await page.wait_for_function("() => document.querySelector('audio').currentTime > 5")
     await expect(page.locator(".turn[data-now]")).to_have_count(1)
     await visit.go("/calls")
     listed = page.get_by_role("region", name="My calls").get_by_role("row").nth(1)
@@ -135,6 +136,30 @@ async def test_a_call_that_is_over_is_replayed_from_its_page(browser: Browser, s
         page = await over(visit)
         await page.get_by_role("button", name="Replay on the server").click()
         await expect(page.locator(".notice.good")).to_contain_text("exact")
+
+
+async def test_a_call_is_read_while_its_recording_is_fetched(browser: Browser, site: Site) -> None:
+    account = await site.account()
+    async with visiting(browser, site, account) as visit:
+        visit.watch.expected = ["ERR_FAILED"]
+        page = await over(visit)
+        await expect(page.locator(".wave")).to_be_visible()
+        there = asyncio.Event()
+
+        async def late(route: Route) -> None:
+            await there.wait()
+            await route.abort()
+
+        await page.route("**/audio", late, times=1)
+        await page.reload()
+        await expect(page.locator(".turn").first).to_contain_text("automated AI call")
+        await expect(page.get_by_text("Fetching the recording…")).to_be_visible()
+        there.set()
+        await expect(page.locator(".notice.bad")).to_contain_text("cannot be reached")
+        await page.get_by_role("button", name="Try again").click()
+        await expect(page.locator(".wave")).to_be_visible()
+        await page.locator(".turn button").first.click()
+        await page.wait_for_function("() => document.querySelector('audio').currentTime > 0")
 
 
 async def test_a_call_that_went_on_in_another_process_is_heard_whole(browser: Browser, site: Site) -> None:

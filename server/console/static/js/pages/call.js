@@ -1,30 +1,41 @@
 // One call that is over: heard again, read, timed, paid.
 
-import { all, get, post, Problem, send } from "../api.js";
-import { busy, fill, h, notice } from "../dom.js";
+import { all, file, get, post, Problem } from "../api.js";
 import { costOverTime, waterfall } from "../chart.js";
+import { busy, fill, h, notice } from "../dom.js";
+import { download } from "../download.js";
 import { clock, dollars, moment, ms, reason, status } from "../format.js";
 import { attempt, ident, page } from "../shell.js";
 import { Transcript } from "../transcript.js";
 import { player } from "../wave.js";
 import { amount, endTone, inOrder, posting, service } from "../wording.js";
 
-async function download(path, name) {
-  const answer = await send("GET", path);
-  const address = URL.createObjectURL(await answer.blob());
-  h("a", { href: address, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 10_000);
-}
-
-/** The recording, or null where there is none. */
-async function recording(call) {
-  if (!call.files?.recording_parts) return null;
-  try {
-    return await (await send("GET", `/api/calls/${call.id}/audio`)).arrayBuffer();
-  } catch (error) {
-    if (error instanceof Problem && error.status === 404) return null;
-    throw error;
-  }
+/**
+ * The recording, heard in step with what was said. It is large, and fetched while all else is there to be read; `seek` does
+ * nothing until then.
+ */
+function listening(call, turns, transcript) {
+  const place = h("div", {});
+  const shown = { element: h("section", { class: "card", "aria-label": "Listen to it" }, h("h2", {}, "Listen to it"), place), seek: () => {} };
+  const begin = () => attempt(async () => {
+    fill(place, h("p", { class: "loading", role: "status" }, "Fetching the recording…"));
+    try {
+      const sound = await (await file(`/api/calls/${call.id}/audio`)).arrayBuffer();
+      // Where no journal tells, the recording begins with the stream, and the greeting a frame after it.
+      const heard = player(sound, turns, {
+        zero: call.files.recording_starts_ms ?? turns.find((turn) => turn.role === "agent")?.started_ms ?? 0,
+        onTime: (at) => transcript.highlight(turns.find((turn) => turn.started_ms <= at && at < turn.ended_ms)?.index ?? -1),
+      });
+      shown.seek = heard.seek;
+      fill(place, heard.element);
+    } catch (error) {
+      const gone = error instanceof Problem && error.status === 404;
+      fill(place, gone ? h("p", {}, "The recording is not kept any more.") : h("button", { type: "button", class: "second", onclick: begin }, "Try again"));
+      if (!gone) throw error;
+    }
+  }, { beside: true });
+  begin();
+  return shown;
 }
 
 /** Why there is nothing to listen to. */
@@ -74,7 +85,7 @@ function ledger(transactions) {
         h("tbody", {}, ...transactions.map((each) => h("tr", {}, h("td", {}, posting(each.kind), each.note ? h("span", { class: "soft small block" }, each.note) : null), h("td", { class: "num" }, dollars(each.amount_usd)), h("td", { class: "num" }, dollars(each.balance_after_usd)))))));
 }
 
-function files(call, recorded) {
+function files(call) {
   const replay = h("button", { type: "button", class: "second" }, "Replay on the server");
   replay.addEventListener("click", () => busy(replay, () => attempt(async () => {
     const result = await post(`/api/calls/${call.id}/replay`);
@@ -89,34 +100,26 @@ function files(call, recorded) {
     parts > 1 ? h("p", { class: "soft" }, "The server was restarted in mid-call, so the journal has a part from before and one from after each time. The recording is in one piece.") : null,
     h("div", { class: "actions" }, replay,
       ...journals.map(([words, query, name]) => save(words, `/api/calls/${call.id}/journal${query}`, name)),
-      recorded ? save("Recording", `/api/calls/${call.id}/audio`, `${call.id}.wav`) : null));
+      call.files?.recording_parts ? save("Recording", `/api/calls/${call.id}/audio`, `${call.id}.wav`) : null));
 }
 
 page(async (root, account) => {
   const call = await get(`/api/calls/${ident()}`);
-  const [persona, told, paid, posted, sound] = await Promise.all([
+  const [persona, told, paid, posted] = await Promise.all([
     get(`/api/personas/${call.persona_id}`), get(`/api/calls/${call.id}/transcript`), get(`/api/calls/${call.id}/costs`),
-    all(`/api/credits/transactions?call_id=${call.id}`), recording(call),
+    all(`/api/credits/transactions?call_id=${call.id}`),
   ]);
   document.querySelector("h1").textContent = `Call with ${persona.name}`;
-  let heard = null;
   const transcript = new Transcript(persona.name, (turn) => heard?.seek(turn.started_ms));
+  const heard = call.files?.recording_parts ? listening(call, told.items, transcript) : null;
   told.items.forEach((turn) => transcript.put(turn));
-  if (sound !== null) {
-    // Where no journal tells, the recording begins with the stream, and the greeting a frame after it.
-    heard = player(sound, told.items, {
-      zero: call.files.recording_starts_ms ?? told.items.find((turn) => turn.role === "agent")?.started_ms ?? 0,
-      onTime: (at) => transcript.highlight(told.items.find((turn) => turn.started_ms <= at && at < turn.ended_ms)?.index ?? -1),
-    });
-  }
   const timed = told.items.filter((turn) => turn.latency);
   fill(root,
     overview(call, persona, account),
-    heard ? h("section", { class: "card", "aria-label": "Listen to it" }, h("h2", {}, "Listen to it"), heard.element)
-      : h("p", { class: "notice" }, unheard(call)),
+    heard?.element ?? h("p", { class: "notice" }, unheard(call)),
     h("div", { class: "two" },
       h("section", { class: "card", "aria-label": "What was said" }, h("h2", {}, "What was said"), transcript.element),
-      h("div", {}, costs(paid), ledger(posted), files(call, sound !== null))),
+      h("div", {}, costs(paid), ledger(posted), files(call))),
     paid.per_second.length ? h("section", { class: "card", "aria-label": "Cost over time" }, h("h2", {}, "Cost over time"), costOverTime(paid.per_second, call.duration_seconds ?? 0)) : null,
     timed.length ? h("section", { class: "card", "aria-label": "How fast it answered" }, h("h2", {}, "How fast it answered"), waterfall(timed)) : null);
 });
