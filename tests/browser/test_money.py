@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from playwright.async_api import Browser, expect
 
+from pipeline.core.money import parse_usd
+from storage import ledger
+from storage.db import Database
 from tests.browser.rig import Site, visiting
 from tests.emulators.stripe import StripeEmulator
 
@@ -28,6 +33,23 @@ async def test_a_pack_is_bought_on_the_provider_s_page_and_is_there_afterwards(
             page.get_by_role("region", name="Transactions").get_by_role("row", name="Bought")
         ).to_have_count(1)
     assert (await site.ask("GET", "/api/credits", None, account))["balance_usd"] == "10.00"
+
+
+async def test_every_kind_of_posting_has_words(browser: Browser, site: Site) -> None:
+    account = await site.account()
+    database = Database.open(f"sqlite:///{site.data_dir / 'callmeback.db'}", checkpoint=False)
+    async with database.write() as tx:
+        await ledger.grant(
+            tx, user_id=account.user["id"], amount=parse_usd("0.014"), kind="adjustment",
+            idem_key="test:adjustment", now=datetime.now(UTC),
+        )  # fmt: skip
+    await database.aclose()
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go("/credits")
+        postings = page.get_by_role("table", name="Transactions")
+        await expect(postings.get_by_role("row").nth(1)).to_contain_text(
+            "Corrected by the telephone bill$0.0140"
+        )
 
 
 async def test_limits_are_saved_shown_and_wrong_ones_are_told_at_their_field(

@@ -47,6 +47,22 @@ async def test_the_operator_sees_a_call_and_acts(browser: Browser, site: Site) -
         await expect(page.get_by_text("+12025550177 wants no calls")).to_be_visible()
 
 
+async def test_a_server_that_is_away_is_told_once_and_until_it_is_back(browser: Browser, site: Site) -> None:
+    operator = await site.account(name="Olga")
+    await site.promote(operator)
+    async with visiting(browser, site, operator) as visit:
+        visit.watch.expected = ["ERR_FAILED"]
+        page = await visit.go("/operator")
+        await page.get_by_label("Phone number").fill("+1 202 555 0176")
+        await page.get_by_role("button", name="Look it up").click()
+        await expect(page.get_by_text("+12025550176 may be rung.")).to_be_visible()
+        away = page.get_by_text("The server cannot be asked just now")
+        await page.route("**/api/admin/overview", lambda route: route.abort(), times=1)
+        await expect(away).to_be_visible()
+        await expect(page.get_by_text("+12025550176 may be rung.")).to_be_visible()
+        await expect(away).to_be_hidden()
+
+
 async def test_everybody_else_finds_no_operator_page(browser: Browser, site: Site) -> None:
     async with visiting(browser, site, await site.account()) as visit:
         page = await visit.go("/operator")

@@ -24,7 +24,7 @@ export function amount(quantity, unit) {
   return `${quantity.toLocaleString()} ${quantity === 1 ? one : many}`;
 }
 
-const POSTINGS = { usage: "The call", adjustment: "Corrected by the telephone bill", refund: "Paid back", grant: "Granted" };
+const POSTINGS = { usage: "Call", adjustment: "Corrected by the telephone bill", refund: "Paid back", grant: "Granted", purchase: "Bought" };
 export const posting = (kind) => POSTINGS[kind] ?? kind;
 
 const BOUNDS = {

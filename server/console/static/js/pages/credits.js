@@ -1,14 +1,13 @@
 // Money: what there is, what is set aside, limits, top-up, every posting, the price list.
 
-import { get, post, put } from "../api.js";
+import { get, orderKey, post, put } from "../api.js";
 import { busy, empty, field, fill, h, notice } from "../dom.js";
 import { whenSent } from "../form.js";
 import { dollars, moment, nanos } from "../format.js";
 import { attempt, page } from "../shell.js";
 import { partByPart, table } from "../table.js";
-import { service } from "../wording.js";
+import { posting, service } from "../wording.js";
 
-const KINDS = { grant: "Granted", purchase: "Bought", usage: "Call", refund: "Refund", adjust: "Correction" };
 const PAID_TRIES = 10;
 const PAID_EVERY_MS = 1500;
 
@@ -73,7 +72,7 @@ function topUp(packs) {
     return section;
   }
   section.append(h("div", { class: "actions" }, ...packs.map((pack) => {
-    const order = crypto.randomUUID();
+    const order = orderKey();
     const button = h("button", { type: "button" }, dollars(pack.amount_usd));
     button.addEventListener("click", () => busy(button, () => attempt(async () => {
       const made = await post("/api/credits/checkout", { pack: pack.pack }, { headers: { "idempotency-key": order } });
@@ -90,7 +89,7 @@ async function transactions(place) {
     (cursor) => get(`/api/credits/transactions?limit=20${cursor === null ? "" : `&cursor=${encodeURIComponent(cursor)}`}`),
     (items) => list.add(items.map((each) => [
       moment(each.created_at),
-      [each.call_id === null ? (KINDS[each.kind] ?? each.kind) : h("a", { href: `/calls/${each.call_id}` }, KINDS[each.kind] ?? each.kind), each.note ? h("span", { class: "soft small" }, ` ${each.note}`) : ""],
+      [each.call_id === null ? posting(each.kind) : h("a", { href: `/calls/${each.call_id}` }, posting(each.kind)), each.note ? h("span", { class: "soft small" }, ` ${each.note}`) : ""],
       dollars(each.amount_usd), dollars(each.balance_after_usd),
     ])));
   fill(place, h("h2", {}, "Transactions"), ...(number === 0
@@ -126,13 +125,13 @@ function priceList(prices) {
       h("p", { class: "soft" }, "Of services that are not set up here, and of numbers elsewhere."), priced("All other prices", others)) : null);
 }
 
-/** Back from the payment page: say when the money is there. The page's word is no proof; the server's is. */
-async function awaitPayment(id) {
+/** Back from the payment page: say when the money is there, and `arrived`. The page's word is no proof; the server's is. */
+async function awaitPayment(id, arrived) {
   for (let tries = 0; tries < PAID_TRIES; tries += 1) {
     const order = await get(`/api/credits/purchases/${encodeURIComponent(id)}`);
     if (order.status === "paid") {
       notice("good", `${dollars(order.amount_usd)} of credit is there. Thank you.`);
-      fill(document.getElementById("balance").parentElement.querySelector("#balance"), ...balance(await get("/api/credits")).children);
+      await arrived();
       return;
     }
     if (order.status !== "open") {
@@ -149,7 +148,12 @@ page(async (root) => {
   const [credits, budget, packs, prices] = await Promise.all([get("/api/credits"), get("/api/budget"), get("/api/credits/packs"), get("/api/prices")]);
   const ledger = h("section", { class: "card", "aria-label": "Transactions" });
   fill(root, balance(credits), topUp(packs.items), budgets(budget), ledger, priceList(prices.items));
-  const paid = new URLSearchParams(location.search).get("paid");
-  if (paid !== null) await attempt(() => awaitPayment(paid));
   await transactions(ledger);
+  const paid = new URLSearchParams(location.search).get("paid");
+  if (paid !== null) {
+    await attempt(() => awaitPayment(paid, async () => {
+      document.getElementById("balance").replaceWith(balance(await get("/api/credits")));
+      await transactions(ledger);
+    }));
+  }
 });

@@ -1,6 +1,6 @@
 // What runs where, what it costs, whether all is well; and what an operator may do about it.
 
-import { get, post } from "../api.js";
+import { get, orderKey, post, Problem } from "../api.js";
 import { spendByDay } from "../chart.js";
 import { busy, empty, field, fill, h, notice } from "../dom.js";
 import { attemptIn, whenSent } from "../form.js";
@@ -119,7 +119,7 @@ function spending(found) {
 
 function granting(person, changed) {
   const button = h("button", { type: "submit" }, "Grant it");
-  const key = crypto.randomUUID(); // pressed twice, granted once
+  const key = orderKey(); // pressed twice, granted once
   const form = h("form", { class: "row", novalidate: true },
     field("Dollars", h("input", { name: "usd", inputmode: "decimal", placeholder: "5.00" })),
     field("What for", h("input", { name: "note", maxlength: 200, value: "granted by the operator" })),
@@ -178,6 +178,12 @@ function notForYou(account) {
     h("pre", { tabindex: 0 }, h("code", {}, `callmeback admin ${account.email}`))));
 }
 
+/** What failed of a renewal is a `Problem`, or a fault of ours. */
+function unreached(error) {
+  if (!(error instanceof Problem)) throw error;
+  return false;
+}
+
 page(async (root, account) => {
   if (account.role !== "admin") {
     fill(root, notForYou(account));
@@ -203,8 +209,13 @@ page(async (root, account) => {
   await Promise.all([show(), showSpend(), showCallers()]);
   fill(root, top, state, h("div", { class: "two" }, money, jobs),
     section("Books", verdict, h("div", { class: "actions" }, audit)), callers, people(), optOuts(), done);
+  // Said once while it lasts, and not as an answer to what the operator did.
+  const old = h("p", { class: "notice bad", hidden: true }, "The server cannot be asked just now: what stands here is from before. It is tried again by itself.");
+  root.prepend(h("div", { role: "status" }, old));
   const again = (work, pause) => setTimeout(async () => {
-    if (!document.hidden && !root.querySelector(".scroll:focus, [aria-busy]")) await attempt(work, { beside: true });
+    if (!document.hidden && !root.querySelector(".scroll:focus, [aria-busy]")) {
+      old.hidden = await work().then(() => true, unreached);
+    }
     again(work, pause);
   }, pause);
   again(show, REFRESH_MS);
