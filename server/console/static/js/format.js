@@ -39,6 +39,16 @@ export function moment(iso, zone = user()?.timezone) {
   return new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short", timeZone: zone });
 }
 
+/** A moment to be looked forward to, or back on from near: "Mon, Nov 23, 09:00". */
+export const when = (iso, zone) => new Date(iso).toLocaleString(undefined, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZone: zone });
+
+/** The day of a moment in a zone as "2026-11-23": from its parts, for the order in which a locale writes them changes. */
+export function dayIn(zone, at) {
+  const parts = new Intl.DateTimeFormat("en", { timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit" }).formatToParts(at);
+  const [year, month, day] = ["year", "month", "day"].map((type) => parts.find((part) => part.type === type).value);
+  return `${year}-${month}-${day}`;
+}
+
 export const ms = (value) => `${Math.round(value).toLocaleString()} ms`;
 
 const STATUS = {

@@ -2,8 +2,8 @@
 
 import { get, post } from "./api.js";
 import { busy, content, h } from "./dom.js";
-
-const when = (iso, zone) => new Date(iso).toLocaleString(undefined, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZone: zone });
+import { when } from "./format.js";
+import { attempt } from "./shell.js";
 
 export async function tellMissed(account) {
   const { items } = await get("/api/missed-calls");
@@ -14,9 +14,9 @@ export async function tellMissed(account) {
   const told = h("div", { class: "notice warm", role: "status", id: "missed" },
     h("p", {}, h("strong", {}, `${many}: `), `${when(latest.run_at, account.timezone)}. ${latest.detail} `, h("a", { href: "/schedules" }, "Your schedules")),
     h("div", { class: "actions" }, known));
-  known.addEventListener("click", () => busy(known, async () => {
+  known.addEventListener("click", () => busy(known, () => attempt(async () => {
     await post("/api/missed-calls/seen", { until: latest.at });
     told.remove();
-  }));
+  })));
   content().before(told);
 }

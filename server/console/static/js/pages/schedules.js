@@ -2,8 +2,9 @@
 
 import { all, patch, post, remove } from "../api.js";
 import { busy, confirmed, empty, fill, h, notice } from "../dom.js";
+import { dayIn, when } from "../format.js";
 import { spoken } from "../open-points.js";
-import { scheduleForm, when } from "../schedule-form.js";
+import { scheduleForm } from "../schedule-form.js";
 import { attempt, page } from "../shell.js";
 
 const STATUS = { pending: "Waiting", claimed: "Dialling", dialed: "Done", missed: "Missed", failed: "Failed", canceled: "Cancelled", paused: "Paused" };
@@ -14,11 +15,9 @@ const WEEKS = 4;
 const DAY_MS = 86_400_000;
 const MOST_IN_A_DAY = 4;
 
-const dayOf = (moment, zone) => new Intl.DateTimeFormat("en-CA", { timeZone: zone }).format(moment);
-
 /** The days of four weeks from this week's Monday on, in my zone, as dates at noon of UTC. */
 function daysShown(zone) {
-  const noon = Date.parse(`${dayOf(new Date(), zone)}T12:00:00Z`);
+  const noon = Date.parse(`${dayIn(zone, new Date())}T12:00:00Z`);
   const first = noon - ((new Date(noon).getUTCDay() + 6) % 7) * DAY_MS;
   return Array.from({ length: 7 * WEEKS }, (_, offset) => new Date(first + offset * DAY_MS));
 }
@@ -34,11 +33,11 @@ function calendar(days, schedules, names, zone) {
   const runs = new Map();
   for (const schedule of schedules) {
     for (const run of schedule.next_runs) {
-      const day = dayOf(new Date(run), zone);
+      const day = dayIn(zone, new Date(run));
       runs.set(day, [...(runs.get(day) ?? []), { run, schedule }]);
     }
   }
-  const today = dayOf(new Date(), zone);
+  const today = dayIn(zone, new Date());
   const cell = (day) => {
     const found = (runs.get(key(day)) ?? []).sort((one, other) => Date.parse(one.run) - Date.parse(other.run));
     const more = found.length - MOST_IN_A_DAY;
