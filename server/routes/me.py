@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from starlette.responses import Response
 
 from pipeline.core.guard import NotAllowed, Why
@@ -13,7 +13,7 @@ from server.privacy import consent, erasure
 from server.routes.auth import PersonName, UserView, Zone, view
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Text, View, When, no_content
 from server.setting_kinds import quiet_span
-from storage import consents, users
+from storage import consents, opt_outs, users
 
 QuietHours = Annotated[Text, AfterValidator(quiet_span)]
 
@@ -45,8 +45,19 @@ class ConsentList(View):
     next_cursor: str | None
 
 
-async def show(ask: Ask[None, None]) -> UserView:
-    return view(ask.user)
+class MyView(UserView):
+    opted_out: Annotated[
+        bool, Field(description="Whether my number wants no calls, whoever said so; verifying it lifts that.")
+    ]
+
+
+async def show(ask: Ask[None, None]) -> MyView:
+    """Of a number that is not proved nothing is told: it may be somebody else's."""
+    user, opted_out = ask.user, False
+    if user.phone_e164 is not None and user.phone_verified_at is not None:
+        async with ask.parts.database.read() as tx:
+            opted_out = await opt_outs.has(tx, user.phone_e164)
+    return MyView(**view(user).model_dump(), opted_out=opted_out)
 
 
 async def change(ask: Ask[Profile, None]) -> UserView:
@@ -96,7 +107,7 @@ async def agreed(ask: Ask[None, PageQuery]) -> ConsentList:
 
 
 OPS: tuple[AnyOp, ...] = (
-    Op("GET", "/api/me", show, "My profile", reply=UserView),
+    Op("GET", "/api/me", show, "My profile", reply=MyView),
     Op(
         "DELETE", "/api/me", erase, "Delete my account with all its calls", status=204,
         refuses=((409, "call_in_progress"),),

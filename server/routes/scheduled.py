@@ -157,6 +157,7 @@ async def preview(ask: Ask[Timing, None]) -> Preview:
         description=describe(found.plan),
         timezone=zone,
         next_runs=[run.astimezone(ZoneInfo(zone)) for run in coming],
+        consent="" if ask.user.phone_verified_at is None else consent.TEXTS[consent.VERSION],
     )
 
 

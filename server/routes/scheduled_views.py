@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Annotated
 from zoneinfo import ZoneInfo
+
+from pydantic import Field
 
 from server.calls.open_points import kept
 from server.routing import View, When
@@ -30,6 +33,9 @@ class Preview(View):
     description: str
     timezone: str
     next_runs: list[When]
+    consent: Annotated[
+        str, Field(description="What scheduling it says yes to; empty while no number is proved.")
+    ]
 
 
 class DialView(View):

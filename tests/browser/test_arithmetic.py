@@ -144,6 +144,26 @@ async def test_a_chunk_is_played_whole_then_said_to_be(page: Page) -> None:
     assert np.abs(np.diff(out[loud[0] : loud[-1]])).max() < 0.06, "no gap where the chunks meet"
 
 
+async def test_no_block_has_more_to_make_than_20_ms(page: Page) -> None:
+    """A chunk has 400 ms: made all at once it takes longer than the audio thread has, and both directions stutter."""
+    made = await page.evaluate(
+        """() => {
+          const phone = new worklet.Phone();
+          const take = phone.up.take.bind(phone.up);
+          let made = 0;
+          phone.up.take = (sound) => { const found = take(sound); made += found.length; return found; };
+          phone.told({ chunk: 1, sound: new Uint8Array(3200) });
+          return Array.from({ length: 160 }, () => {
+            made = 0;
+            phone.process([[]], [[new Float32Array(128)]]);
+            return made;
+          });
+        }"""
+    )
+    assert 0.39 * 48_000 < sum(made) < 0.42 * 48_000
+    assert max(made) <= 0.021 * 48_000
+
+
 async def test_what_is_cleared_is_silent_at_once_and_reported(page: Page) -> None:
     told, loudest = await page.evaluate(
         """() => {
@@ -208,6 +228,17 @@ async def test_amounts_are_written_with_the_places_it_takes_to_see_them(page: Pa
     }  # fmt: skip
     found = await formats(page, "dollars(value)", list(written))
     assert dict(zip(written, found, strict=True)) == written
+
+
+async def test_a_day_is_the_zone_s_own(page: Page) -> None:
+    found = await page.evaluate(
+        """async () => {
+          const { dayIn } = await import("/static/js/format.js");
+          const at = new Date("2026-03-01T01:30:00Z");
+          return ["UTC", "America/New_York", "Asia/Tokyo"].map((zone) => dayIn(zone, at));
+        }"""
+    )
+    assert found == ["2026-03-01", "2026-02-28", "2026-03-01"]
 
 
 async def test_seconds_are_written_as_a_clock(page: Page) -> None:

@@ -163,6 +163,10 @@ async def test_a_number_opted_out_is_not_rung_and_the_page_says_why(browser: Bro
         await page.get_by_role("button", name="Never ring this number").click()
         await page.get_by_role("button", name="Stop calls").click()
         await expect(page.get_by_text("This number will not be rung any more.")).to_be_visible()
+        for _ in ("at once", "and after a reload"):
+            await expect(page.get_by_text("wants no calls and is not rung.")).to_be_visible()
+            await expect(page.get_by_text("verified", exact=True)).to_have_count(0)
+            page = await visit.go("/settings")
         visit.watch.expected = ["status of 403"]
         await refused(visit, account)
 
@@ -186,6 +190,7 @@ async def test_a_pin_for_ringing_in_is_set_changed_and_removed(browser: Browser,
 
 async def refused(visit: Visit, account: Account) -> None:
     page = await visit.go("/")
+    await expect(page.get_by_text("wants no calls and is not rung: verify it again")).to_be_visible()
     await page.get_by_role("button", name="Call me", exact=True).click()
     await expect(page.locator(".notice.bad")).to_contain_text(
         re.compile("Verify the number again under Settings")

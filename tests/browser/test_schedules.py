@@ -22,6 +22,7 @@ async def test_a_schedule_is_made_seen_in_the_calendar_skipped_paused_and_cancel
         await page.get_by_label("Time", exact=True).fill("09:30")
         await page.get_by_label("How often").select_option("weekly")
         await expect(page.locator("form .notice")).to_contain_text("Next:")
+        await expect(page.get_by_text("scheduling a call I ask for automated calls")).to_be_visible()
         await page.get_by_label("What the persona should know").fill("My stand-up is at ten.")
         await page.get_by_role("button", name="Schedule it").click()
         await expect(page.get_by_text("It is scheduled.")).to_be_visible()
@@ -53,6 +54,10 @@ async def test_a_missed_call_is_told_on_every_page_until_it_was_seen(browser: Br
         await expect(told).to_contain_text("A scheduled call was missed: ")
         page = await visit.go("/settings")
         await expect(told).to_contain_text("The server was not there in time.")
+        visit.watch.expected = ["ERR_FAILED"]
+        await page.route("**/api/missed-calls/seen", lambda route: route.abort(), times=1)
+        await told.get_by_role("button", name="I have seen it").click()
+        await expect(page.locator(".notice.bad")).to_contain_text("cannot be reached")
         await told.get_by_role("button", name="I have seen it").click()
         await expect(told).to_have_count(0)
         page = await visit.go("/schedules")

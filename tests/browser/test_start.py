@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import ROUND_HALF_UP, Decimal
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, Route, async_playwright, expect
 
 from storage import users
 from storage.db import Database
@@ -77,6 +78,76 @@ async def test_the_answer_to_an_order_that_was_lost_is_fetched_by_the_next_try(
         await expect(page.get_by_role("link", name="Look at it")).to_be_visible()
     assert lost == 1
     assert len((await site.ask("GET", "/api/calls", None, account))["items"]) == 1
+
+
+async def test_a_press_before_the_call_s_page_is_there_orders_nothing_more(
+    browser: Browser, site: Site
+) -> None:
+    account = await site.account(phone=True)
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go("/")
+        held = asyncio.Event()
+
+        async def late(route: Route) -> None:
+            await held.wait()
+            await route.continue_()
+
+        await page.route("**/live/*", late)
+        orders = []
+        page.on("request", lambda request: orders.append(request.url.endswith("/api/calls")))
+        await page.get_by_role("button", name="Call me", exact=True).evaluate(
+            """async (ring) => {
+              for (let pressed = 0; pressed < 2; pressed += 1) {
+                ring.click();
+                while (ring.ariaBusy) await new Promise((resolve) => setTimeout(resolve, 5));
+              }
+            }"""
+        )
+        held.set()
+        await page.wait_for_url("**/live/*")
+        await page.get_by_role("button", name="Hang up").click()
+        await expect(page.get_by_role("link", name="Look at it")).to_be_visible()
+    assert sum(orders) == 2, "pressed twice"
+    assert len((await site.ask("GET", "/api/calls", None, account))["items"]) == 1
+
+
+async def test_proving_a_phone_keeps_what_was_chosen_and_written(browser: Browser, site: Site) -> None:
+    account = await site.account()
+    await site.ask("POST", "/api/scenarios", EXCUSE, account)
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go("/")
+        await page.get_by_role("radio", name="Sarah").check()
+        await page.get_by_label("Scenario").select_option("A way out")
+        await page.get_by_label("place").fill("the dinner")
+        await page.get_by_label("Anything the persona should know").fill("At nine.")
+        await page.get_by_label("Phone number").fill("+12025550198")
+        await page.get_by_role("button", name="Send me a code").click()
+        await expect(
+            page.get_by_text("By entering the code or scheduling a call I ask for automated calls")
+        ).to_be_visible()
+        text = await page.locator(".notice", has_text="Simulated phone").text_content() or ""
+        code = next(word for word in text.split() if word.isdigit())
+        await page.get_by_label("Code sent to the number").fill(code)
+        await page.get_by_role("button", name="Verify").click()
+        await expect(page.get_by_role("button", name="Call me", exact=True)).to_be_enabled()
+        await expect(page.get_by_label("Phone number")).to_have_count(0)
+        await expect(page.get_by_role("radio", name="Sarah")).to_be_checked()
+        await expect(page.get_by_label("place")).to_have_value("the dinner")
+        await expect(page.get_by_label("Anything the persona should know")).to_have_value("At nine.")
+
+
+async def test_pages_that_take_orders_work_without_a_secure_context(browser: Browser, site: Site) -> None:
+    """Over http from another machine browsers have no `crypto.randomUUID`."""
+    account = await site.account(phone=True)
+    async with visiting(browser, site, account) as visit:
+        await visit.page.context.add_init_script("delete Crypto.prototype.randomUUID;")
+        page = await visit.go("/credits")
+        await expect(page.locator("#balance")).to_be_visible()
+        page = await visit.go("/")
+        await page.get_by_role("button", name="Call me", exact=True).click()
+        await page.wait_for_url("**/live/*")
+        await page.get_by_role("button", name="Hang up").click()
+        await expect(page.get_by_role("link", name="Look at it")).to_be_visible()
 
 
 async def test_enter_in_a_field_keeps_what_was_written_and_out_of_the_address(

@@ -31,6 +31,7 @@ async def test_a28_opting_out_ends_the_call_and_pauses_what_is_scheduled(tmp_pat
     carrier = HungUp()
     async with running(settings(tmp_path, **SCRIPTED), open_desk, carrier, LoopClock()) as rig:
         ann = await ready(rig)
+        assert (await ann.get("/api/me")).json()["opted_out"] is False
         due = (rig.clock.utc() + timedelta(hours=1)).isoformat()
         made = (await ann.post("/api/scheduled-calls", {"persona_id": "brad", "at": due})).json()
         call = (await ann.post("/api/calls", {"persona_id": "brad"})).json()
@@ -47,6 +48,7 @@ async def test_a28_opting_out_ends_the_call_and_pauses_what_is_scheduled(tmp_pat
         assert (seen["status"], seen["reason"]) == ("paused", "opted_out")
         refused = await ann.post("/api/calls", {"persona_id": "brad"})
         assert (refused.status_code, refused.json()["reason"]) == (403, "opted_out")
+        assert (await ann.get("/api/me")).json()["opted_out"] is True
         await ann.post("/api/opt-out")
         listed = (await ann.get("/api/me/consents")).json()["items"]
         taken_back = [row for row in listed if row["method"] == "opted out by web"]
@@ -54,6 +56,7 @@ async def test_a28_opting_out_ends_the_call_and_pauses_what_is_scheduled(tmp_pat
         bob = await rig.register("bob@example.com")
         assert (await bob.post("/api/opt-out")).status_code == 403, "no number of his"
         await ann.verify_phone()
+        assert (await ann.get("/api/me")).json()["opted_out"] is False
         on = await ann.ask("PATCH", f"/api/scheduled-calls/{made['id']}", {"paused": False})
         assert (on.json()["status"], on.json()["reason"]) == ("pending", "")
 

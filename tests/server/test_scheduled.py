@@ -108,6 +108,18 @@ async def test_what_will_not_do_says_why(ann: Person, body: Json, field: str, wh
     assert (await ann.get(PATH)).json()["items"] == []
 
 
+async def test_what_is_agreed_to_by_scheduling_is_told_before(ann: Person, rig: Rig) -> None:
+    bob = await rig.register("bob@example.com")
+    asked = {"at": "2026-11-24T09:00:00"}
+    assert (await bob.post(f"{PATH}/preview", asked)).json()["consent"] == "", "no number is proved"
+    await ann.verify_phone()
+    told = (await ann.post(f"{PATH}/preview", asked)).json()["consent"]
+    await ann.post(PATH, {"persona_id": "brad", **asked})
+    kept = (await ann.get("/api/me/consents")).json()["items"][0]
+    assert kept["method"].startswith("schedule ")
+    assert told == kept["text"] != ""
+
+
 async def test_a_preview_makes_nothing(ann: Person) -> None:
     seen = await ann.post(f"{PATH}/preview", {"rrule": WEEKDAYS, "timezone": "America/New_York"})
     assert seen.json()["description"] == "every weekday at 07:00 America/New_York"

@@ -13,8 +13,8 @@ export function codeForm(account, done) {
     const button = h("button", { type: "submit" }, "Send me a code");
     const form = h("form", { novalidate: true }, field("Phone number", input, "With + and the country code."), h("div", { class: "actions" }, button));
     whenSent(form, button, async () => {
-      const answer = await post("/api/me/phone", { phone: input.value.trim() });
-      await enter(input.value.trim(), answer);
+      const number = input.value.trim();
+      await enter(number, await post("/api/me/phone", { phone: number }));
     });
     fill(place, form);
   };
@@ -23,7 +23,8 @@ export function codeForm(account, done) {
     const button = h("button", { type: "submit" }, "Verify");
     const form = h("form", { novalidate: true },
       field(`Code sent to the number ending in ${answer.phone_last2}`, input, "Six digits, good for ten minutes and five tries."),
-      h("div", { class: "actions" }, button, h("button", { type: "button", class: "second", onclick: () => ask(number) }, "Another number")));
+      h("div", { class: "actions" }, button, h("button", { type: "button", class: "second", onclick: () => ask(number) }, "Another number")),
+      h("p", { class: "soft small" }, answer.consent));
     whenSent(form, button, async () => {
       const { token, expires_at, ...proved } = await post("/api/me/phone/verify", { code: input.value.trim() });
       if (token !== null) signedIn({ token, user: proved });  // another number took the place of mine: all sessions have ended

@@ -3,6 +3,7 @@
 import { patch, post, Problem } from "./api.js";
 import { field, fill, h, sentence } from "./dom.js";
 import { whenSent } from "./form.js";
+import { dayIn, when } from "./format.js";
 import { openPoints } from "./open-points.js";
 
 const DAYS = [["MO", "Mon"], ["TU", "Tue"], ["WE", "Wed"], ["TH", "Thu"], ["FR", "Fri"], ["SA", "Sat"], ["SU", "Sun"]];
@@ -10,9 +11,7 @@ const WORKDAYS = ["MO", "TU", "WE", "TH", "FR"];
 const OFTEN = [["once", "Once"], ["weekly", "Every week on…"], ["daily", "Every day"], ["monthly", "Every month on that day"]];
 const FREQUENCIES = { WEEKLY: "weekly", DAILY: "daily", MONTHLY: "monthly" };
 
-export const when = (iso, zone) => new Date(iso).toLocaleString(undefined, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZone: zone });
-
-const tomorrow = (zone) => new Intl.DateTimeFormat("en-CA", { timeZone: zone }).format(new Date(Date.now() + 86_400_000));
+const tomorrow = (zone) => dayIn(zone, new Date(Date.now() + 86_400_000));
 
 /** A rule as the fields say it; null for one that they cannot say, which is kept as it is. */
 function fieldsOf(rrule, at) {
@@ -73,6 +72,7 @@ export function scheduleForm({ personas, scenarios, zone: mine }, { schedule = n
   const until = field("Until", h("input", { type: "date", name: "until", value: begun.until }), "The last day; leave it empty to go on.");
   const points = openPoints();
   const preview = h("div", { class: "notice", role: "status", "aria-live": "polite" }, "…");
+  const consent = h("p", { class: "soft small" });
   const button = h("button", { type: "submit" }, schedule ? "Save the change" : "Schedule it");
   const scenario = choice("scenario", [["", "Nothing special"], ...scenarios.map((each) => [each.id, each.title])], schedule?.scenario_id ?? "");
   const form = h("form", { novalidate: true },
@@ -82,7 +82,7 @@ export function scheduleForm({ personas, scenarios, zone: mine }, { schedule = n
     points.element,
     field("How often", repeat), moment, days, until,
     field("What the persona should know", h("input", { name: "context", maxlength: 2000, value: schedule?.context ?? "" })),
-    preview, h("div", { class: "actions" }, button, leave ? h("button", { type: "button", class: "second", onclick: leave }, "Leave it as it is") : null));
+    preview, schedule ? null : consent, h("div", { class: "actions" }, button, leave ? h("button", { type: "button", class: "second", onclick: leave }, "Leave it as it is") : null));
   const chosen = () => scenarios.find((each) => each.id === scenario.value);
   points.show(chosen(), schedule?.variables);
   const arrange = () => {
@@ -95,7 +95,9 @@ export function scheduleForm({ personas, scenarios, zone: mine }, { schedule = n
     const number = ++asked;
     try {
       const found = await post("/api/scheduled-calls/preview", { ...timing(form.elements, zone, schedule), skip: schedule?.skip ?? [] });
-      if (number === asked) fill(preview, h("b", {}, sentence(found.description)), ` Next: ${found.next_runs.slice(0, 3).map((run) => when(run, zone)).join(" · ")}`);
+      if (number !== asked) return;
+      fill(preview, h("b", {}, sentence(found.description)), ` Next: ${found.next_runs.slice(0, 3).map((run) => when(run, zone)).join(" · ")}`);
+      consent.textContent = found.consent;
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       if (number === asked) fill(preview, named(error.errors).map((each) => each.where + sentence(each.message)).join(" ") || error.words);

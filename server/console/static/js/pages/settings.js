@@ -1,12 +1,14 @@
 // My account: name and zone, password, phone, my data, the way out.
 
-import { get, patch, post, put, remove, send } from "../api.js";
+import { get, patch, post, put, remove } from "../api.js";
 import { busy, confirmed, field, fill, h, notice } from "../dom.js";
+import { download } from "../download.js";
 import { whenSent } from "../form.js";
 import { moment } from "../format.js";
 import { codeForm } from "../phone-proof.js";
 import { forget, know, signedIn } from "../session.js";
 import { attempt, page } from "../shell.js";
+import { partByPart } from "../table.js";
 
 function profile(account) {
   const zones = Intl.supportedValuesOf("timeZone");
@@ -52,16 +54,23 @@ function phone(account) {
       await busy(stop, () => attempt(async () => {
         await post("/api/opt-out");
         notice("good", "This number will not be rung any more.");
-        agreed.again();
+        show({ ...now, opted_out: true }, false);
+        await agreed.again();
       }));
     });
-    const verified = now.phone_verified && !changing;
+    const verified = now.phone_verified && !now.opted_out && !changing;
     const told = { lost: LOST, taken_over: TAKEN }[now.phone_notice];
     fill(section, h("h2", {}, "Your phone"),
       told ? h("p", { class: `notice ${now.phone_notice === "lost" ? "warm" : ""}` }, told) : null,
+      now.opted_out ? h("p", { class: "notice warm" }, h("b", { class: "num" }, now.phone), " wants no calls and is not rung. Verify it again to be called, or use another number.") : null,
       missed(now, (seen) => show(seen, changing)),
       verified ? h("p", {}, h("b", { class: "num" }, now.phone), " ", h("span", { class: "badge good" }, "verified"))
-        : codeForm(now, (changed) => { know(changed); notice("good", "Your phone is verified."); show(changed, false); agreed.again(); }),
+        : codeForm(now, async (changed) => {
+          know(changed);
+          notice("good", "Your phone is verified.");
+          show(changed, false);
+          await agreed.again();
+        }),
       verified ? h("div", { class: "actions" }, h("button", { type: "button", class: "second", onclick: () => show(now, true) }, "Use another number"), stop) : null);
   };
   show(account, false);
@@ -147,7 +156,7 @@ function quietHours(account) {
     busy(button, () => attempt(async () => {
       know(await patch("/api/me", { quiet_hours: wanted }));
       notice("good", "Your quiet hours are kept.");
-      agreed.again();
+      await agreed.again();
     }));
   });
   return form;
@@ -163,28 +172,26 @@ function said(method) {
 /** What I agreed to and when. Taken back by "Never ring this number", which is in the list then. */
 const agreed = {
   place: h("section", { class: "card" }),
-  async again(cursor = null, before = []) {
-    const found = await get(`/api/me/consents?limit=10${cursor ? `&cursor=${cursor}` : ""}`);
-    const items = [...before, ...found.items];
-    const more = h("button", { type: "button", class: "second", hidden: found.next_cursor === null }, "Show more");
-    more.addEventListener("click", () => busy(more, () => attempt(() => agreed.again(found.next_cursor, items))));
-    const words = items.find((item) => item.text)?.text;
-    fill(this.place, h("h2", {}, "What you agreed to"),
-      items.length === 0 ? h("p", { class: "soft" }, "Nothing yet. You agree to calls by verifying your phone.")
-        : h("ul", { class: "plain", "aria-label": "What you agreed to" }, ...items.map((item) => h("li", {}, h("b", {}, said(item.method)), h("br", {}), h("span", { class: "soft small" }, `${item.phone}, ${moment(item.at)}`)))),
-      more,
-      words ? h("details", {}, h("summary", {}, "The words"), h("p", { class: "small" }, words)) : null,
-      items.length ? h("p", { class: "soft small" }, "To take it back, choose “Never ring this number” above.") : null);
+  async again() {
+    const list = h("ul", { class: "plain", "aria-label": "What you agreed to" });
+    const words = h("p", { class: "small" });
+    const read = h("details", { hidden: true }, h("summary", {}, "The words"), words);
+    const { number, more } = await partByPart("Show more",
+      (cursor) => get(`/api/me/consents?limit=10${cursor === null ? "" : `&cursor=${encodeURIComponent(cursor)}`}`),
+      (items) => {
+        list.append(...items.map((item) => h("li", {}, h("b", {}, said(item.method)), h("br", {}), h("span", { class: "soft small" }, `${item.phone}, ${moment(item.at)}`))));
+        words.textContent ||= items.find((item) => item.text)?.text ?? "";
+        read.hidden = words.textContent === "";
+      });
+    fill(agreed.place, h("h2", {}, "What you agreed to"), ...(number === 0
+      ? [h("p", { class: "soft" }, "Nothing yet. You agree to calls by verifying your phone.")]
+      : [list, more, read, h("p", { class: "soft small" }, "To take it back, choose “Never ring this number” above.")]));
   },
 };
 
 function data() {
   const take = h("button", { type: "button", class: "second" }, "Download all of it");
-  take.addEventListener("click", () => busy(take, () => attempt(async () => {
-    const address = URL.createObjectURL(await (await send("GET", "/api/me/export")).blob());
-    h("a", { href: address, download: "callmeback-export.json" }).click();
-    setTimeout(() => URL.revokeObjectURL(address), 10_000);
-  })));
+  take.addEventListener("click", () => busy(take, () => attempt(() => download("/api/me/export", "callmeback-export.json"))));
   const erase = h("button", { type: "button", class: "danger" }, "Delete my account");
   erase.addEventListener("click", async () => {
     if (!(await confirmed("Delete your account?", "Your calls, transcripts, recordings, memories and remaining credit go with it, at once and for good.", "Delete everything"))) return;

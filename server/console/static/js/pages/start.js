@@ -1,6 +1,7 @@
 // From nothing to a ringing phone: who calls, about what, for how much.
 
-import { all, get, post, Problem, Unreachable } from "../api.js";
+import { allPersonas } from "../all-personas.js";
+import { all, get, orderKey, post, Problem, Unreachable } from "../api.js";
 import { busy, field, fill, h, mark, notice, unmark } from "../dom.js";
 import { dollars } from "../format.js";
 import { landing } from "../landing.js";
@@ -116,7 +117,7 @@ function minutesChoice(chosen) {
 
 /** What is ordered from now on is another order. */
 function anew(form) {
-  form.dataset.order = crypto.randomUUID();
+  form.dataset.order = orderKey();
 }
 
 async function place(form, channel, said) {
@@ -134,8 +135,7 @@ async function place(form, channel, said) {
   if (channel === "browser") await microphoneReady();
   try {
     const call = await post("/api/calls", order, { headers });
-    anew(form);
-    location.assign(`/live/${call.id}`);
+    location.assign(`/live/${call.id}`); // until it is there, pressing again orders the same call
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     // An order whose answer was lost may be placed: tried again it is the same one, and is not placed twice.
@@ -152,10 +152,13 @@ function actions(form, account, said) {
   ring.disabled = !account.phone_verified;
   ring.addEventListener("click", () => busy(ring, () => attempt(() => place(form, "phone", said))));
   here.addEventListener("click", () => busy(here, () => attempt(() => place(form, "browser", said))));
-  const where = account.phone_verified
-    ? `Your phone ${account.phone} will ring.`
-    : "Prove your phone above to be rung, or talk here with your microphone.";
-  return h("div", { class: "card" }, h("div", { class: "actions" }, ring, here), h("p", { class: "soft small" }, where));
+  return h("div", { class: "card" }, h("div", { class: "actions" }, ring, here), h("p", { class: "soft small" }, ...where(account)));
+}
+
+function where(account) {
+  if (!account.phone_verified) return ["Prove your phone above to be rung, or talk here with your microphone."];
+  if (account.opted_out) return [`Your phone ${account.phone} wants no calls and is not rung: `, h("a", { href: "/settings" }, "verify it again"), ", or talk here with your microphone."];
+  return [`Your phone ${account.phone} will ring.`];
 }
 
 function proof(account, done) {
@@ -167,7 +170,7 @@ function proof(account, done) {
 
 async function start(root, account) {
   const [personas, scenarios, credits] = await Promise.all([
-    all("/api/personas"), all("/api/scenarios"), get("/api/credits"),
+    allPersonas(), all("/api/scenarios"), get("/api/credits"),
   ]);
   document.querySelector("h1").textContent = `Hello ${account.name}. Who should call you back?`;
   const form = h("form", { novalidate: true });
@@ -179,25 +182,29 @@ async function start(root, account) {
     event.preventDefault();
     if (event.target === form) form.querySelector("[data-calls]:enabled").focus();
   });
+  const about = scenarioChoice(scenarios);
+  const who = personaChoices(personas);
+  const long = minutesChoice(() => ({
+    persona: personas.find((each) => each.id === who.querySelector(":checked").value),
+    scenario: about.chosen() ?? null,
+  }));
+  who.addEventListener("change", long.again);
+  about.element.querySelector("select").addEventListener("change", long.again);
+  const proving = h("div", {});
+  const ordering = h("div", {});
   const show = (now) => {
-    const about = scenarioChoice(scenarios);
-    const who = personaChoices(personas);
-    const long = minutesChoice(() => ({
-      persona: personas.find((each) => each.id === who.querySelector(":checked").value),
-      scenario: about.chosen() ?? null,
+    fill(proving, now.phone_verified ? null : proof(now, (changed) => {
+      know(changed);
+      notice("good", "Your phone is verified.");
+      show(changed);
+      long.again(); // the line to that number has a price of its own
     }));
-    who.addEventListener("change", long.again);
-    about.element.querySelector("select").addEventListener("change", long.again);
-    const steps = [who, about.element, long.element];
-    if (!now.phone_verified) {
-      steps.unshift(proof(now, (changed) => { know(changed); notice("good", "Your phone is verified."); show(changed); }));
-    }
-    if (credits.available_usd === "0.00") {
-      steps.unshift(h("p", { class: "notice warm" }, "You have no credit yet, so no call can start. ", h("a", { href: "/credits" }, "Add some"), " or ask the operator for a grant."));
-    }
-    fill(form, ...steps, actions(form, now, about.said));
+    fill(ordering, actions(form, now, about.said));
   };
   show(account);
+  fill(form,
+    credits.available_usd === "0.00" ? h("p", { class: "notice warm" }, "You have no credit yet, so no call can start. ", h("a", { href: "/credits" }, "Add some"), " or ask the operator for a grant.") : null,
+    proving, who, about.element, long.element, ordering);
   fill(root, form);
 }
 
