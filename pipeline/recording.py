@@ -20,6 +20,9 @@ WAV = ".wav"
 PIECE_BYTES = 64 * 1024
 SILENCE = bytes(PIECE_BYTES)
 
+Source = bytes | Path | None
+"""Bytes as they are, a part's file behind its header, or silence."""
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -47,13 +50,25 @@ class Recording:
         last = self.pieces[-1]
         return last.at + last.frames
 
-    def read(self) -> Iterator[bytes]:
-        """The whole as a WAV file, piece by piece. Blocking. Raises `OSError` for a part that is gone meanwhile."""
-        yield header(FRAME_BYTES * self._frames)
+    def read(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The whole as a WAV file, or its bytes from `start` up to `end`, piece by piece.
+
+        Blocking. Raises `OSError` for a part that is gone meanwhile.
+        """
+        done, last = 0, self.size if end is None else end
+        for size, source in self._stretches():
+            begin, stop = max(0, start - done), min(size, last - done)
+            if begin < stop:
+                yield from _stretch(source, begin, stop)
+            done += size
+
+    def _stretches(self) -> Iterator[tuple[int, Source]]:
+        """What the file is made of, in order, each with its bytes."""
+        yield HEADER.size, header(FRAME_BYTES * self._frames)
         done = 0
         for piece in self.pieces:
-            yield from _silence(piece.at - done)
-            yield from _sound(piece)
+            yield FRAME_BYTES * (piece.at - done), None
+            yield FRAME_BYTES * piece.frames, piece.path
             done = piece.at + piece.frames
 
 
@@ -90,20 +105,23 @@ def _begun(wav: Path) -> Millis | None:
     return None if event is None else event.at
 
 
-def _silence(frames: int) -> Iterator[bytes]:
-    left = frames * FRAME_BYTES
-    while left > 0:
-        yield SILENCE[:left]
-        left -= PIECE_BYTES
+def _stretch(source: Source, begin: int, stop: int) -> Iterator[bytes]:
+    match source:
+        case bytes():
+            yield source[begin:stop]
+        case None:
+            for at in range(begin, stop, PIECE_BYTES):
+                yield SILENCE[: stop - at]
+        case path:
+            yield from _sound(path, begin, stop - begin)
 
 
-def _sound(piece: Piece) -> Iterator[bytes]:
-    left = piece.frames * FRAME_BYTES
-    with open(piece.path, "rb") as file:
-        file.seek(HEADER.size)
+def _sound(path: Path, begin: int, left: int) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        file.seek(HEADER.size + begin)
         while left > 0:
             data = file.read(min(left, PIECE_BYTES))
             if not data:
-                raise OSError(f"{piece.path.name} is shorter than it was")
+                raise OSError(f"{path.name} is shorter than it was")
             yield data
             left -= len(data)

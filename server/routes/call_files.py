@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
+from starlette.datastructures import Headers
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from pipeline.journal_file import SUFFIX, parts
-from pipeline.recording import WAV, recording
+from pipeline.recording import WAV, Recording, recording
 from server.errors import not_found
 from server.routing import AnyOp, Ask, Op, Query, View
 from storage import calls
 from storage.records import CallRow
 
 SOUND = "audio/wav"
+_ONE_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII | re.IGNORECASE)
 
 
 class FilesView(View):
@@ -65,11 +68,35 @@ async def audio(ask: Ask[None, SoundQuery]) -> Response:
         raise not_found()
     if len(whole.pieces) == 1:
         return FileResponse(whole.pieces[0].path, media_type=SOUND, filename=f"{call.id}{WAV}")
-    named = {
-        "content-length": str(whole.size),
-        "content-disposition": f'attachment; filename="{call.id}{WAV}"',
-    }
-    return StreamingResponse(whole.read(), media_type=SOUND, headers=named)
+    return _joined(whole, f"{call.id}{WAV}", ask.request.headers)
+
+
+def _joined(whole: Recording, name: str, asked: Headers) -> Response:
+    """All of it, or the range of bytes that was asked for (RFC 9110, section 14)."""
+    headers = {"accept-ranges": "bytes", "content-disposition": f'attachment; filename="{name}"'}
+    # Whether the rest of a copy begun before fits is not known here, so such a one is sent anew.
+    span = None if "if-range" in asked else _span(asked.get("range", ""), whole.size)
+    start, end = span or (0, whole.size)
+    if start >= end:
+        return Response(status_code=416, headers={"content-range": f"bytes */{whole.size}"})
+    headers["content-length"] = str(end - start)
+    if span is not None:
+        headers["content-range"] = f"bytes {start}-{end - 1}/{whole.size}"
+    status = 200 if span is None else 206
+    return StreamingResponse(whole.read(start, end), status, media_type=SOUND, headers=headers)
+
+
+def _span(asked: str, size: int) -> tuple[int, int] | None:
+    """From where up to where; None where all is sent, as for several ranges at once or one without sense."""
+    found = _ONE_RANGE.fullmatch(asked.strip())
+    if found is None or found.groups() == ("", ""):
+        return None
+    first, last = found.groups()
+    if not first:
+        return max(0, size - int(last)), size
+    if last and int(last) < int(first):
+        return None
+    return int(first), min(size, int(last) + 1) if last else size
 
 
 async def _closed(ask: Ask[None, Any]) -> CallRow:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import tempfile
 import wave
 from pathlib import Path
@@ -108,6 +109,20 @@ def test_half_a_frame_of_a_killed_process_is_left_out(tmp_path: Path) -> None:
         file.write(b"xyz")
     part(tmp_path, 2, 4_000, 1_000)
     assert found(tmp_path).size == HEADER.size + 2 * RATE * FRAME_BYTES
+
+
+def test_any_range_of_it_is_what_is_there_in_the_whole(tmp_path: Path) -> None:
+    part(tmp_path, 1, 3_000, 2_500)
+    part(tmp_path, 2, 9_000, 2_500)
+    whole = found(tmp_path)
+    data = b"".join(whole.read())
+    edges, around = (
+        (0, HEADER.size, HEADER.size + 80_000, HEADER.size + 192_000, len(data)),
+        (-3, 0, 1, 70_000),
+    )
+    places = sorted({edge + off for edge in edges for off in around if 0 <= edge + off <= len(data)})
+    for start, end in itertools.product(places, places):
+        assert b"".join(whole.read(start, end)) == data[start:end], (start, end)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3_000), st.integers(10, 2_000)), min_size=1, max_size=3))

@@ -192,6 +192,7 @@ async def test_files_are_given_once_the_books_are_closed(rig: Rig, ann: Person) 
     )
     assert f'filename="{call.id}.wav"' in both.headers["content-disposition"]
     assert both.headers["content-length"] == str(len(both.content))
+    await ranges(ann, f"/api/calls/{call.id}/audio", both.content)
     assert (await ann.get(f"/api/calls/{call.id}/audio?part=1")).content == one
     assert (await ann.get(f"/api/calls/{call.id}/audio?part=3")).status_code == 404
     assert (await ann.get(f"/api/calls/{call.id}")).json()["files"] == {
@@ -202,6 +203,26 @@ async def test_files_are_given_once_the_books_are_closed(rig: Rig, ann: Person) 
     assert (await ann.get(f"/api/calls/{call.id}/audio")).status_code == 404
     for ident in ("..%2f..%2fcallmeback", "%2e%2e", call.id + "%00"):
         assert (await ann.get(f"/api/calls/{ident}/journal")).status_code == 404
+
+
+async def ranges(ann: Person, path: str, whole: bytes) -> None:
+    """Of a recording in parts, as of one in a file, a range of bytes is had: a player seeks by it."""
+    size = len(whole)
+    good = {"0-43": (0, 44), "44-": (44, size), "-1000": (size - 1000, size), f"10-{size * 2}": (10, size)}
+    for asked, (start, end) in good.items():
+        found = await ann.ask("GET", path, headers={"range": f"bytes={asked}"})
+        assert (found.status_code, found.content) == (206, whole[start:end]), asked
+        assert found.headers["content-range"] == f"bytes {start}-{end - 1}/{size}"
+    for asked in (f"{size}-", "-0"):
+        refused = await ann.ask("GET", path, headers={"range": f"bytes={asked}"})
+        assert (refused.status_code, refused.headers["content-range"]) == (416, f"bytes */{size}"), asked
+    for headers in (
+        {"range": "bytes=0-1,4-5"},
+        {"range": "bytes=-"},
+        {"range": "bytes=5-4"},
+        {"range": "bytes=0-1", "if-range": "x"},
+    ):
+        assert (await ann.ask("GET", path, headers=headers)).content == whole
 
 
 def parsed(stream: str) -> list[dict[str, str]]:
