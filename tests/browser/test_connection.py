@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from playwright.async_api import Browser, Route, expect
 
@@ -47,6 +50,20 @@ async def test_a_dead_connection_is_noticed_and_made_anew(browser: Browser, site
         await page.clock.fast_forward(1_000)
         await expect(page.get_by_text(LOST)).to_be_hidden()
         await expect(page.locator(".turn").first).to_be_visible(timeout=45_000)
+        await page.get_by_role("button", name="Hang up").click()
+        await expect(page.get_by_text("The call is over")).to_be_visible()
+
+
+async def test_the_time_on_the_phone_is_by_the_server_s_clock(browser: Browser, site: Site) -> None:
+    account = await site.account(phone=True)
+    call = await site.ask("POST", "/api/calls", {"persona_id": "sarah"}, account)
+    async with visiting(browser, site, account) as visit:
+        page = visit.page
+        await page.clock.install(time=datetime.now(UTC) + timedelta(hours=1))
+        await visit.go(f"/live/{call['id']}")
+        await expect(page.locator(".call-bar .badge")).to_have_text("On the phone")
+        await expect(page.get_by_role("timer")).to_have_text(re.compile(r"^0:\d\d$"))
+        await expect(page.get_by_role("timer")).not_to_have_text("0:00")
         await page.get_by_role("button", name="Hang up").click()
         await expect(page.get_by_text("The call is over")).to_be_visible()
 

@@ -1,5 +1,6 @@
 // The REST API. Every answer that is no success becomes a `Problem` with a sentence that can be shown.
 
+import { toldBy } from "./server-time.js";
 import { toSignIn, token } from "./session.js";
 
 /** What to do about a refusal, by its stable code; the server's own sentence comes first. */
@@ -67,6 +68,7 @@ export async function send(method, path, body = undefined, { headers = {}, open 
     if (error.name === "AbortError") throw error;
     throw new Unreachable();
   }
+  toldBy(response);
   if (response.ok) return response;
   let problem = {};
   try {

@@ -5,13 +5,14 @@ import { field, fill, h, sentence } from "./dom.js";
 import { whenSent } from "./form.js";
 import { dayIn, when } from "./format.js";
 import { openPoints } from "./open-points.js";
+import { now } from "./server-time.js";
 
 const DAYS = [["MO", "Mon"], ["TU", "Tue"], ["WE", "Wed"], ["TH", "Thu"], ["FR", "Fri"], ["SA", "Sat"], ["SU", "Sun"]];
 const WORKDAYS = ["MO", "TU", "WE", "TH", "FR"];
 const OFTEN = [["once", "Once"], ["weekly", "Every week on…"], ["daily", "Every day"], ["monthly", "Every month on that day"]];
 const FREQUENCIES = { WEEKLY: "weekly", DAILY: "daily", MONTHLY: "monthly" };
 
-const tomorrow = (zone) => dayIn(zone, new Date(Date.now() + 86_400_000));
+const tomorrow = (zone) => dayIn(zone, new Date(now() + 86_400_000));
 
 /** A rule as the fields say it; null for one that they cannot say, which is kept as it is. */
 function fieldsOf(rrule, at) {

@@ -7,6 +7,7 @@ import { listen } from "../events.js";
 import { clock, dollars, ms, reason, status as inWords, tone } from "../format.js";
 import { askBeforeLeaving } from "../leaving.js";
 import { PhoneCard } from "../phone-card.js";
+import { now } from "../server-time.js";
 import { attempt, ident, page } from "../shell.js";
 import { Transcript } from "../transcript.js";
 import { endTone } from "../wording.js";
@@ -32,7 +33,7 @@ class Status {
     const { answered_at: answered, duration_seconds: billed } = this.call;
     // Once it is over the bill's seconds count: of a server that died the end is noted only when another one is up.
     if (billed !== null) this.time.textContent = clock(billed);
-    else if (answered !== null) this.time.textContent = clock((Date.now() - Date.parse(answered)) / 1000);
+    else if (answered !== null) this.time.textContent = clock((now() - Date.parse(answered)) / 1000);
   }
 
   update(call) {

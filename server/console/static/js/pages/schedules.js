@@ -5,6 +5,7 @@ import { busy, confirmed, empty, fill, h, notice } from "../dom.js";
 import { dayIn, when } from "../format.js";
 import { spoken } from "../open-points.js";
 import { scheduleForm } from "../schedule-form.js";
+import { now } from "../server-time.js";
 import { attempt, page } from "../shell.js";
 
 const STATUS = { pending: "Waiting", claimed: "Dialling", dialed: "Done", missed: "Missed", failed: "Failed", canceled: "Cancelled", paused: "Paused" };
@@ -17,7 +18,7 @@ const MOST_IN_A_DAY = 4;
 
 /** The days of four weeks from this week's Monday on, in my zone, as dates at noon of UTC. */
 function daysShown(zone) {
-  const noon = Date.parse(`${dayIn(zone, new Date())}T12:00:00Z`);
+  const noon = Date.parse(`${dayIn(zone, new Date(now()))}T12:00:00Z`);
   const first = noon - ((new Date(noon).getUTCDay() + 6) % 7) * DAY_MS;
   return Array.from({ length: 7 * WEEKS }, (_, offset) => new Date(first + offset * DAY_MS));
 }
@@ -37,7 +38,7 @@ function calendar(days, schedules, names, zone) {
       runs.set(day, [...(runs.get(day) ?? []), { run, schedule }]);
     }
   }
-  const today = dayIn(zone, new Date());
+  const today = dayIn(zone, new Date(now()));
   const cell = (day) => {
     const found = (runs.get(key(day)) ?? []).sort((one, other) => Date.parse(one.run) - Date.parse(other.run));
     const more = found.length - MOST_IN_A_DAY;
