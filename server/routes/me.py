@@ -14,6 +14,8 @@ from server.routes.auth import PersonName, UserView, Zone, view
 from server.routing import AnyOp, Ask, Body, Op, PageQuery, Text, View, When, no_content
 from server.setting_kinds import quiet_span
 from storage import consents, opt_outs, users
+from storage.db import Tx
+from storage.records import User
 
 QuietHours = Annotated[Text, AfterValidator(quiet_span)]
 
@@ -51,16 +53,19 @@ class MyView(UserView):
     ]
 
 
-async def show(ask: Ask[None, None]) -> MyView:
+async def _shown(tx: Tx, user: User) -> MyView:
     """Of a number that is not proved nothing is told: it may be somebody else's."""
-    user, opted_out = ask.user, False
-    if user.phone_e164 is not None and user.phone_verified_at is not None:
-        async with ask.parts.database.read() as tx:
-            opted_out = await opt_outs.has(tx, user.phone_e164)
+    proved = user.phone_e164 if user.phone_verified_at is not None else None
+    opted_out = proved is not None and await opt_outs.has(tx, proved)
     return MyView(**view(user).model_dump(), opted_out=opted_out)
 
 
-async def change(ask: Ask[Profile, None]) -> UserView:
+async def show(ask: Ask[None, None]) -> MyView:
+    async with ask.parts.database.read() as tx:
+        return await _shown(tx, ask.user)
+
+
+async def change(ask: Ask[Profile, None]) -> MyView:
     async with ask.parts.database.write() as tx:
         if "missed_call_back" in ask.body.model_fields_set:
             await users.note_call_back(tx, ask.user.id, "", None)
@@ -74,7 +79,7 @@ async def change(ask: Ask[Profile, None]) -> UserView:
                 tx, user.id, user.phone_e164 or "", text_version=consent.VERSION, ip=ask.client,
                 method=f"quiet hours {ask.body.quiet_hours or 'of the operator'}", now=ask.parts.clock.utc(),
             )  # fmt: skip
-    return view(user)
+        return await _shown(tx, user)
 
 
 async def erase(ask: Ask[None, None]) -> Response:
@@ -112,7 +117,7 @@ OPS: tuple[AnyOp, ...] = (
         "DELETE", "/api/me", erase, "Delete my account with all its calls", status=204,
         refuses=((409, "call_in_progress"),),
     ),
-    Op("PATCH", "/api/me", change, "Change my profile", body=Profile, reply=UserView,
+    Op("PATCH", "/api/me", change, "Change my profile", body=Profile, reply=MyView,
        refuses=((403, "phone_not_verified"),)),
     Op("GET", "/api/me/consents", agreed, "What I agreed to, newest first", query=PageQuery, reply=ConsentList),
     Op(

@@ -32,7 +32,9 @@ async def test_an_account_from_registration_to_profile(rig: Rig) -> None:
     person = Person(rig, login.json()["token"], user["id"], user["email"])
     assert (await person.get("/api/auth/validate")).json() == {"valid": True, "user": user}
     changed = await person.ask("PATCH", "/api/me", {"name": "Anna", "timezone": "Europe/Berlin"})
-    assert changed.json() == {**user, "name": "Anna", "timezone": "Europe/Berlin"}
+    assert changed.json() == {
+        **user, "name": "Anna", "timezone": "Europe/Berlin", "opted_out": False,
+    }  # fmt: skip
     assert (await person.get("/api/me")).json() == changed.json()
     assert "password" not in (answer.text + login.text).lower()
 
