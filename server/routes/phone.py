@@ -134,7 +134,7 @@ async def verify(ask: Ask[Code, None]) -> Proved:
     CODES.labels("right").inc()
     issued = parts.tokens.issue(proved) if moves else None
     return Proved(
-        **dict(view(proved)),
+        **view(proved).model_dump(),
         token=issued and issued.token,
         expires_at=issued and issued.expires_at,
     )
