@@ -336,7 +336,7 @@ class Call:
         match event.service:
             case "llm" if not self.replies.fail(event.ref):
                 return
-            case "tts" if not self._speech.lost(event.ref):
+            case "tts" if not self._speech.lost(event.ref, for_good=event.kind == "all_down"):
                 return
             case "stt" if self.phase in (Phase.RINGING, Phase.CONNECTING) and self._deaf():
                 return

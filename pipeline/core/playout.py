@@ -21,7 +21,8 @@ class Utterance:
     """One `Say`, `written` by the model or from stock; `aside` is said beside the caller's turn and no turn.
 
     `queued_ms` is with the carrier, `heard_ms` proven by marks. `sent_ms` is the most that ever was with
-    the carrier, `length_ms` all its sound, once that is known; pausing changes neither.
+    the carrier, `length_ms` all its sound, once that is known; pausing changes neither. `excused`: an apology
+    follows it, which stands for this one too should it fail.
     """
 
     number: int
@@ -29,6 +30,7 @@ class Utterance:
     protected: bool
     written: bool = False
     aside: bool = False
+    excused: bool = False
     queued_ms: int = 0
     heard_ms: int = 0
     sent_ms: int = 0
@@ -95,6 +97,11 @@ class Playout:
         for utterance in self._utterances.values():
             utterance.protected = True
 
+    def excuse(self) -> None:
+        """What is still to be heard is followed by an apology."""
+        for utterance in self._utterances.values():
+            utterance.excused = True
+
     def queued(self, number: int, chunk: int, ms: int, at: Millis) -> None:
         """A chunk is on its way; told late, while all is paused, it was taken back meanwhile."""
         if (utterance := self._utterances.get(number)) is not None and not self.paused:
@@ -128,16 +135,17 @@ class Playout:
                 self._finish(utterance)
         return written
 
-    def drop(self, number: int) -> bool:
+    def drop(self, number: int, *, for_good: bool = False) -> bool:
         """An utterance failed: what was sent of it will be heard, the rest is not waited for.
 
-        True when it was of the agent's turn, and not over.
+        True when it was of the agent's turn, and not over. An excused one matters only `for_good`, when no voice
+        is left.
         """
         if (utterance := self._utterances.get(number)) is None:
             return False
         utterance.text = utterance.words_in(utterance.queued_ms)
         self._whole(utterance)
-        return not utterance.aside
+        return not utterance.aside and (for_good or not utterance.excused)
 
     def pause(self, now: Millis) -> None:
         """The carrier was told to clear, for the time being: what was not heard is queued anew, or cut."""

@@ -160,8 +160,9 @@ class Speech:
             self.playout.protect()
 
     def give_up(self) -> list[fx.Effect]:
-        """The reply will not come."""
+        """The reply will not come. What of it waits to be spoken fails for the same reason, if it does."""
         self._timing.drop()
+        self.playout.excuse()
         return self.replies.drop()
 
     # -- sound -----------------------------------------------------------------------------
@@ -198,10 +199,13 @@ class Speech:
         self._spending.drop_speech(event.utterance)
         return []
 
-    def lost(self, utterance: int) -> bool:
-        """No voice gives it: True when it was of the agent's turn, and not over."""
+    def lost(self, utterance: int, *, for_good: bool) -> bool:
+        """No voice gives it: True when it was of the agent's turn, not over, and no apology stands for it.
+
+        `for_good`: no voice is left, for which none does.
+        """
         self._spending.drop_speech(utterance)
-        return self.playout.drop(utterance)
+        return self.playout.drop(utterance, for_good=for_good)
 
     # -- stopping --------------------------------------------------------------------------
 

@@ -307,6 +307,37 @@ def test_a_voice_that_fails_takes_the_rest_of_its_reply_with_it() -> None:
     assert story.all(fx.DropReply) == [fx.DropReply(1)]
 
 
+def three_sentences() -> Story:
+    """All of a reply waits to be spoken."""
+    story = told().reply("One thing first. ", "And another. ", "And a third.", first_ms=300)
+    story.voices = False
+    story.say("Go on.", ms=500).run(1_500)
+    assert story.said()[2:] == ["One thing first.", "And another.", "And a third."]
+    return story
+
+
+def test_a_voice_that_is_away_for_a_moment_is_one_failure_however_much_of_the_reply_waits() -> None:
+    """Each sentence counted, so that three of them ended the call."""
+    story = three_sentences()
+    for utterance in (3, 4, 5):
+        failed(story, "tts", utterance, "retryable")
+    assert story.said()[5:] == [PHRASES.apology]
+    assert story.phase() is Phase.SPEAKING
+    # An apology that nobody hears excuses nothing.
+    failed(story, "tts", 6, "retryable")
+    failed(story, "tts", 7, "retryable")
+    assert story.said()[6:] == [PHRASES.apology, PHRASES.trouble]
+
+
+def test_but_when_no_voice_is_left_the_rest_is_not_waited_for() -> None:
+    story = three_sentences()
+    failed(story, "tts", 3, "failed")
+    failed(story, "tts", 4, "all_down")
+    assert story.said()[5:] == [PHRASES.apology, PHRASES.trouble]
+    story.voices = True
+    assert story.end().reason is EndReason.ENGINE_FAILURE
+
+
 def test_speech_that_nobody_waits_for_any_more_fails_unnoticed() -> None:
     story = failed(told(), "tts", 2, "failed").run(500)
     assert story.said() == [PHRASES.disclosure, PHRASES.greeting]

@@ -195,9 +195,9 @@ def test_the_last_words_of_a_call_are_not_interrupted() -> None:
 def test_what_no_voice_gives_is_not_paid_nor_waited_for() -> None:
     agent, spending, _ = speech()
     agent.greet(NOW)
-    assert agent.lost(2)
+    assert agent.lost(2, for_good=False)
     assert spending.purse.pending == 0
-    assert not agent.lost(2)
+    assert not agent.lost(2, for_good=True)
     assert not agent.playout.silent  # the disclosure is still to be heard
 
 
