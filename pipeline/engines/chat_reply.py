@@ -20,6 +20,8 @@ from pipeline.engines.base import CutShort, EndCall, Piece, Tokens
 from pipeline.engines.counting import BYTES_A_TOKEN
 
 TOOL = "end_call"
+UNFINISHED = ("", "null")
+"""Why a reply stopped, as some servers spell it in every chunk while it goes on."""
 MOST_BYTES_A_TOKEN = 16
 """No text has as many on average, in any language: one that comes to more is over its ceiling of tokens."""
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -188,7 +190,8 @@ class ChatReply:
             case {"choices": [dict(choice), *_]}:
                 if isinstance(delta := choice.get("delta"), dict):
                     self._take_delta(delta)
-                if isinstance(finish := choice.get("finish_reason"), str):
+                finish = choice.get("finish_reason")
+                if isinstance(finish, str) and finish not in UNFINISHED:
                     self.finish = finish
 
     def _take_delta(self, delta: Mapping[str, object]) -> None:

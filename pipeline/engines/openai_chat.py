@@ -67,6 +67,11 @@ QUOTA_GONE = "insufficient_quota"
 """A 429 that waiting does not help."""
 LASTING = {QUOTA_GONE, "invalid_request_error"}
 """Errors in mid-stream that will come again."""
+OF_ONE_REPLY = {
+    *("content_filter", "content_policy_violation", "invalid_prompt", "context_length_exceeded"),
+    "tool_use_failed",  # Groq's own: the model called its tool in a way that cannot be read
+}
+"""Refusals of what one caller said, or of what the model made of it: whoever else asks is answered."""
 _CODE = re.compile(r"[a-z_]{1,60}")
 """A code that is a word; anything else might be a key."""
 
@@ -233,10 +238,12 @@ class OpenAIThinker:
                 if reply.bill.runs_over:
                     reply.break_off()  # leaving the stream closes the connection
                     return
-                if finished is None and reply.finish is not None:
+                if reply.bill.written > written:
+                    # Some servers name a reason to stop in every chunk: one beside words is believed at the end only.
+                    if reply.begun:
+                        limit.reschedule(self._clock.seconds() + self._server.stall_s)
+                elif finished is None and reply.finish is not None and written:
                     limit.reschedule(self._clock.seconds() + SETTLE_S)
-                elif finished is None and reply.begun and reply.bill.written > written:
-                    limit.reschedule(self._clock.seconds() + self._server.stall_s)
 
     def _too_slow(self, reply: ChatReply) -> EngineError:
         if reply.begun:
@@ -296,7 +303,7 @@ def _refusal(model: str, error: openai.APIStatusError) -> EngineError:
     status, codes = error.status_code, _codes(error)
     if status == 404:
         return EngineError(f"{model}: 404, model not found or retired")
-    passes = (may_pass(status) or status == FLEX_FULL) and QUOTA_GONE not in codes
+    passes = (may_pass(status) or status == FLEX_FULL or _of_one_reply(codes)) and QUOTA_GONE not in codes
     return EngineError(f"{model} refused: {' '.join([str(status), *codes[:1]])}", retryable=passes)
 
 
@@ -304,7 +311,12 @@ def _breakdown(model: str, error: openai.APIError) -> EngineError:
     """An error in place of a chunk. It has no status, though some servers make one its code."""
     codes = _codes(error)
     passes = may_pass(int(error.code or 0)) if str(error.code).isdecimal() else LASTING.isdisjoint(codes)
-    return EngineError(" ".join([f"{model} broke off:", *codes[:1]]).rstrip(":"), retryable=passes)
+    told = " ".join([f"{model} broke off:", *codes[:1]]).rstrip(":")
+    return EngineError(told, retryable=passes or _of_one_reply(codes))
+
+
+def _of_one_reply(codes: Sequence[str]) -> bool:
+    return not OF_ONE_REPLY.isdisjoint(codes)
 
 
 def _codes(error: openai.APIError) -> list[str]:

@@ -33,6 +33,7 @@ class Plan:
     """The fields of the error stand by themselves and its code is the status, as vLLM has it."""
     instead: Literal["", "refused", "reset", "no headers", "no body"] = ""
     first_ms: float | None = None
+    piece_ms: float | None = None
     breaks: Literal["", "stalls", "cut", "ends early", "error", "garbage"] = ""
     after: int = 3
     """The pieces of text written before it breaks."""
@@ -45,6 +46,8 @@ class Plan:
     """Null content, missing and null deltas, and chunks without choices, between the pieces."""
     finish: str = ""
     """Why it stopped, if that is not what follows from the rest."""
+    unfinished: str | None = None
+    """What stands there while it goes on."""
     usage: Literal["own chunk", "last chunk", "groq", "none", "broken"] = "own chunk"
     done: bool = True
     lingers: bool = False
@@ -65,6 +68,8 @@ FAULTS: dict[str, Plan] = {
     "template refuses": Plan(status=400, flat=True),
     "bad request": Plan(status=422, code="unprocessable"),
     "too many": Plan(status=429, code="rate_limit_exceeded", headers=(("retry-after", "2"),)),
+    "tool unreadable": Plan(status=400, code="tool_use_failed"),
+    "filtered": Plan(status=400, code="content_filter"),
     "quota gone": Plan(status=429, code="insufficient_quota"),
     "flex full": Plan(status=498, code="capacity_exceeded"),
     "broken": Plan(status=500, code="internal_error"),
@@ -81,6 +86,7 @@ FAULTS: dict[str, Plan] = {
     "ends early": Plan(breaks="ends early"),
     "error event": Plan(breaks="error"),
     "error at once": Plan(breaks="error", after=0),
+    "tool unreadable in mid-reply": Plan(breaks="error", code="tool_use_failed"),
     "garbage": Plan(breaks="garbage"),
     "no done": Plan(done=False),
     "lingers": Plan(done=False, lingers=True),
@@ -90,6 +96,9 @@ FAULTS: dict[str, Plan] = {
     "usage in the last chunk": Plan(usage="last chunk"),
     "groq usage": Plan(usage="groq"),
     "no role": Plan(role_first=False),
+    "unfinished is empty": Plan(unfinished="", piece_ms=400),
+    "unfinished is a word": Plan(unfinished="null", piece_ms=400),
+    "unfinished is a reason": Plan(unfinished="stop", piece_ms=700),
     "odd deltas": Plan(odd_deltas=True),
     "a byte at a time": Plan(text="Déjà vu — schön, hm? 😀", writes="bytes"),
     "split characters": Plan(text="Déjà vu — schön, hm? 😀", writes="split characters"),
@@ -150,13 +159,17 @@ def events_of(
     served: Served, plan: Plan, first_ms: float, piece_ms: float
 ) -> Iterator[tuple[float, Json | str]]:
     """The events of one stream, each with the milliseconds before it. Counts a token once it is out."""
+
+    def chunk(delta: Json | None) -> Json:
+        return _chunk(delta, plan.unfinished)
+
     body = served.body
     ceiling = body.get("max_tokens", body.get("max_completion_tokens"))
     finish = plan.finish or ("tool_calls" if plan.tool else "stop")
     breaks_at = plan.after if plan.breaks else None
     pause = first_ms if plan.first_ms is None else plan.first_ms
     if plan.role_first:
-        yield pause, _chunk({"role": "assistant", "content": ""})
+        yield pause, chunk({"role": "assistant", "content": ""})
         pause = 0
     written = 0
     for delta in _deltas(plan):
@@ -166,13 +179,13 @@ def events_of(
             finish = "length"
             break
         if plan.odd_deltas:
-            yield pause, _chunk({"content": None})
-            yield 0, {**_chunk(None), "choices": []}
-            yield 0, _chunk(None)
-            yield 0, {**_chunk({}), "choices": [{"index": 0}]}
+            yield pause, chunk({"content": None})
+            yield 0, {**chunk(None), "choices": []}
+            yield 0, chunk(None)
+            yield 0, {**chunk({}), "choices": [{"index": 0}]}
             pause = 0
-        yield pause, _chunk(delta)
-        pause = piece_ms
+        yield pause, chunk(delta)
+        pause = piece_ms if plan.piece_ms is None else plan.piece_ms
         served.out += 1
         served.called = served.called or "tool_calls" in delta
         if text := delta.get("content"):
@@ -182,7 +195,8 @@ def events_of(
         case "":
             yield from _closing(served, plan, finish)
         case "error":
-            error = {"message": json.dumps(body), "type": "server_error", "code": "model_crashed"}
+            kind = "invalid_request_error" if plan.code else "server_error"
+            error = {"message": json.dumps(body), "type": kind, "code": plan.code or "model_crashed"}
             yield pause, {"error": error}
         case "garbage":
             yield pause, '{"id": "chatcmpl-1", "choices": [{"del'

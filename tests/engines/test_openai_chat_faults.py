@@ -6,11 +6,16 @@ import asyncio
 
 import pytest
 
+from pipeline.clock import Clock
+from pipeline.core.errors import AllDown
 from pipeline.engines.base import Tokens
+from pipeline.engines.breaker import Breaker
 from pipeline.engines.counting import text_tokens
+from pipeline.engines.failover import FailoverThinker
 from tests.emulators.chat import FAULTS, KEY, MODEL, ChatEmulator, Plan
 from tests.engines.asking import (
     ESTIMATED_PROMPT,
+    MESSAGES,
     NOTHING,
     TEXT,
     ask,
@@ -28,6 +33,8 @@ REFUSED = {
     "template refuses": (False, "refused: 400"),
     "bad request": (False, "422 unprocessable"),
     "too many": (True, "429 rate_limit_exceeded"),
+    "tool unreadable": (True, "400 tool_use_failed"),
+    "filtered": (True, "400 content_filter"),
     "quota gone": (False, "429 insufficient_quota"),
     "flex full": (True, "498 capacity_exceeded"),
     "broken": (True, "500 internal_error"),
@@ -40,6 +47,7 @@ BROKEN_OFF = {
     "cut": "the connection failed",
     "ends early": "cut off",
     "error event": "broke off: model_crashed",
+    "tool unreadable in mid-reply": "broke off: tool_use_failed",
     "garbage": "no JSON",
 }
 NEVER_BEGUN = {
@@ -60,6 +68,9 @@ WHOLE = {
     "usage in the last chunk": TEXT,
     "groq usage": TEXT,
     "no role": TEXT,
+    "unfinished is empty": TEXT,
+    "unfinished is a word": TEXT,
+    "unfinished is a reason": TEXT,
     "odd deltas": TEXT,
     "a byte at a time": ACCENTS,
     "split characters": ACCENTS,
@@ -185,5 +196,26 @@ def test_nothing_is_asked_twice(name: str) -> None:
             # And the next one is none the worse.
             server.plan = Plan()
             assert (await ask(thinker)).text == TEXT
+
+    virtual(main())
+
+
+@pytest.mark.parametrize("name", ["filtered", "tool unreadable", "tool unreadable in mid-reply"])
+def test_what_is_refused_to_one_caller_keeps_nobody_else_from_the_model(name: str) -> None:
+    """One refusal of a caller's words kept all others from it for 15 s."""
+
+    async def main() -> None:
+        async with ChatEmulator((TEXT,)) as server, thinking(server) as thinker:
+            server.plans.append(FAULTS[name])
+            breaker = Breaker("llm", Clock())
+            together = FailoverThinker([(thinker, breaker)], patience_s=4.0)
+            with pytest.raises(AllDown):
+                await replied(together)
+            assert await replied(together) == TEXT
+            assert (breaker.failures, breaker.openings) == (1, 0)
+
+    async def replied(together: FailoverThinker) -> str:
+        async with together.reply(MESSAGES, max_tokens=60, temperature=0.7) as reply:
+            return "".join([piece async for piece in reply.pieces() if isinstance(piece, str)])
 
     virtual(main())
