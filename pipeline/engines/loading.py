@@ -281,7 +281,8 @@ class EngineLoader:
 
 
 def _say_of(model: str, listed: Sequence[str]) -> None:
-    if listed and model not in listed:
+    # Ollama lists a model with its tag, and takes it without.
+    if listed and not {model, f"{model}:latest"}.intersection(listed):
         log.warning("model_not_listed", model=model, listed=sorted(listed)[:LISTED])
 
 

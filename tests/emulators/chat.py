@@ -67,6 +67,8 @@ class ChatEmulator:
         self.connections = 0
         self.open = 0
         """Connections that are open now."""
+        self.listed = [MODEL]
+        """The names of its models."""
         self.listings = 0
         """Times its models were asked for."""
         self._texts = texts
@@ -180,7 +182,8 @@ class _Talk:
             )
         if (method, path) == ("GET", "/v1/models"):
             server.listings += 1
-            listed = [{"id": MODEL, "object": "model", "created": 1795340000, "owned_by": "emulator"}]
+            about = {"object": "model", "created": 1795340000, "owned_by": "emulator"}
+            listed = [{"id": name, **about} for name in server.listed]
             return await self._plain(200, {"object": "list", "data": listed})
         if (method, path) != ("POST", "/v1/chat/completions"):
             return await self._refuse(404, "not_found", path)

@@ -166,6 +166,23 @@ def test_a_model_that_its_server_does_not_list_is_said_once() -> None:
     run_virtual(main(), grace=0.001)
 
 
+def test_a_model_that_is_listed_with_its_tag_is_there() -> None:
+    """The example of our own docs was warned of at every start with Ollama."""
+
+    async def main() -> None:
+        async with ChatEmulator() as server:
+            server.listed = [f"{MODEL}:latest", "another:8b"]
+            with capture_logs() as logs:
+                async with EngineLoader(
+                    minds(ChatServer(MODEL, server.url, KEY), ChatServer("another", server.url, KEY))
+                ).open():
+                    await asyncio.sleep(WARM_AGAIN_S)
+        said = [entry["model"] for entry in logs if entry["event"] == "model_not_listed"]
+        assert said == ["another"]
+
+    run_virtual(main(), grace=0.001)
+
+
 def test_a_phone_that_rings_opens_what_its_first_reply_needs(tmp_path: Path) -> None:
     async def main() -> None:
         async with (
