@@ -35,11 +35,17 @@ VOICES: Mapping[str, str] = {
     "alex": "cgSgspJ2msm6clMCkdW9",
 }
 
-# Their names for what a second try does not mend; and for what it does, which stands first.
-PASSING = ("too_many", "rate_limit", "system_busy", "max_active", "timeout", "internal", "unavailable")
+NO_SUCH_VOICE = 404
+
+# Their names for what a second try does not mend; and for what it does, or what is wrong with one voice or one text
+# only, which stands first.
+PASSING = (
+    *("too_many", "rate_limit", "system_busy", "max_active", "timeout", "internal", "unavailable"),
+    *("voice", "max_character"),
+)
 LASTING = (
     *("quota", "credit", "payment", "billing", "invalid", "not_found", "unauthor", "forbidden", "permission"),
-    *("api_key", "max_character", "voice", "model", "policy", "blocked", "detected", "missing"),
+    *("api_key", "model", "policy", "blocked", "detected", "missing"),
 )
 
 
@@ -167,6 +173,7 @@ def _address(settings: ElevenLabsSettings, voice: str) -> Address:
         settings.patience_s,
         goodbye='{"close_socket":true}',
         lasting=_lasting,
+        of_one_voice=frozenset({NO_SUCH_VOICE}),
     )
 
 

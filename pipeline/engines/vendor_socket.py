@@ -7,7 +7,7 @@ whatever breaks later may work again on a new socket.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -24,12 +24,23 @@ MAX_MESSAGE = 4 * 1024 * 1024
 DETAIL_CHARS = 200
 
 
+def may_pass(status: int) -> bool:
+    """Whether the same request may work later, going by its HTTP status."""
+    return status in {408, 409, 425, 429} or status >= 500
+
+
 @asynccontextmanager
 async def vendor_socket(
-    name: str, url: str, headers: Mapping[str, str], *, patience_s: float
+    name: str,
+    url: str,
+    headers: Mapping[str, str],
+    *,
+    patience_s: float,
+    passes: Callable[[int], bool] = may_pass,
 ) -> AsyncIterator[ClientConnection]:
     """An open socket to `name`. Raises `EngineError` when it is refused or not open within `patience_s`.
 
+    `passes`: whether another try may work, or that of another call, by the status of a refusal.
     Inside, a closed socket raises websockets' own `ConnectionClosed`; see `closed`.
     """
     connecting = connect(
@@ -47,7 +58,7 @@ async def vendor_socket(
         async with asyncio.timeout(patience_s):
             socket = await connecting
     except InvalidStatus as error:
-        raise _refused(name, error) from None
+        raise _refused(name, error, passes) from None
     except TimeoutError:
         raise EngineError(f"{name} did not answer in {patience_s:g} s", retryable=True) from None
     except (OSError, InvalidHandshake, EOFError) as error:
@@ -60,15 +71,10 @@ async def vendor_socket(
         await socket.close()
 
 
-def _refused(name: str, error: InvalidStatus) -> EngineError:
+def _refused(name: str, error: InvalidStatus, passes: Callable[[int], bool]) -> EngineError:
     """The body is not told: whatever stands between us and the vendor may quote the key in it."""
     status = error.response.status_code
-    return EngineError(f"{name} refused: {status}", retryable=may_pass(status))
-
-
-def may_pass(status: int) -> bool:
-    """Whether the same request may work later, going by its HTTP status."""
-    return status in {408, 409, 425, 429} or status >= 500
+    return EngineError(f"{name} refused: {status}", retryable=passes(status))
 
 
 def closed(name: str, error: ConnectionClosed) -> EngineError:

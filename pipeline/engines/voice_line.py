@@ -21,7 +21,7 @@ from websockets.protocol import State
 from pipeline.audio.mulaw import FRAME, RATE
 from pipeline.core.errors import EngineError
 from pipeline.engines.beside import beside
-from pipeline.engines.vendor_socket import CLOSE_S, closed, vendor_socket
+from pipeline.engines.vendor_socket import CLOSE_S, closed, may_pass, vendor_socket
 from pipeline.surprises import SURPRISES
 
 log = structlog.get_logger()
@@ -117,6 +117,12 @@ class Address:
     goodbye: str
     lasting: Callable[[str], bool] = lambda reason: False
     """Whether trying again is no use, going by the reason of a close."""
+    of_one_voice: frozenset[int] = frozenset()
+    """The statuses of a refusal of this voice alone, which is no reason to keep others from speaking."""
+
+    def passes(self, status: int) -> bool:
+        """Whether the vendor may be asked again, for this voice or another one, after that refusal."""
+        return may_pass(status) or status in self.of_one_voice
 
 
 class VoiceLine:
@@ -135,7 +141,11 @@ class VoiceLine:
         address = self._address
         try:
             async with vendor_socket(
-                address.name, address.url, address.headers, patience_s=address.patience_s
+                address.name,
+                address.url,
+                address.headers,
+                patience_s=address.patience_s,
+                passes=address.passes,
             ) as socket:
                 try:
                     if self._stands is None:

@@ -44,7 +44,7 @@ REFUSED = {
     "handshake_401": False,
     "handshake_402": False,
     "handshake_403": False,
-    "handshake_404": False,
+    "handshake_404": True,
     "handshake_429": True,
     "handshake_500": True,
     "handshake_503_once": True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -13,8 +13,14 @@ from pipeline.clock import Clock, run_virtual
 from pipeline.core.errors import AllDown
 from pipeline.engines.base import Speaker, Voice
 from pipeline.engines.breaker import State
+from pipeline.engines.deepgram.aura import AuraSettings, AuraSpeaker
+from pipeline.engines.elevenlabs import ElevenLabsSettings, ElevenLabsSpeaker
+from tests.emulators.aura import Aura
+from tests.emulators.elevenlabs import ElevenLabs
 from tests.engines.speakers import TEXT, Rig, Stage, Staged, scripted, spoken
 from tests.pipeline.doubles import DeadSpeaker
+
+GRACE = 0.001
 
 # -- opening -------------------------------------------------------------------------------
 
@@ -33,6 +39,34 @@ def test_one_that_cannot_be_opened_is_tried_again_when_it_may_be_well() -> None:
             assert rig.doors.open == 2
 
     run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    ("vendor", "make"),
+    [
+        (
+            ElevenLabs(),
+            lambda key, url: ElevenLabsSpeaker(ElevenLabsSettings(key, url, voices={"brad": "nobody"})),
+        ),
+        (Aura(), lambda key, url: AuraSpeaker(AuraSettings(key, url, voices={"brad": "nobody"}))),
+    ],
+    ids=["elevenlabs", "aura"],
+)
+def test_a_voice_that_the_vendor_does_not_have_keeps_no_other_from_it(
+    vendor: ElevenLabs | Aura, make: Callable[[str, str], Speaker]
+) -> None:
+    """With one persona's voice mistyped, all others spoke in the one behind for 15 s."""
+
+    async def main() -> None:
+        async with vendor:
+            hosted = make(vendor.key, vendor.url)
+            rig = Rig([hosted, scripted("behind")])
+            for name, model in (("brad", "behind"), ("sarah", hosted.models[0])):
+                async with rig.speaker.open(name) as voice:
+                    assert await spoken(voice)
+                    assert voice.model == model
+
+    run_virtual(main(), grace=GRACE)
 
 
 def test_a_voice_that_none_can_give_is_not_opened() -> None:

@@ -82,13 +82,10 @@ TROUBLES: Mapping[Vendor, Trouble] = {
             {
                 "handshake_401",
                 "handshake_403",
-                "handshake_404",
                 "quota_told",
                 "quota_told_in_mid_utterance",
                 "quota_closed",
                 "key_told",
-                "voice_told",
-                "text_too_long_told",
             }
         ),
         (
@@ -103,7 +100,7 @@ TROUBLES: Mapping[Vendor, Trouble] = {
         ),
     ),
     "aura": Trouble(
-        frozenset({"handshake_401", "handshake_402", "handshake_403", "handshake_404"}),
+        frozenset({"handshake_401", "handshake_402", "handshake_403"}),
         (
             "handshake_402",
             "handshake_never_answered",

@@ -31,6 +31,9 @@ LONGEST_SPEAK = 2_000
 MINUTE_S = 60.0
 """What the vendor's limit of flushes looks back on."""
 
+NO_SUCH_VOICE = frozenset({400, 404})
+"""Of all that is asked for, only the voice differs from call to call."""
+
 CLEAR, CLOSE, FLUSH = '{"type":"Clear"}', '{"type":"Close"}', '{"type":"Flush"}'
 
 VOICES: Mapping[str, str] = {
@@ -169,6 +172,7 @@ def _address(settings: AuraSettings, voice: str) -> Address:
         {"Authorization": f"Token {settings.key}"},
         settings.patience_s,
         goodbye=CLOSE,
+        of_one_voice=NO_SUCH_VOICE,
     )
 
 
