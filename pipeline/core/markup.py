@@ -14,7 +14,8 @@ import unicodedata
 
 LABEL, ADDRESS = r"[^\[\]]{0,80}", r"[^()]{0,500}"  # bounded, for what nobody closes must not be waited for
 LINK = re.compile(rf"!?\[({LABEL})\]\({ADDRESS}\)")
-TAG = re.compile(r"</?[A-Za-z](?:(?!://|@)[^<>]){0,80}>")
+TAG = re.compile(r"</?[A-Za-z](?:(?!://|@)[^<>]){0,80}>|<[|｜][^\s<>|｜]{1,40}[|｜]>")
+"""Of the second kind are a model's own marks, as `<|im_end|>`, which some servers leave in the text."""
 _MARKUP = re.compile(r"[*_`#~^]+")
 _UNSPOKEN = frozenset({"So", "Sk", "Cc", "Cf", "Cs", "Co", "Cn"})
 

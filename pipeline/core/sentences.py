@@ -38,7 +38,7 @@ _SPANS = {
         re.compile(rf"!?\[{LABEL}(?:\](?:\({ADDRESS})?)?\Z"),
     ),
     "(": (re.compile(r"\([^()]{0,80}\)"), re.compile(r"\([^()]{0,80}\Z")),
-    "<": (TAG, re.compile(r"<(?:/?(?:[A-Za-z][^<>]{0,80})?)?\Z")),
+    "<": (TAG, re.compile(r"<(?:/?(?:[A-Za-z][^<>]{0,80})?|[|｜][^\s<>|｜]{0,40}[|｜]?)?\Z")),
     "*": (STARRED, _STARRED_BEGUN),
     "_": (STARRED, _STARRED_BEGUN),
 }

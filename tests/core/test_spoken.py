@@ -162,6 +162,8 @@ the shop (which opens at nine) is | the shop (which opens at nine) is
 [your name] | your name
 <thinking>He is sad.</thinking> Hi | Hi
 <break time="1s"/>Hi <b>there</b> | Hi there
+Hi there.<|im_end|> | Hi there.
+Hi.<｜end▁of▁sentence｜> | Hi.
 (*laughs*) ( 🙂 ) Hi | Hi
 Hi 🙂👍🏽 there | Hi there
 [docs](http://x.com/a_b) | docs
@@ -246,6 +248,9 @@ scraps = st.lists(
                 "(sighs)",
                 "[a](b)",
                 "<b>",
+                "<|im_end|>",
+                "<|",
+                "|>",
                 "&",
                 "http://",
                 ".com",

@@ -38,6 +38,14 @@ def test_what_stands_between_such_tags_is_left_out(name: str) -> None:
         ("<tone>" + "a" * 81 + "<think>b</think>c", "a" * 81 + "c"),
         ("2 < 3", "2 < 3"),
         ("", ""),
+        (
+            "<|channel|>analysis<|message|>Be nice.<|end|><|start|>assistant<|channel|>final<|message|>Hi!",
+            "Hi!",
+        ),
+        ("<|channel|>final<|message|>Hi!<|return|>", "Hi!<|return|>"),
+        ("<|channel|>commentary to=functions.end_call<|message|>{}<|call|>", ""),
+        ("Yes. <|chan", "Yes. <|chan"),
+        ("Yes. <|im_end|>", "Yes. <|im_end|>"),
     ],
 )
 def test_what_is_left(text: str, said: str) -> None:
@@ -68,6 +76,7 @@ def test_a_thought_may_have_begun_before_the_text() -> None:
             [
                 *("<", "/", ">", "thinking", "action", "<action>", "</action>", "</thinking>", "<thinking>"),
                 *("a ", "`", '"', "and so on " * 4, "b" * 79),
+                *("<|", "channel", "|>", "final", "<|channel|>", "<|message|>", "|"),
             ]
         )
     )
