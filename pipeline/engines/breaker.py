@@ -25,6 +25,8 @@ log = structlog.get_logger()
 
 FAILURES = 5
 WITHIN_S = 20.0
+ONE_IN = 20
+"""Failures of fewer tries than one in so many are no outage: of a hundred calls some reply is always late."""
 OPEN_S = 15.0
 """How long an open breaker lets nothing through, and how long a probe may be without a verdict."""
 
@@ -63,7 +65,8 @@ class Attempt:
 
 
 class Breaker:
-    """Five failures within 20 s, or one that no retry mends, keep an engine from being tried for 15 s.
+    """Five failures within 20 s that are one try in twenty, or one that no retry mends, keep an engine from being
+    tried for 15 s.
 
     Then one probe at a time is let through: a success closes the breaker, a failure opens it
     again. What comes of tries that began earlier changes nothing while it is not closed.
@@ -77,7 +80,10 @@ class Breaker:
         self.openings = 0
         self._clock = clock
         self._on_change = on_change
-        self._recent: deque[float] = deque(maxlen=FAILURES)
+        self._recent: deque[float] = deque()
+        """When it failed, while closed; of the last 20 s."""
+        self._tries: deque[float] = deque()
+        """When each try began; likewise."""
         self._until = 0.0
         """Unless closed: when the next probe may begin."""
         self._probe: Attempt | None = None
@@ -86,6 +92,7 @@ class Breaker:
         """A try that may begin now, or None. Leave it as a context, whatever became of it."""
         attempt = Attempt(self)
         if self.state is State.CLOSED:
+            self._keep(self._tries)
             return attempt
         if self._clock.seconds() < self._until:
             return None
@@ -99,6 +106,7 @@ class Breaker:
         if attempt is self._probe:
             self._probe = None
             self._recent.clear()
+            self._tries.clear()
             self._enter(State.CLOSED)
 
     def note_failure(self, attempt: Attempt, error: EngineError) -> None:
@@ -109,8 +117,8 @@ class Breaker:
             now = self._clock.seconds()
             if not self._recent or now - self._recent[-1] > WITHIN_S:  # once, not for each of a series
                 log.warning("engine_failed", engine=self.name, error=str(error))
-            self._recent.append(now)
-            often = len(self._recent) == FAILURES and now - self._recent[0] <= WITHIN_S
+            self._keep(self._recent)
+            often = len(self._recent) >= max(FAILURES, len(self._tries) / ONE_IN)
             if often or not error.retryable:
                 self._open()
 
@@ -118,6 +126,13 @@ class Breaker:
         if attempt is self._probe:
             self._probe = None
             self._until = self._clock.seconds()
+
+    def _keep(self, moments: deque[float]) -> None:
+        """One more, and no older ones than count."""
+        now = self._clock.seconds()
+        moments.append(now)
+        while now - moments[0] > WITHIN_S:
+            moments.popleft()
 
     def _open(self) -> None:
         self.openings += 1

@@ -81,6 +81,48 @@ def test_successes_in_between_do_not_excuse_failures() -> None:
     assert state(breaker) is State.OPEN
 
 
+def busy(breaker: Breaker, clock: HandClock, one_in: int) -> None:
+    """Twenty tries a second for a minute, of which one in so many fails."""
+    for number in range(1, 1_201):
+        with begun(breaker) as attempt:
+            if number % one_in:
+                attempt.succeeded()
+            else:
+                attempt.failed(PASSING)
+        if state(breaker) is not State.CLOSED:
+            return
+        clock.now += 0.05
+
+
+def test_a_few_failures_of_very_many_tries_are_no_outage() -> None:
+    """With a hundred calls, one late reply in sixty-six kept the model from all of them."""
+    clock = HandClock()
+    breaker = Breaker("vendor", clock)
+    busy(breaker, clock, 25)
+    assert (state(breaker), breaker.failures) == (State.CLOSED, 48)
+    busy(breaker, clock, 15)
+    assert state(breaker) is State.OPEN
+    assert breaker.failures > 48 + 5
+
+
+def test_what_was_tried_long_ago_or_before_an_outage_excuses_nothing() -> None:
+    clock = HandClock()
+    for lasting in (False, True):
+        breaker = Breaker("vendor", clock)
+        busy(breaker, clock, 2_000)
+        if lasting:
+            fail(breaker, LASTING)
+            clock.now += 15
+            begun(breaker).succeeded()
+        else:
+            clock.now += 20
+        for _ in range(4):
+            fail(breaker)
+        assert state(breaker) is State.CLOSED
+        fail(breaker)
+        assert state(breaker) is State.OPEN
+
+
 def test_a_lasting_failure_opens_it_at_once() -> None:
     assert state(opened()[0]) is State.OPEN
 

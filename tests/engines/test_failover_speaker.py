@@ -126,10 +126,10 @@ def test_one_that_failed_lately_is_still_better_than_none() -> None:
 def test_an_open_breaker_is_not_tried_at_all() -> None:
     first = scripted("a")
     rig = Rig([first, scripted("b")])
-    attempt = rig.breakers[0].admit()
-    assert attempt is not None
 
     async def main() -> None:
+        attempt = rig.breakers[0].admit()
+        assert attempt is not None
         attempt.failed(EngineError("wrong key"))
         async with rig.opened() as voice:
             await spoken(voice)
