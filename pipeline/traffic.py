@@ -319,7 +319,9 @@ class Tape:
         self.note(VoiceOpened(of, self.now(), self.moments.after))
 
     def failed(self, seam: str, of: int, error: EngineError) -> None:
-        self.note(Failed(seam, of, error.retryable, error.kind == "all_down", self.now(), self.moments.after))
+        # By its kind, which the call is told: of several engines it is that of the last one's failure.
+        kind = error.kind
+        self.note(Failed(seam, of, kind == "retryable", kind == "all_down", self.now(), self.moments.after))
 
     def finish(self, *, whole: bool = True) -> None:
         """Nothing more is noted. What was is on its way to the disk, for which nobody waits.

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pipeline.audio.wav import read_wav
@@ -391,6 +392,43 @@ def test_a_failed_over_ear_comes_out_the_same(tmp_path: Path) -> None:
     heard = [step.event.model for step in steps(recorded.lines) if isinstance(step.event, ev.Listening)]
     assert heard == ["ear", "other"]
     assert "stt" not in kinds_failed(recorded)
+    assert recorded.again().replay.difference is None
+
+
+def alone(seam: str) -> Engines:
+    """The engine of this seam fails for a moment, behind a breaker as every hosted one, with none to take over."""
+    match seam:
+        case "stt":
+            deaf = ScriptedTranscriber([Stretch("", fails=True)], delay_ms=107, model="ear")
+            return engines(transcriber=ears(deaf))
+        case "llm":
+            broken = Answer("Well, that is", first_ms=90, piece_ms=30, fails_after=1)
+            absent = ScriptedThinker([broken, "So it goes."], first_ms=90, piece_ms=30, model="mind")
+            return engines(thinker=minds(absent))
+        case _:
+            hoarse = ScriptedSpeaker(model="voice", fails_on=lambda text: "spring" in text)
+            return engines(speaker=voices(hoarse))
+
+
+@pytest.mark.parametrize("seam", ["stt", "llm", "tts"])
+def test_a_hosted_engine_alone_that_fails_for_a_moment_fails_so_again(seam: str, tmp_path: Path) -> None:
+    """That its failure may pass was not kept."""
+    recorded = Recorded(tmp_path, TALK, alone(seam))
+    kinds = {
+        step.event.kind
+        for step in steps(recorded.lines)
+        if isinstance(step.event, ev.EngineFailed) and step.event.service == seam
+    }
+    assert kinds == {"retryable"}
+    failures = [fact for fact in recorded.facts if isinstance(fact, Failed)]
+    assert failures
+    assert all(fact.retryable for fact in failures)
+    assert recorded.again().replay.difference is None
+    # And from a tape of before.
+    recorded.facts = [
+        msgspec.structs.replace(fact, retryable=False) if isinstance(fact, Failed) else fact
+        for fact in recorded.facts
+    ]
     assert recorded.again().replay.difference is None
 
 
