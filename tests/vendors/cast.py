@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from pipeline.core.events import CallStarted
@@ -142,6 +143,8 @@ class Cast:
     """Each turn of the person has an answer in the transcript."""
     whole: bool = True
     """Nothing is interrupted, so nothing is sent again."""
+    tape: Path | None = None
+    """Where the traffic of the engines is recorded."""
 
     def lasting(self) -> Cast:
         """The same without an end but that all is said."""

@@ -44,6 +44,7 @@ from pipeline.engines.scripted import (
 )
 from pipeline.ports import Engines
 from pipeline.runner import LiveCall
+from pipeline.traffic import Tape
 from tests.emulators import chat, deepgram, sounding
 from tests.emulators.aura import Aura
 from tests.emulators.chat import ChatEmulator
@@ -353,12 +354,15 @@ async def talk(cast: Cast, together: Company, meet: Callable[[Person], None] = l
         clock=clock,
         journal=pages,
         outside=around,
+        tape=(tape := None if cast.tape is None else Tape(cast.tape, clock)),
     )
     ears.call = call
     zero = clock.millis()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(call.run())
         await _telephone(cast, call, ears, person, clock)
+    if tape is not None:
+        tape.close()
     return Talk(cast, around, ears, person, pages.lines, together, doors, zero, clock.millis())
 
 
