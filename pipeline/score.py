@@ -235,7 +235,6 @@ def _same(made: Event, recorded: Event) -> bool:
 
 def _timeless(event: Event) -> Event:
     if isinstance(event, ev.EngineFailed) and event.kind == "retryable":
-        event = replace(
-            event, kind="failed"
-        )  # older tapes do not always tell them apart, and no call ever does
+        # Older tapes do not always tell the two apart, and no call ever does.
+        event = replace(event, kind="failed")
     return replace(event, at=START, **dict.fromkeys(MEASURED.get(type(event), ()), 0))
