@@ -20,6 +20,7 @@ from tests.storage.world import (
     completed,
     held_call,
     later,
+    patiently,
     person,
     tile,
 )
@@ -49,14 +50,13 @@ async def test_a_key_places_one_call(database: Database) -> None:
     async with database.write() as tx:
         user, other = await person(tx), await person(tx)
 
-    async def place() -> str:
-        async with database.write() as tx:
-            try:
-                return (await call(tx, user, key="k")).id
-            except IdemTaken as taken:
-                return taken.existing.id
+    async def place(tx: Tx) -> str:
+        try:
+            return (await call(tx, user, key="k")).id
+        except IdemTaken as taken:
+            return taken.existing.id
 
-    assert len(set(await asyncio.gather(*(place() for _ in range(6))))) == 1
+    assert len(set(await asyncio.gather(*(patiently(database, place) for _ in range(6))))) == 1
     async with database.write() as tx:
         await call(tx, other, key="k")
         await call(tx, user)

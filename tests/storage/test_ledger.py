@@ -21,6 +21,7 @@ from tests.storage.world import (
     completed,
     held_call,
     later,
+    patiently,
     person,
     rows,
     tile,
@@ -47,10 +48,12 @@ async def test_a_grant_counts_once_a_key(database: Database) -> None:
         user = await person(tx)
 
     async def grant(key: str, amount: int) -> bool:
-        async with database.write() as tx:
-            return await ledger.grant(
+        return await patiently(
+            database,
+            lambda tx: ledger.grant(
                 tx, user_id=user.id, amount=Nanos(amount), kind="grant", idem_key=key, note=NASTY, now=NOON
-            )
+            ),
+        )
 
     assert sorted(await asyncio.gather(*(grant("gift:1", DOLLAR) for _ in range(5)))) == [False] * 4 + [True]
     assert await grant("gift:2", 2 * DOLLAR)
@@ -177,11 +180,10 @@ async def test_of_ten_calls_at_once_on_credit_for_one_exactly_one_is_held(databa
         placed = [await call(tx, user) for _ in range(10)]
 
     async def hold(call_id: str) -> int:
-        async with database.write() as tx:
-            return await ledger.hold(
-                tx, user_id=user.id, call_id=call_id, epoch=1, at_least=Nanos(ONE_CALL), wanted=Nanos(ONE_CALL),
-                budget_limit=None,
-            )  # fmt: skip
+        return await patiently(database, lambda tx: ledger.hold(
+            tx, user_id=user.id, call_id=call_id, epoch=1, at_least=Nanos(ONE_CALL), wanted=Nanos(ONE_CALL),
+            budget_limit=None,
+        ))  # fmt: skip
 
     granted = await asyncio.gather(*(hold(item.id) for item in placed))
     assert sorted(granted) == [0] * 9 + [ONE_CALL]

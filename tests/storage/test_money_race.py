@@ -1,34 +1,20 @@
 """Calls of one account on two nodes at the same moment: no interleaving gives the same money twice."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 import pytest
 
 from pipeline.core.money import Nanos
 from storage import ledger
-from storage.db import Database, DatabaseDown, Tx
+from storage.db import Database, Tx
 from storage.records import CallRow, Final, User
-from tests.storage.world import LINES, NOON, audited, book, call, charges, completed, person, tile
+from tests.storage.world import LINES, NOON, audited, book, call, charges, completed, patiently, person, tile
 
 Pair = tuple[Database, Database]
-T = TypeVar("T")
 CALLS = 8
 """Of each node; those of both are at the same moment."""
 CREDIT = 400_000_000
 LEAST = 60_000_000
-
-
-async def patiently(database: Database, step: Callable[[Tx], Awaitable[T]]) -> T:
-    """As the server does: one that waited too long for a lock has done nothing and is repeated."""
-    while True:
-        try:
-            async with database.write() as tx:
-                return await step(tx)
-        except DatabaseDown as error:
-            if not error.retryable:
-                raise
 
 
 async def one_call(database: Database, user: User, placed: CallRow) -> tuple[int, int]:

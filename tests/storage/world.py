@@ -2,12 +2,13 @@
 
 import asyncio
 import itertools
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 from sqlalchemy import make_url, text
 
@@ -16,11 +17,13 @@ from pipeline.core.money import Nanos
 from pipeline.core.tariff import PriceBook, cost
 from storage import calls, ledger, pricing, users
 from storage.audit import AuditReport, audit
-from storage.db import Database, Tx
+from storage.db import Database, DatabaseDown, Tx
 from storage.ids import new_id
 from storage.ledger import CallCharges
 from storage.migrate import migrate
 from storage.records import CallRow, NewCall, User
+
+T = TypeVar("T")
 
 NOON = datetime(2026, 11, 23, 17, 0, tzinfo=UTC)
 DOLLAR = 1_000_000_000
@@ -52,6 +55,17 @@ def ready(url: str) -> None:
     file = make_url(url).database
     if url.startswith("sqlite") and file and not Path(file).exists():
         migrated(url)
+
+
+async def patiently(database: Database, step: Callable[[Tx], Awaitable[T]]) -> T:
+    """As the server does, and who sends it webhooks: what waited too long for a lock did nothing and is repeated."""
+    while True:
+        try:
+            async with database.write() as tx:
+                return await step(tx)
+        except DatabaseDown as error:
+            if not error.retryable:
+                raise
 
 
 def _migrate(url: str) -> None:
