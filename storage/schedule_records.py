@@ -20,6 +20,13 @@ class ClaimLost(CallMeBackError):
         self.dial_id = dial_id
 
 
+class ScheduleKeyTaken(CallMeBackError):
+    """The user made a schedule under the same idempotency key before."""
+
+    def __init__(self) -> None:
+        super().__init__("idempotency key already used")
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """A call to be made once or by a rule. Seconds are whole; `skips` is comma-separated.
@@ -60,6 +67,8 @@ class Schedule:
 
     reason: str = ""
     """Why it is paused: "opted_out", "number_lost"; "" where its owner paused it."""
+    idem_hash: str | None = None
+    """Of the request that made it, where that had a key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,15 @@ from storage.leases import database_now, lease
 from storage.nodes import one_process
 from storage.records import OVER, CallStatus, Page
 from storage.rows import columns, every, first, newest_page, record
-from storage.schedule_records import Claim, ClaimLost, DialStatus, Schedule, ScheduledDial, ScheduleStatus
+from storage.schedule_records import (
+    Claim,
+    ClaimLost,
+    DialStatus,
+    Schedule,
+    ScheduledDial,
+    ScheduleKeyTaken,
+    ScheduleStatus,
+)
 from storage.tables import calls, users
 from storage.tables import scheduled_calls as schedules
 from storage.tables import scheduled_dials as dials
@@ -49,9 +57,20 @@ class EndedDial:
 
 
 async def add(tx: Tx, user_id: str, values: Mapping[str, Any], now: datetime) -> Schedule:
-    """A new schedule of the user's; `values` are the record's fields that are not defaults."""
+    """A new schedule of the user's; `values` are the record's fields that are not defaults, and its `idem_key`, if any.
+
+    Raises `ScheduleKeyTaken` when the user's key was used before.
+    """
     row = insert(tx, schedules).values(id=new_id(), user_id=user_id, created_at=now, **values)
-    return record(Schedule, (await tx.execute(row.returning(*columns(schedules, Schedule)))).one())
+    row = row.on_conflict_do_nothing(index_elements=["user_id", "idem_key"])
+    added = (await tx.execute(row.returning(*columns(schedules, Schedule)))).first()
+    if added is None:
+        raise ScheduleKeyTaken
+    return record(Schedule, added)
+
+
+async def by_key(tx: Tx, user_id: str, key: str) -> Schedule | None:
+    return await first(tx, Schedule, _schedules(schedules.c.user_id == user_id, schedules.c.idem_key == key))
 
 
 async def get(tx: Tx, user_id: str, schedule_id: str) -> Schedule | None:

@@ -256,8 +256,11 @@ scheduled_calls = Table(
     moment("lease_until"),
     # Why it was paused, where its owner did not do it.
     words("reason"),
+    Column("idem_key", Words),
+    Column("idem_hash", Text),
     Index("ix_scheduled_calls_due", "status", "due_at"),
     Index("ix_scheduled_calls_user", "user_id", "created_at"),
+    Index("uq_scheduled_calls_user_idem_key", "user_id", "idem_key", unique=True),
 )
 
 scheduled_dials = Table(

@@ -20,6 +20,7 @@ from server.parts import Parts
 from server.privacy import consent
 from server.routes.auth import Zone
 from server.routes.calls import Ident
+from server.routes.scheduled_once import once
 from server.routes.scheduled_views import (
     CALENDAR,
     PREVIEWED,
@@ -162,6 +163,10 @@ async def preview(ask: Ask[Timing, None]) -> Preview:
 
 
 async def create(ask: Ask[NewSchedule, None]) -> ScheduleView:
+    return await once(ask, lambda idem: _made(ask, idem))
+
+
+async def _made(ask: Ask[NewSchedule, None], idem: Mapping[str, str]) -> Schedule:
     body, parts = ask.body, ask.parts
     zone = body.timezone or ask.user.timezone
     found = await _planned(parts, body.at, body.rrule, zone, body.skip)
@@ -169,6 +174,7 @@ async def create(ask: Ask[NewSchedule, None]) -> ScheduleView:
         "persona_id": body.persona_id, "scenario_id": body.scenario_id, "context": body.context,
         "variables": json.dumps(body.variables), "max_minutes": body.max_minutes, "rrule": body.rrule,
         "window_s": body.window_s, "retries": body.retries, "retry_s": body.retry_minutes * 60, **_timing(found),
+        **idem,
     }  # fmt: skip
     async with parts.database.write() as tx:
         scenario = await _known(tx, ask.user.id, body.persona_id, body.scenario_id)
@@ -182,7 +188,7 @@ async def create(ask: Ask[NewSchedule, None]) -> ScheduleView:
                 tx, ask.user.id, number, text_version=consent.VERSION, ip=ask.client,
                 method=f"schedule {schedule.id}", now=parts.clock.utc(),
             )  # fmt: skip
-    return await shown(schedule, [])
+    return schedule
 
 
 def _timing(found: Planned) -> dict[str, Any]:
@@ -354,7 +360,9 @@ OPS: tuple[AnyOp, ...] = (
     ),
     Op(
         "POST", "/api/scheduled-calls", create, "Call me then, once or by a rule", body=NewSchedule,
-        reply=ScheduleView, status=201, refuses=((404, "not_found"), (429, "rate_limited")),
+        reply=ScheduleView, status=201,
+        refuses=((404, "not_found"), (409, "idempotency_conflict"), (429, "rate_limited")),
+        headers=(("Idempotency-Key", "The same key and body again answer with the same scheduled call."),),
     ),
     Op(
         "POST", "/api/scheduled-calls/preview", preview, "When that would be", body=Timing, reply=Preview,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from tests.browser.rig import Site, visiting
 
@@ -43,6 +43,30 @@ async def test_a_schedule_is_made_seen_in_the_calendar_skipped_paused_and_cancel
         await expect(page.get_by_text("Nothing is scheduled")).to_be_visible()
     kept = await site.ask("GET", "/api/scheduled-calls", None, account)
     assert [each["status"] for each in kept["items"]] == ["canceled"]
+
+
+async def test_a_schedule_whose_answer_was_lost_is_not_made_twice(browser: Browser, site: Site) -> None:
+    account = await site.account(phone=True)
+
+    async def lost(route: Route) -> None:
+        await route.fetch()
+        await route.abort()
+
+    async with visiting(browser, site, account) as visit:
+        visit.watch.expected = ["ERR_FAILED"]
+        page = await visit.go("/schedules")
+        await page.route("**/api/scheduled-calls", lost, times=1)
+        send = page.get_by_role("button", name="Schedule it")
+        cards = page.get_by_role("list", name="Scheduled").get_by_role("listitem")
+        await send.click()
+        await expect(page.locator(".notice.bad")).to_contain_text("cannot be reached")
+        await send.click()
+        await expect(page.get_by_text("It is scheduled.")).to_be_visible()
+        await expect(cards).to_have_count(1)
+        await send.click()
+        await expect(cards).to_have_count(2)
+    kept = await site.ask("GET", "/api/scheduled-calls", None, account)
+    assert len(kept["items"]) == 2, "asked for again after it was seen, it is another one"
 
 
 async def test_a_missed_call_is_told_on_every_page_until_it_was_seen(browser: Browser, site: Site) -> None:

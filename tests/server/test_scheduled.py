@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import text
 
@@ -310,6 +311,30 @@ async def test_a_schedule_is_a_consent_for_a_number_that_was_proved(rig: Rig, an
         (PHONE, f"schedule {schedule['id']}"),
     }
     assert len(given) == 2
+
+
+async def test_asked_for_again_under_its_key_it_is_the_same_one(rig: Rig, ann: Person) -> None:
+    await ann.verify_phone()
+    body = {"persona_id": "brad", "at": (NOON + timedelta(hours=1)).isoformat()}
+
+    async def ask(key: str, **other: object) -> httpx.Response:
+        return await ann.post(PATH, {**body, **other}, {"idempotency-key": key})
+
+    one, twin = await asyncio.gather(ask("k1"), ask("k1"))
+    assert (one.status_code, twin.status_code) == (201, 201)
+    assert one.json() == twin.json()
+    conflict = await ask("k1", persona_id="sarah")
+    assert (conflict.status_code, conflict.json()["code"]) == (409, "idempotency_conflict")
+    assert (await ask("a b")).status_code == 422
+    rig.clock.move(2 * 3600)
+    late = await ask("k1")
+    assert (late.status_code, late.json()["id"]) == (201, one.json()["id"]), "its moment is past by now"
+    bob = await rig.register("bob@example.com")
+    theirs = await bob.post(PATH, {"persona_id": "brad", "rrule": "FREQ=DAILY"}, {"idempotency-key": "k1"})
+    assert theirs.status_code == 201, "a key is its user's"
+    assert len((await ann.get(PATH)).json()["items"]) == 1
+    agreed = [each["method"] for each in (await ann.get("/api/me/consents")).json()["items"]]
+    assert agreed.count(f"schedule {one.json()['id']}") == 1
 
 
 async def test_what_a_scenario_leaves_open_is_said_when_it_is_scheduled(ann: Person) -> None:

@@ -89,6 +89,22 @@ export const remove = (path, options = {}) => api("DELETE", path, undefined, opt
 /** What an order is placed under, once however often it is sent. (`randomUUID` is missing over http from another machine.) */
 export const orderKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
+/** A key for each thing that a form orders: the same for the same, whatever became of the answer, until `anew`. */
+export class OrderKeys {
+  keys = new Map();
+
+  of(order) {
+    const said = JSON.stringify(order);
+    if (!this.keys.has(said)) this.keys.set(said, orderKey());
+    return this.keys.get(said);
+  }
+
+  /** It is known what became of it: the same again is another order. */
+  anew() {
+    this.keys.clear();
+  }
+}
+
 /** Every item of a list, page after page, at most `most`. */
 export async function all(path, most = 500) {
   const items = [];

@@ -1,6 +1,6 @@
 // A scheduled call as a form, with what it comes to in plain words: for a new one, and for changing one.
 
-import { patch, post, Problem } from "./api.js";
+import { OrderKeys, patch, post, Problem } from "./api.js";
 import { field, fill, h, sentence } from "./dom.js";
 import { whenSent } from "./form.js";
 import { dayIn, when } from "./format.js";
@@ -104,6 +104,7 @@ export function scheduleForm({ personas, scenarios, zone: mine }, { schedule = n
       if (number === asked) fill(preview, named(error.errors).map((each) => each.where + sentence(each.message)).join(" ") || error.words);
     }
   };
+  const keys = new OrderKeys();
   const asWas = JSON.stringify(timing(form.elements, zone, schedule));
   const said = () => {
     const inputs = form.elements;
@@ -117,7 +118,10 @@ export function scheduleForm({ personas, scenarios, zone: mine }, { schedule = n
     look();
   });
   whenSent(form, button, async () => {
-    await done(schedule ? await patch(`/api/scheduled-calls/${schedule.id}`, said()) : await post("/api/scheduled-calls", said()));
+    const wanted = said();
+    if (schedule) await done(await patch(`/api/scheduled-calls/${schedule.id}`, wanted));
+    else await done(await post("/api/scheduled-calls", wanted, { headers: { "idempotency-key": keys.of(wanted) } }));
+    keys.anew();
   }, (problem) => named(problem.errors));
   arrange();
   look();
