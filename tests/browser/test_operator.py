@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from tests.browser.rig import Site, visiting
 from tests.browser.test_pages import grave_findings
@@ -45,6 +45,31 @@ async def test_the_operator_sees_a_call_and_acts(browser: Browser, site: Site) -
         await expect(page.get_by_text("Nobody rings this number from now on.")).to_be_visible()
         await page.get_by_role("button", name="Look it up").click()
         await expect(page.get_by_text("+12025550177 wants no calls")).to_be_visible()
+
+
+async def test_another_amount_after_a_lost_answer_is_another_grant(browser: Browser, site: Site) -> None:
+    operator, other = await site.account(name="Olga"), await site.account(usd="0")
+    await site.promote(operator)
+
+    async def lost(route: Route) -> None:
+        await route.fetch()
+        await route.abort()
+
+    async with visiting(browser, site, operator) as visit:
+        visit.watch.expected = ["ERR_FAILED"]
+        page = await visit.go("/operator")
+        await page.get_by_label("A part of the address or the name").fill(other.email)
+        await page.get_by_role("button", name="Search").click()
+        await page.get_by_text(f"Grant credit to {other.email}").click()
+        await page.route("**/credit", lost, times=2)
+        grant = page.get_by_role("button", name="Grant it")
+        for _ in range(2):
+            await page.get_by_label("Dollars").fill("2")
+            await grant.click()
+            await expect(page.get_by_text("The server cannot be reached.")).to_be_visible()
+        await page.get_by_label("Dollars").fill("3")
+        await grant.click()
+        await expect(page.get_by_text(f"{other.email} has $5.00 now.")).to_be_visible()
 
 
 async def test_a_server_that_is_away_is_told_once_and_until_it_is_back(browser: Browser, site: Site) -> None:

@@ -1,6 +1,6 @@
 // What runs where, what it costs, whether all is well; and what an operator may do about it.
 
-import { get, orderKey, post, Problem } from "../api.js";
+import { get, OrderKeys, post, Problem } from "../api.js";
 import { spendByDay } from "../chart.js";
 import { busy, empty, field, fill, h, notice } from "../dom.js";
 import { attemptIn, whenSent } from "../form.js";
@@ -119,13 +119,14 @@ function spending(found) {
 
 function granting(person, changed) {
   const button = h("button", { type: "submit" }, "Grant it");
-  const key = orderKey(); // pressed twice, granted once
+  const keys = new OrderKeys(); // pressed twice, granted once: the form is made anew after a grant
   const form = h("form", { class: "row", novalidate: true },
     field("Dollars", h("input", { name: "usd", inputmode: "decimal", placeholder: "5.00" })),
     field("What for", h("input", { name: "note", maxlength: 200, value: "granted by the operator" })),
     h("div", { class: "actions" }, button));
   whenSent(form, button, async () => {
-    const done = await post(`/api/admin/users/${person.id}/credit`, { usd: form.elements.usd.value.trim(), note: form.elements.note.value.trim() || "granted by the operator", key });
+    const grant = { usd: form.elements.usd.value.trim(), note: form.elements.note.value.trim() || "granted by the operator" };
+    const done = await post(`/api/admin/users/${person.id}/credit`, { ...grant, key: keys.of(grant) });
     notice("good", `${person.email} has ${dollars(done.balance_usd)} now.`);
     await changed();
   });
