@@ -153,6 +153,7 @@ class Desk:
             report=lambda status, seconds: live.carrier_done(status, seconds),  # noqa: PLW0108  # made just below
             silent=lambda: live.carrier_silent(),  # noqa: PLW0108
             longest_s=longest_s(row),
+            clock=self._clock,
         )
         live = LiveCall(
             admitted.started,

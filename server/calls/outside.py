@@ -9,6 +9,7 @@ from typing import Protocol
 import structlog
 
 from pipeline.carriers.base import NO_SUCH_CALL, OVER, Leg
+from pipeline.clock import Clock
 from pipeline.core.call import UNSAID
 from pipeline.core.effects import (
     Charge,
@@ -73,6 +74,7 @@ class Outside:
         report: Callable[[str, int], None],
         silent: Callable[[], None],
         longest_s: float,
+        clock: Clock,
     ) -> None:
         self._account = account
         self._flush = flush
@@ -81,6 +83,7 @@ class Outside:
         self._report = report
         self._silent = silent
         self._longest_s = longest_s
+        self._clock = clock
         self._dialled = asyncio.Event()
         self._done = asyncio.Event()
         self._answered = False
@@ -141,6 +144,8 @@ class Outside:
                     news = {
                         "rest_usd": usd(effect.rest),
                         "seconds_left": max(0, effect.cutoff - event.at) // 1000,
+                        # For whoever reads it later, as after a reload.
+                        "at": self._clock.utc().isoformat(),
                     }
                     self._news.publish(self._account.call_id, "warning", news)
                 case HangUp():

@@ -50,10 +50,36 @@ async def test_the_warning_and_the_end_of_a_budget_are_seen_and_heard(browser: B
         assert "bye" in heard.replace("-", ""), heard
 
 
-async def least(site: Site, account: Account) -> str:
+async def test_after_a_reload_the_warning_says_what_is_left_by_then(browser: Browser, site: Site) -> None:
+    account = await site.account(phone=True)
+    budget = await least(site, account, "phone")
+    await site.ask("PUT", "/api/budget", {"per_call_usd": budget, "warn_percent": WARN_PERCENT}, account)
+    order = {"persona_id": "sarah", "channel": "phone", "max_minutes": 5}
+    call = await site.ask("POST", "/api/calls", order, account)
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go(f"/live/{call['id']}")
+        warned = page.get_by_text(re.compile(r"has warned: about \d:\d\d left"))
+        await expect(warned).to_be_visible(timeout=CALL_MS)
+        first = await warned.text_content() or ""
+        await expect(warned).not_to_have_text(first)
+        later = await warned.text_content() or ""
+        await page.reload()
+        await expect(warned).to_be_visible()
+        again = await warned.text_content() or ""
+        assert seconds_in(again) <= seconds_in(later) < seconds_in(first)
+    await site.ask("POST", f"/api/calls/{call['id']}/hangup", None, account)
+
+
+def seconds_in(words: str) -> int:
+    """ "about 1:02 left" is 62."""
+    minutes, seconds = re.findall(r"\d+", words)
+    return int(minutes) * 60 + int(seconds)
+
+
+async def least(site: Site, account: Account, channel: str = "browser") -> str:
     """The smallest budget with which a call begins, as the refusal of a smaller one says it."""
     await site.ask("PUT", "/api/budget", {"per_call_usd": "0.001"}, account)
-    order = {"persona_id": "sarah", "channel": "browser", "max_minutes": 5}
+    order = {"persona_id": "sarah", "channel": channel, "max_minutes": 5}
     refused = (await site.answer("POST", "/api/calls", order, account)).json()
     assert refused["code"] == "budget_exhausted"
     return str(refused["needed_usd"])

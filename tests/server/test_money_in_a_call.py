@@ -115,7 +115,8 @@ class Books:
             admitted.margin,
         )  # fmt: skip
         outside = Outside(
-            account, self.flush, News(), RecordingCarrier(), lambda status, seconds: None, lambda: None, 600.0
+            account, self.flush, News(), RecordingCarrier(), lambda status, seconds: None, lambda: None, 600.0,
+            self.clock,
         )  # fmt: skip
         story = Story(admitted.started)
         story.bank_ms, story.voice_model = None, "scripted"

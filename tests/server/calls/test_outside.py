@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,18 +14,19 @@ from pipeline.carriers.base import Leg
 from pipeline.clock import Clock, run_virtual
 from pipeline.core import events as ev
 from pipeline.core.call import UNSAID
-from pipeline.core.effects import HangUp, Hush, Say, TurnTaken
+from pipeline.core.effects import HangUp, Hush, Say, TurnTaken, Warned
 from pipeline.core.errors import CarrierError
-from pipeline.core.money import Millis
+from pipeline.core.money import Millis, Nanos
 from pipeline.core.terms import EndReason
 from pipeline.journal_file import JournalFile
 from server.calls.outside import Outside
 from server.money.flush import Account, Flush
-from server.news import News
+from server.news import Item, News
 from storage.db import Database, database_url
 from storage.notes import Unheard
 
 LONGEST_S = 300.0
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LOST = CarrierError("no answer", retryable=True)
 UNKNOWN = CarrierError("no such call", code=20404)
 RINGING, DONE = Leg("CA1", "ringing", 0), Leg("CA1", "completed", 2)
@@ -66,12 +68,13 @@ class Told:
         self.silent.append(asyncio.get_running_loop().time())
 
 
-def outside(folder: Path, carrier: Deaf, told: Told) -> Outside:
+def outside(folder: Path, carrier: Deaf, told: Told, news: News | None = None) -> Outside:
     account = Account("call", 1, JournalFile(folder / "call.journal"))
     database = Database(database_url(f"sqlite:///{folder / 'unused.db'}"), checkpoint=False)
     made = Outside(
-        account, Flush(database, Clock(), News(), "node"), News(), carrier, told.end, told.silence, LONGEST_S
-    )
+        account, Flush(database, Clock(), News(), "node"), news or News(), carrier, told.end, told.silence,
+        LONGEST_S, Clock(NOON),
+    )  # fmt: skip
     made.leg("CA1")
     return made
 
@@ -95,6 +98,18 @@ def test_the_carrier_is_asked_until_its_last_word_is_known(
     told = Told()
     run_virtual(outside(tmp_path, carrier, told).hang_up())
     assert (told.ends, len(carrier.asked)) == (ends, tries)
+
+
+def test_a_warning_says_when_it_was_for_whoever_reads_it_later(tmp_path: Path) -> None:
+    async def told() -> Item:
+        news = News()
+        made = outside(tmp_path, Deaf([None]), Told(), news)
+        made.happened(ev.Tick(Millis(40_000)), [Warned(Millis(98_500), Nanos(2_000_000_000))])
+        return await anext(news.listen("call"))
+
+    item = run_virtual(told())
+    assert (item.kind, item.data["seconds_left"]) == ("warning", 58)
+    assert datetime.fromisoformat(str(item.data["at"])) == NOON
 
 
 def test_the_call_is_told_of_the_silence_more_often_than_it_can_bear_it(tmp_path: Path) -> None:

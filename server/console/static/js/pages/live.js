@@ -91,6 +91,34 @@ function latencies() {
   };
 }
 
+/** Told once, and then what is left of the time, as it goes by: it may have been said a while ago. */
+class Warning {
+  constructor(name) {
+    this.name = name;
+    this.left = h("span", { class: "num", role: "timer" });
+  }
+
+  told({ seconds_left: seconds, at }) {
+    this.over();
+    this.until = Date.parse(at) + seconds * 1000;
+    if (this.until <= now()) return;
+    this.shown = notice("warm", `${this.name} has warned: about `, this.left, " left.");
+    this.ticking = setInterval(() => this.tick(), 1000);
+    this.tick();
+  }
+
+  tick() {
+    const left = this.until - now();
+    if (left > 0) this.left.textContent = clock(left / 1000);
+    else this.over();
+  }
+
+  over() {
+    clearInterval(this.ticking);
+    this.shown?.remove();
+  }
+}
+
 page(async (root) => {
   let call = await get(`/api/calls/${ident()}`);
   if (call.ended_at !== null) {
@@ -108,6 +136,7 @@ page(async (root) => {
   const speed = latencies();
   const transcript = new Transcript(persona.name);
   const speakers = new Speakers(persona);
+  const warning = new Warning(persona.name);
   const turn = (data) => {
     if (data.speaking !== undefined) speakers.put(data);
     transcript.put(data);
@@ -146,11 +175,12 @@ page(async (root) => {
     warning: (data) => {
       money.warn();
       bind();
-      notice("warm", `${persona.name} has warned: about ${clock(data.seconds_left)} left.`);
+      warning.told(data);
     },
     ended: (data) => {
       phone?.end();
       state.over();
+      warning.over();
       speakers.quiet();
       transcript.quiet();
       notice(endTone(data), `The call is over: ${reason(data.end_reason) || inWords(data.status)}. It cost ${dollars(data.total_usd)}. `,
