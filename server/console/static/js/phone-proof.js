@@ -19,14 +19,14 @@ export function codeForm(account, done) {
     fill(place, form);
   };
   const enter = async (number, answer) => {
-    const input = h("input", { name: "code", inputmode: "numeric", autocomplete: "one-time-code", pattern: "[0-9]{6}", maxlength: 6, required: true });
+    const input = h("input", { name: "code", inputmode: "numeric", autocomplete: "one-time-code", required: true });
     const button = h("button", { type: "submit" }, "Verify");
     const form = h("form", { novalidate: true },
       field(`Code sent to the number ending in ${answer.phone_last2}`, input, "Six digits, good for ten minutes and five tries."),
       h("div", { class: "actions" }, button, h("button", { type: "button", class: "second", onclick: () => ask(number) }, "Another number")),
       h("p", { class: "soft small" }, answer.consent));
     whenSent(form, button, async () => {
-      const { token, expires_at, ...proved } = await post("/api/me/phone/verify", { code: input.value.trim() });
+      const { token, expires_at, ...proved } = await post("/api/me/phone/verify", { code: digits(input.value) });
       if (token !== null) signedIn({ token, user: proved });  // another number took the place of mine: all sessions have ended
       done(proved);
     }, wrongCode);
@@ -36,6 +36,9 @@ export function codeForm(account, done) {
   ask(account.phone);
   return place;
 }
+
+/** A code as it is pasted from a message: "123 456", "123-456". */
+const digits = (text) => text.replaceAll(/[\s\u2010-\u2015-]/g, "");
 
 const wrongCode = ({ code, message, errors }) => (code === "wrong_code" ? [{ field: "code", message }] : errors);
 
