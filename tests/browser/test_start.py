@@ -111,6 +111,12 @@ async def test_a_press_before_the_call_s_page_is_there_orders_nothing_more(
     assert len((await site.ask("GET", "/api/calls", None, account))["items"]) == 1
 
 
+async def pasted(page: Page, label: str, text: str) -> None:
+    """As a person does it: what has no room in the field is cut off."""
+    await page.get_by_label(label).focus()
+    await page.evaluate("(text) => document.execCommand('insertText', false, text)", text)
+
+
 async def test_proving_a_phone_keeps_what_was_chosen_and_written(browser: Browser, site: Site) -> None:
     account = await site.account()
     await site.ask("POST", "/api/scenarios", EXCUSE, account)
@@ -127,7 +133,7 @@ async def test_proving_a_phone_keeps_what_was_chosen_and_written(browser: Browse
         ).to_be_visible()
         text = await page.locator(".notice", has_text="Simulated phone").text_content() or ""
         code = next(word for word in text.split() if word.isdigit())
-        await page.get_by_label("Code sent to the number").fill(code)
+        await pasted(page, "Code sent to the number", f" {code[:3]} {code[3:]}\n")
         await page.get_by_role("button", name="Verify").click()
         await expect(page.get_by_role("button", name="Call me", exact=True)).to_be_enabled()
         await expect(page.get_by_label("Phone number")).to_have_count(0)
@@ -264,3 +270,66 @@ async def test_both_prices_are_told_and_a_number_that_is_not_rung_leaves_the_oth
             "not rung from here"
         )
         await expect(page.locator(".grid > div", has_text="In the browser")).to_contain_text("about $")
+
+
+PULLED = """
+(slider) => {
+  for (const minutes of [6, 7, 8, 9]) {
+    slider.value = minutes;
+    slider.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+  return [...document.querySelectorAll(".grid .stat")].map((price) => price.textContent);
+}
+"""
+"""The prices just after the last step."""
+
+
+async def test_the_slider_asks_for_the_price_where_it_comes_to_rest(browser: Browser, site: Site) -> None:
+    account = await site.account(phone=True)
+    async with visiting(browser, site, account) as visit:
+        visit.watch.expected = ["ERR_FAILED"]
+        page = await visit.go("/")
+        price = page.locator(".grid > div", has_text="In the browser").locator(".stat")
+        await expect(price).to_contain_text("about $")
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        minutes = page.get_by_label("At most")
+        assert await minutes.evaluate(PULLED) == ["…", "…"], "what stood there is the price of another call"
+        priced = await site.ask("GET", "/api/estimate?minutes=9&channel=browser", None, account)
+        shown = Decimal(priced["total_usd"]).quantize(Decimal("0.0001"), ROUND_HALF_UP)
+        await expect(price).to_have_text(f"about ${shown}")
+        assert len([url for url in asked if "/api/estimate" in url]) == 2, "one for each way to talk"
+        await page.route("**/api/estimate*", lambda route: route.abort())
+        await minutes.fill("3")
+        await expect(page.locator(".notice.bad")).to_contain_text("cannot be reached")
+        await expect(price).to_have_text("…")
+
+
+async def test_an_answer_that_comes_late_is_not_the_price_of_what_is_chosen_by_then(
+    browser: Browser, site: Site
+) -> None:
+    account = await site.account(phone=True)
+    async with visiting(browser, site, account) as visit:
+        visit.watch.expected = ["ERR_FAILED"]
+        page = await visit.go("/")
+        price = page.locator(".grid > div", has_text="In the browser").locator(".stat")
+        await expect(price).to_contain_text("about $")
+        held, failed = asyncio.Event(), asyncio.Event()
+
+        async def late(route: Route) -> None:
+            await held.wait()
+            await route.abort()
+            failed.set()
+
+        minutes = page.get_by_label("At most")
+        await page.route("**/api/estimate?minutes=9*", late)
+        async with page.expect_request("**/api/estimate?minutes=9*"):
+            await minutes.fill("9")
+        await minutes.fill("3")
+        await expect(price).to_contain_text("about $")
+        seen = await price.text_content() or ""
+        held.set()
+        await failed.wait()
+        await minutes.fill("4")
+        await expect(price).not_to_have_text(seen)
+        await expect(page.locator(".notice.bad")).to_have_count(0)

@@ -74,39 +74,52 @@ function bound({ longest_minutes: most, limited_by: by }, persona, scenario) {
 }
 
 const FIRST_MINUTES = 5;
+const REST_MS = 200;
 const LONGEST = 240; // more than any limit: asked for, it is lowered to the one that holds
 
 /** `chosen()`: {persona, scenario}, the latter null for none; `again` of the answer is to be called when they are others. */
 function minutesChoice(chosen) {
   const minutes = h("input", { type: "range", name: "minutes", min: 1, max: FIRST_MINUTES, value: FIRST_MINUTES });
-  const limit = h("p", { class: "hint" });
+  const hint = h("p", { class: "hint" });
   const label = h("output", {});
   const prices = { phone: h("p", { class: "stat" }, "…"), browser: h("p", { class: "stat" }, "…") };
   const detail = h("p", { class: "soft small" }, "Both of you talking half of the time. You pay for what is used; the telephone line by the started minute, all else by the second.");
   let asked = 0;
-  const estimate = async () => {
-    label.textContent = ` ${minutes.value} min`;
-    const mine = ++asked;
+  let waiting;
+  let limit = null; // of whom it was asked, and the answer
+  const estimate = async (mine) => {
     const { persona, scenario } = chosen();
     const of = { persona_id: persona.id, ...(scenario ? { scenario_id: scenario.id } : {}) };
+    const whose = JSON.stringify(of);
     const [most, ...found] = await Promise.all([
-      estimateOf({ minutes: LONGEST, ...of }, "browser"),
+      limit?.whose === whose ? limit.most : estimateOf({ minutes: LONGEST, ...of }, "browser"),
       ...Object.keys(prices).map((channel) => estimateOf({ minutes: minutes.value, ...of }, channel)),
-    ]);
+    ]).catch((error) => {
+      if (mine !== asked) return [];
+      throw error;
+    });
     if (mine !== asked) return;
+    limit = { whose, most };
     minutes.max = most.longest_minutes; // lowers the value too
     label.textContent = ` ${minutes.value} min`;
-    limit.textContent = bound(most, persona, scenario);
+    hint.textContent = bound(most, persona, scenario);
     Object.values(prices).forEach((price, index) => {
       price.textContent = found[index] === null ? "not rung from here" : `about ${dollars(found[index].total_usd)}`;
     });
   };
-  const again = () => attempt(estimate, { beside: true });
-  minutes.addEventListener("input", again);
+  /** What is shown is of another call until the answer comes. Pulled along, the slider asks once, where it comes to rest. */
+  const again = (pause = 0) => {
+    label.textContent = ` ${minutes.value} min`;
+    Object.values(prices).forEach((price) => { price.textContent = "…"; });
+    const mine = ++asked;
+    clearTimeout(waiting);
+    waiting = setTimeout(() => attempt(() => estimate(mine), { beside: true }), pause);
+  };
+  minutes.addEventListener("input", () => again(REST_MS));
   again();
   const labelled = field("At most", minutes);
   labelled.querySelector("label").append(label);
-  labelled.append(limit);
+  labelled.append(hint);
   const element = h("fieldset", { class: "card" }, h("legend", {}, h("h2", {}, "How long?")), labelled,
     h("div", { class: "grid", "aria-live": "polite" },
       h("div", {}, h("p", { class: "soft small" }, "On your phone"), prices.phone),
@@ -188,8 +201,8 @@ async function start(root, account) {
     persona: personas.find((each) => each.id === who.querySelector(":checked").value),
     scenario: about.chosen() ?? null,
   }));
-  who.addEventListener("change", long.again);
-  about.element.querySelector("select").addEventListener("change", long.again);
+  who.addEventListener("change", () => long.again());
+  about.element.querySelector("select").addEventListener("change", () => long.again());
   const proving = h("div", {});
   const ordering = h("div", {});
   const show = (now) => {
