@@ -38,6 +38,9 @@ from storage.tables import scheduled_dials as dials
 LEASE_S = 60
 """How long a node may take from the claim to the call's row. The dial itself comes after that."""
 
+OPEN: tuple[ScheduleStatus, ...] = ("pending", "claimed", "paused")
+"""Of these something is still to come."""
+
 _PACE_LOCK = 0x5C4ED01E
 """One claim at a time over all nodes of a PostgreSQL, so that the carrier's pace is kept together."""
 
@@ -85,13 +88,20 @@ async def locked(tx: Tx, user_id: str, schedule_id: str) -> Schedule | None:
     return await first(tx, Schedule, query.with_for_update())
 
 
-async def page(tx: Tx, user_id: str, cursor: str | None, limit: int) -> Page[Schedule]:
-    return await newest_page(tx, Schedule, schedules, schedules.c.user_id == user_id, cursor, limit)
+async def page(
+    tx: Tx, user_id: str, cursor: str | None, limit: int, *, open_: bool | None = None
+) -> Page[Schedule]:
+    """`open_`: only those of which something is still to come, or only those that are over."""
+    wanted = schedules.c.user_id == user_id
+    if open_ is not None:
+        of = schedules.c.status.in_(OPEN) if open_ else schedules.c.status.not_in(OPEN)
+        wanted = and_(wanted, of)
+    return await newest_page(tx, Schedule, schedules, wanted, cursor, limit)
 
 
 async def count_active(tx: Tx, user_id: str) -> int:
     """The user's schedules of which something is still to come."""
-    mine = (schedules.c.user_id == user_id, schedules.c.status.in_(("pending", "claimed", "paused")))
+    mine = (schedules.c.user_id == user_id, schedules.c.status.in_(OPEN))
     return int((await tx.execute(select(func.count()).select_from(schedules).where(*mine))).scalar_one())
 
 

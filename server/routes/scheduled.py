@@ -42,7 +42,7 @@ from storage.records import Page, Scenario
 from storage.schedule_records import Schedule
 
 MOST_SKIPS = 100
-OPEN = frozenset({"pending", "claimed", "paused"})
+OPEN = frozenset(schedules.OPEN)
 
 At = Annotated[
     datetime,
@@ -121,6 +121,11 @@ class ScheduleChange(Timing):
 
 class ScheduleQuery(PageQuery):
     """Which part of the list, and how many of the runs to come."""
+
+    open: Annotated[
+        bool | None,
+        Field(description="true: only those of which something is still to come; false: only the others."),
+    ] = None
 
     runs_until: Annotated[
         date | None,
@@ -229,7 +234,9 @@ async def _room(tx: Tx, parts: Parts, user_id: str) -> None:
 async def listing(ask: Ask[None, ScheduleQuery]) -> ScheduleList:
     until = _end_of(ask.query.runs_until, ask.user.timezone, ask.parts.clock.utc())
     async with ask.parts.database.read() as tx:
-        page: Page[Schedule] = await schedules.page(tx, ask.user.id, ask.query.cursor, ask.query.limit)
+        page: Page[Schedule] = await schedules.page(
+            tx, ask.user.id, ask.query.cursor, ask.query.limit, open_=ask.query.open
+        )
         dials = await dials_of(tx, *page.items)
     items = [await shown(schedule, dials, until) for schedule in page.items]
     return ScheduleList(items=items, next_cursor=page.next_cursor)

@@ -144,6 +144,16 @@ class Site:
         while not (await self.ask("GET", "/api/missed-calls", None, account))["items"]:
             pass
 
+    async def canceled(self, account: Account, number: int) -> None:
+        """So many scheduled calls, made just now and given up."""
+        database = Database.open(f"sqlite:///{self.data_dir / 'callmeback.db'}", checkpoint=False)
+        async with database.write() as tx:
+            now = datetime.now(UTC)
+            values = {"persona_id": "brad", "due_at": now + timedelta(days=1), "status": "canceled"}
+            for _ in range(number):
+                await schedules.add(tx, account.user["id"], values, now)
+        await database.aclose()
+
     async def unrung(self, account: Account, code: str) -> None:
         """They were told on the telephone that they are rung back, and were not, for that problem."""
         database = Database.open(f"sqlite:///{self.data_dir / 'callmeback.db'}", checkpoint=False)

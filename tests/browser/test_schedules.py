@@ -69,6 +69,23 @@ async def test_a_schedule_whose_answer_was_lost_is_not_made_twice(browser: Brows
     assert len(kept["items"]) == 2, "asked for again after it was seen, it is another one"
 
 
+async def test_what_is_to_come_is_seen_behind_very_many_that_are_over(browser: Browser, site: Site) -> None:
+    account = await site.account(phone=True)
+    coming = {"persona_id": "sarah", "rrule": "FREQ=DAILY", "context": "Still to come."}
+    await site.ask("POST", "/api/scheduled-calls", coming, account)
+    await site.canceled(account, 501)
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go("/schedules")
+        cards = page.get_by_role("list", name="Scheduled").get_by_role("listitem")
+        await expect(cards).to_have_count(1)
+        await expect(cards).to_contain_text("Still to come.")
+        await page.get_by_text("Earlier").click()
+        past = page.get_by_role("list", name="Earlier").get_by_role("listitem")
+        await expect(past).to_have_count(20)
+        await page.get_by_role("button", name="Show more").click()
+        await expect(past).to_have_count(40)
+
+
 async def test_a_missed_call_is_told_on_every_page_until_it_was_seen(browser: Browser, site: Site) -> None:
     account = await site.account(phone=True)
     await site.missed(account)

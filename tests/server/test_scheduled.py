@@ -248,6 +248,21 @@ async def test_a_list_is_read_in_pages(ann: Person, rig: Rig) -> None:
     assert rest["next_cursor"] is None
 
 
+async def test_what_is_to_come_and_what_is_over_are_read_apart(ann: Person) -> None:
+    there = [await made(ann, rrule="FREQ=DAILY") for _ in range(4)]
+    await ann.ask("DELETE", f"{PATH}/{there[0]['id']}")
+    await ann.ask("DELETE", f"{PATH}/{there[2]['id']}")
+    await changed(ann, there[1], paused=True)
+
+    async def read(query: str) -> list[str]:
+        return [one["id"] for one in (await ann.get(f"{PATH}?{query}")).json()["items"]]
+
+    ids = [one["id"] for one in there]
+    assert sorted(await read("open=true")) == sorted([ids[1], ids[3]]), "a paused one goes on some day"
+    assert sorted(await read("open=false")) == sorted([ids[0], ids[2]])
+    assert sorted(await read("limit=100")) == sorted(ids)
+
+
 async def test_a_row_written_by_hand_that_makes_no_sense_is_shown_all_the_same(rig: Rig, ann: Person) -> None:
     rule = await made(ann, rrule="FREQ=DAILY")
     async with rig.parts.database.write() as tx:

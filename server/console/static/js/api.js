@@ -105,8 +105,8 @@ export class OrderKeys {
   }
 }
 
-/** Every item of a list, page after page, at most `most`. */
-export async function all(path, most = 500) {
+/** Every item of a list that the server keeps short, page after page; of others `partByPart` shows a part. */
+export async function all(path) {
   const items = [];
   let cursor = null;
   do {
@@ -116,6 +116,6 @@ export async function all(path, most = 500) {
     const page = await get(url.pathname + url.search);
     items.push(...page.items);
     cursor = page.next_cursor;
-  } while (cursor !== null && items.length < most);
+  } while (cursor !== null);
   return items;
 }

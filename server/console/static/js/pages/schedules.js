@@ -1,12 +1,13 @@
 // When I am to be called: making a schedule in plain words, a calendar of the runs to come, and each schedule.
 
-import { all, patch, post, remove } from "../api.js";
+import { all, get, patch, post, remove } from "../api.js";
 import { busy, confirmed, empty, fill, h, notice } from "../dom.js";
 import { dayIn, when } from "../format.js";
 import { spoken } from "../open-points.js";
 import { scheduleForm } from "../schedule-form.js";
 import { now } from "../server-time.js";
 import { attempt, page } from "../shell.js";
+import { partByPart } from "../table.js";
 
 const STATUS = { pending: "Waiting", claimed: "Dialling", dialed: "Done", missed: "Missed", failed: "Failed", canceled: "Cancelled", paused: "Paused" };
 const TONE = { pending: "good", claimed: "good", missed: "warm", failed: "bad", paused: "warm" };
@@ -103,13 +104,15 @@ page(async (root, account) => {
   const shown = h("div", {});
   const load = async () => {
     const days = daysShown(known.zone);
-    const found = await all(`/api/scheduled-calls?runs_until=${key(days.at(-1))}`);
-    const coming = found.filter((each) => OPEN.includes(each.status));
-    const past = found.filter((each) => !coming.includes(each));
+    const coming = await all(`/api/scheduled-calls?open=true&runs_until=${key(days.at(-1))}`);
+    const past = h("ul", { class: "plain", "aria-label": "Earlier" });
+    const { number, more } = await partByPart("Show more",
+      (cursor) => get(`/api/scheduled-calls?open=false&limit=20${cursor === null ? "" : `&cursor=${encodeURIComponent(cursor)}`}`),
+      (items) => past.append(...items.map((each) => card(each, known, load))));
     fill(shown,
       coming.length ? calendar(days, coming, known.names, known.zone) : empty("Nothing is scheduled", "A wake-up call, a check-in every Monday, an excuse at half past nine: fill in the form."),
       coming.length ? h("ul", { class: "plain", "aria-label": "Scheduled" }, ...coming.map((each) => card(each, known, load))) : null,
-      past.length ? h("details", {}, h("summary", {}, h("h2", {}, "Earlier")), h("ul", { class: "plain" }, ...past.map((each) => card(each, known, load)))) : null);
+      number ? h("details", {}, h("summary", {}, h("h2", {}, "Earlier")), past, more) : null);
   };
   const note = account.phone_verified ? null : h("p", { class: "notice warm" }, "A scheduled call needs a verified phone: ", h("a", { href: "/settings" }, "verify yours"), ".");
   const form = scheduleForm(known, { done: async () => {
