@@ -4,6 +4,11 @@
 import { fill, h } from "./dom.js";
 import { clock } from "./format.js";
 
+function inView(element) {
+  const { top, bottom } = element.getBoundingClientRect();
+  return top < innerHeight && bottom > 0;
+}
+
 export class Transcript {
   /** `onPick(turn)`, if given, is told when a line is chosen. */
   constructor(personaName, onPick = null) {
@@ -60,9 +65,14 @@ export class Transcript {
 
   place(index, row) {
     const after = [...this.rows.keys()].filter((other) => other > index).sort((one, other) => one - other)[0];
-    if (after === undefined) this.list.append(row);
-    else this.rows.get(after).before(row);
-    row.scrollIntoView({ block: "nearest" });
+    if (after !== undefined) {
+      this.rows.get(after).before(row);
+      return;
+    }
+    // Whoever reads something else, above or below, is left there.
+    const follows = inView(this.list.lastElementChild ?? this.element);
+    this.list.append(row);
+    if (follows) row.scrollIntoView({ block: "nearest" });
   }
 
   who(role) {
