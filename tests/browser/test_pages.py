@@ -5,12 +5,13 @@ Errors of scripts, breaches of the content policy and requests to others fail ea
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from server.console import PAGES, REFERENCE
 from tests.browser.rig import DESKTOP, PHONE, Account, Site, Visit, visiting
@@ -149,6 +150,62 @@ async def test_the_theme_is_kept_and_the_menu_says_where_one_is(browser: Browser
             "aria-current", "page"
         )
         await expect(page.get_by_text("No calls yet")).to_be_visible()
+
+
+async def test_the_chosen_colours_are_there_before_the_modules(browser: Browser, site: Site) -> None:
+    async with visiting(browser, site, await site.account()) as visit:
+        page = await visit.go("/calls")
+        await page.get_by_role("button", name="Use the dark colours").click()
+        held = asyncio.Event()
+
+        async def late(route: Route) -> None:
+            await held.wait()
+            await route.continue_()
+
+        await page.route("**/static/js/shell.js", late)
+        await page.reload(wait_until="commit")
+        await expect(page.get_by_text("Loading…")).to_be_visible()
+        try:
+            await expect(page.locator("html")).to_have_attribute("data-theme", "dark", timeout=3000)
+        finally:
+            held.set()
+        await expect(page.get_by_role("button", name="Use the light colours")).to_be_visible()
+
+
+TOLD = """
+async () => {
+  const { Transcript } = await import("/static/js/transcript.js");
+  const told = new Transcript("Sarah");
+  document.getElementById("content").replaceChildren(told.element);
+  const rest = Object.assign(document.createElement("p"), { style: "height: 3000px" });
+  document.getElementById("content").append(rest);
+  const say = (index) => told.put({ index, role: "agent", text: `Line ${index}.`, started_ms: 0, ended_ms: 0 });
+  const seen = () => {
+    const { top, bottom } = told.list.lastElementChild.getBoundingClientRect();
+    return top > -2 && bottom < innerHeight + 2;
+  };
+  for (let index = 0; index < 60; index += 1) say(index);
+  const followed = seen();
+  scrollTo(0, 0);
+  say(60);
+  const above = scrollY;
+  scrollTo(0, document.body.scrollHeight);
+  const was = rest.getBoundingClientRect().bottom;
+  say(61);
+  await new Promise((resolve) => requestAnimationFrame(resolve));
+  const below = Math.round(rest.getBoundingClientRect().bottom - was);
+  told.list.lastElementChild.scrollIntoView({ block: "end" });
+  say(62);
+  return { followed, above, below, again: seen() };
+}
+"""
+
+
+async def test_a_transcript_follows_who_reads_its_end_and_nobody_else(browser: Browser, site: Site) -> None:
+    async with visiting(browser, site) as visit:
+        page = await visit.go("/login")
+        found = await page.evaluate(TOLD)
+    assert found == {"followed": True, "above": 0, "below": 0, "again": True}
 
 
 # -- my number, my wish ---------------------------------------------------------------------

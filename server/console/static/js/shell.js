@@ -5,7 +5,7 @@ import { clearNotices, content, fill, h, notice, sentence } from "./dom.js";
 import { tellMissed } from "./missed.js";
 import { forget, know, token, toSignIn, user } from "./session.js";
 
-const THEME = "callmeback.theme";
+const THEME = "callmeback.theme"; // shown by theme.js before anything else
 
 function dark() {
   const chosen = document.documentElement.dataset.theme;
@@ -19,8 +19,6 @@ function showTheme() {
 }
 
 function themes() {
-  const kept = localStorage.getItem(THEME);
-  if (kept) document.documentElement.dataset.theme = kept;
   showTheme();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showTheme);
   document.getElementById("theme").addEventListener("click", () => {
