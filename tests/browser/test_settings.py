@@ -49,6 +49,37 @@ async def test_quiet_hours_and_consents_and_a_number_that_was_lost(browser: Brow
         await expect(page.get_by_text("This number belonged to another account before.")).to_be_visible()
 
 
+async def test_quiet_hours_are_there_once_a_number_is_verified(browser: Browser, site: Site) -> None:
+    account = await site.account()
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go("/settings")
+        await expect(page.get_by_role("button", name="Save quiet hours")).to_have_count(0)
+        await page.get_by_label("Phone number").fill(phone_of(998))
+        await page.get_by_role("button", name="Send me a code").click()
+        shown = await page.get_by_text("is your Call Me Back code").inner_text()
+        await page.get_by_label("Code sent to the number").fill(
+            shown.removeprefix("Simulated phone: ").split()[0]
+        )
+        await page.get_by_role("button", name="Verify").click()
+        await page.get_by_label("No calls in these hours").select_option("None: ring me at any hour")
+        await page.get_by_role("button", name="Save quiet hours").click()
+        await expect(page.get_by_text("Your quiet hours are kept.")).to_be_visible()
+    assert (await site.ask("GET", "/api/me", None, account))["quiet_hours"] == "off"
+
+
+async def test_utc_can_be_chosen_by_who_lives_elsewhere(browser: Browser, site: Site) -> None:
+    account = await site.account()
+    await site.ask("PATCH", "/api/me", {"timezone": "Europe/Berlin"}, account)
+    async with visiting(browser, site, account) as visit:
+        page = await visit.go("/settings")
+        zones = page.get_by_label("Time zone")
+        await expect(zones).to_have_value("Europe/Berlin")
+        await zones.select_option("UTC")
+        await page.get_by_role("button", name="Save", exact=True).click()
+        await expect(page.get_by_text("Saved.")).to_be_visible()
+    assert (await site.ask("GET", "/api/me", None, account))["timezone"] == "UTC"
+
+
 async def test_who_was_not_rung_back_is_told_why_until_it_was_seen(browser: Browser, site: Site) -> None:
     account = await site.account(phone=True)
     await site.unrung(account, "insufficient_credit")

@@ -11,8 +11,8 @@ import { attempt, page } from "../shell.js";
 import { partByPart } from "../table.js";
 
 function profile(account) {
-  const zones = Intl.supportedValuesOf("timeZone");
-  const known = zones.includes(account.timezone) ? zones : [account.timezone, ...zones];
+  // Some browsers leave UTC out, or spell the account's in another way.
+  const known = [...new Set([account.timezone, ...Intl.supportedValuesOf("timeZone"), "UTC"])].sort();
   const button = h("button", { type: "submit" }, "Save");
   const form = h("form", { class: "card", novalidate: true },
     h("h2", {}, "About you"),
@@ -45,7 +45,8 @@ function password() {
   return form;
 }
 
-function phone(account) {
+/** `proved(account)` is told of a number that was verified. */
+function phone(account, proved) {
   const section = h("section", { class: "card" });
   const show = (now, changing) => {
     const stop = h("button", { type: "button", class: "second" }, "Never ring this number");
@@ -69,6 +70,7 @@ function phone(account) {
           know(changed);
           notice("good", "Your phone is verified.");
           show(changed, false);
+          proved(changed);
           await agreed.again();
         }),
       verified ? h("div", { class: "actions" }, h("button", { type: "button", class: "second", onclick: () => show(now, true) }, "Use another number"), stop) : null);
@@ -207,6 +209,15 @@ function data() {
 }
 
 page(async (root, account) => {
-  fill(root, h("div", { class: "grid" }, profile(account), password(), phone(account), pin(account), account.phone_verified ? quietHours(account) : null, agreed.place, data()));
+  const cards = h("div", { class: "grid" });
+  let quiet = null;
+  const proved = (now) => {
+    quiet?.remove();
+    quiet = now.phone_verified ? quietHours(now) : null;
+    if (quiet) agreed.place.before(quiet);
+  };
+  fill(cards, profile(account), password(), phone(account, proved), pin(account), agreed.place, data());
+  proved(account);
+  fill(root, cards);
   await agreed.again();
 });
