@@ -13,6 +13,7 @@ from server.routes.browser_media import BrowserDoor
 from server.routing import AnyOp, Ask, Op, View, When
 
 PATH = "/browser/media"
+_PORTS = {"http": 80, "https": 443}
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -33,7 +34,10 @@ async def ticket(ask: Ask[None, None]) -> TicketView:
 def origins(public_url: str) -> frozenset[str]:
     """The sites whose pages may open the socket: the public one; on loopback under each of its names."""
     parts = urlsplit(public_url)
-    host, port = parts.netloc.rpartition(":")[0] or parts.netloc, f":{parts.port}" if parts.port else ""
+    name = parts.hostname or ""
+    # As browsers write it: in small letters, an IPv6 address in brackets, without the scheme's own port.
+    host = f"[{name}]" if ":" in name else name
+    port = "" if parts.port in {None, _PORTS[parts.scheme]} else f":{parts.port}"
     names = _LOOPBACK if host in _LOOPBACK else (host,)
     return frozenset(f"{parts.scheme}://{name}{port}" for name in names)
 
