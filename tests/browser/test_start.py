@@ -53,6 +53,18 @@ async def test_back_and_call_again_is_another_call(browser: Browser, site: Site)
     assert {f"/live/{call['id']}" for call in calls["items"]} == {one, two}
 
 
+async def lose_the_answer(page: Page) -> None:
+    """To an order that was placed."""
+
+    async def lose(route: Route) -> None:
+        assert (await route.fetch()).status == 202
+        await route.abort()
+
+    await page.route("**/api/calls", lose, times=1)
+    await page.get_by_role("button", name="Call me", exact=True).click()
+    await expect(page.locator(".notice.bad")).to_contain_text("cannot be reached")
+
+
 async def test_the_answer_to_an_order_that_was_lost_is_fetched_by_the_next_try(
     browser: Browser, site: Site
 ) -> None:
@@ -61,23 +73,28 @@ async def test_the_answer_to_an_order_that_was_lost_is_fetched_by_the_next_try(
     async with visiting(browser, site, account) as visit:
         visit.watch.expected = ["ERR_FAILED"]
         page = await visit.go("/")
-        lost = 0
-
-        async def lose(route: object) -> None:
-            nonlocal lost
-            lost += 1
-            await route.fetch()  # type: ignore[attr-defined]
-            await route.abort()  # type: ignore[attr-defined]
-
-        await page.route("**/api/calls", lose, times=1)
-        await page.get_by_role("button", name="Call me", exact=True).click()
-        await expect(page.locator(".notice.bad")).to_contain_text("cannot be reached")
+        await lose_the_answer(page)
         await page.get_by_role("button", name="Call me", exact=True).click()
         await page.wait_for_url("**/live/*")
         await page.get_by_role("button", name="Hang up").click()
         await expect(page.get_by_role("link", name="Look at it")).to_be_visible()
-    assert lost == 1
     assert len((await site.ask("GET", "/api/calls", None, account))["items"]) == 1
+
+
+async def test_an_order_that_is_changed_after_its_answer_was_lost_is_another_one(
+    browser: Browser, site: Site
+) -> None:
+    """The first is placed, and said to be: its key is not used for what it does not fit."""
+    account = await site.account(phone=True)
+    async with visiting(browser, site, account) as visit:
+        visit.watch.expected = ["ERR_FAILED", "status of 409"]
+        page = await visit.go("/")
+        await lose_the_answer(page)
+        await page.get_by_label("At most").fill("7")
+        await page.get_by_role("button", name="Call me", exact=True).click()
+        await expect(page.locator(".notice.bad")).to_contain_text("already on a call with us")
+        (call,) = (await site.ask("GET", "/api/calls", None, account))["items"]
+        await site.ask("POST", f"/api/calls/{call['id']}/hangup", None, account)
 
 
 async def test_a_press_before_the_call_s_page_is_there_orders_nothing_more(

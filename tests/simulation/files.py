@@ -106,7 +106,7 @@ class _Connection(aiosqlite.Connection):
 
     async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         await asyncio.sleep(0)  # others get their turn between two statements, as they do live
-        if self.severed and fn != self._conn.close:
+        if self.severed and (self._connection is None or fn != self._connection.close):
             raise sqlite3.OperationalError("connection closed")
         return fn(*args, **kwargs)
 

@@ -1,7 +1,7 @@
 // From nothing to a ringing phone: who calls, about what, for how much.
 
 import { allPersonas } from "../all-personas.js";
-import { all, get, orderKey, post, Problem, Unreachable } from "../api.js";
+import { all, get, OrderKeys, post, Problem, Unreachable } from "../api.js";
 import { busy, field, fill, h, mark, notice, unmark } from "../dom.js";
 import { dollars } from "../format.js";
 import { landing } from "../landing.js";
@@ -128,12 +128,7 @@ function minutesChoice(chosen) {
   return { element, again };
 }
 
-/** What is ordered from now on is another order. */
-function anew(form) {
-  form.dataset.order = orderKey();
-}
-
-async function place(form, channel, said) {
+async function place(form, channel, said, keys) {
   unmark(form);
   const inputs = form.elements;
   const order = {
@@ -144,7 +139,7 @@ async function place(form, channel, said) {
   };
   if (inputs.scenario.value) order.scenario_id = inputs.scenario.value;
   order.variables = said();
-  const headers = { "idempotency-key": form.dataset.order };
+  const headers = { "idempotency-key": keys.of(order) };
   if (channel === "browser") await microphoneReady();
   try {
     const call = await post("/api/calls", order, { headers });
@@ -152,19 +147,19 @@ async function place(form, channel, said) {
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     // An order whose answer was lost may be placed: tried again it is the same one, and is not placed twice.
-    if (!(error instanceof Unreachable)) anew(form);
+    if (!(error instanceof Unreachable)) keys.anew();
     if (error.code === "insufficient_credit") {
       notice("bad", error.message, " ", h("a", { href: "/credits" }, "Add credit."));
     } else if (!error.errors.length || !mark(form, error.errors)) throw error;
   }
 }
 
-function actions(form, account, said) {
+function actions(form, account, said, keys) {
   const ring = h("button", { type: "button", "data-calls": true }, "Call me");
   const here = h("button", { type: "button", class: "second", "data-calls": true }, "Call me in the browser");
   ring.disabled = !account.phone_verified;
-  ring.addEventListener("click", () => busy(ring, () => attempt(() => place(form, "phone", said))));
-  here.addEventListener("click", () => busy(here, () => attempt(() => place(form, "browser", said))));
+  ring.addEventListener("click", () => busy(ring, () => attempt(() => place(form, "phone", said, keys))));
+  here.addEventListener("click", () => busy(here, () => attempt(() => place(form, "browser", said, keys))));
   return h("div", { class: "card" }, h("div", { class: "actions" }, ring, here), h("p", { class: "soft small" }, ...where(account)));
 }
 
@@ -187,9 +182,9 @@ async function start(root, account) {
   ]);
   document.querySelector("h1").textContent = `Hello ${account.name}. Who should call you back?`;
   const form = h("form", { novalidate: true });
-  anew(form);
+  const keys = new OrderKeys();
   // Going back brings the page as it was left; what it ordered then is done.
-  addEventListener("pageshow", (event) => { if (event.persisted) anew(form); });
+  addEventListener("pageshow", (event) => { if (event.persisted) keys.anew(); });
   // Enter in a field leads to the button and does not ring: a call costs money.
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -212,7 +207,7 @@ async function start(root, account) {
       show(changed);
       long.again(); // the line to that number has a price of its own
     }));
-    fill(ordering, actions(form, now, about.said));
+    fill(ordering, actions(form, now, about.said, keys));
   };
   show(account);
   fill(form,
