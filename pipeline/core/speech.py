@@ -177,19 +177,21 @@ class Speech:
                 self.playout.queued(event.utterance, event.chunk, event.ms, now)
                 self._timing.queued(event)
             case ev.UtteranceQueued():
+                warns = self.playout.holds(self._warning)
                 self.playout.complete(event.utterance)
+                self._note_warned(warns, now)
             case _:
-                heard = self._reached(event.chunk, now)
+                warns = self.playout.holds(self._warning)
+                heard = self.playout.reached(event.chunk, now)
+                self._note_warned(warns, now)
                 timed = self._timing.reached(event.chunk, now)
                 return Spoken(() if timed is None else (timed,), Outcome.HEARD if heard else Outcome.NOTHING)
         return NOTHING
 
-    def _reached(self, chunk: int, now: Millis) -> bool:
-        warns = self.playout.holds(self._warning)
-        heard = self.playout.reached(chunk, now)
+    def _note_warned(self, warns: bool, now: Millis) -> None:
+        """The warning may be over now, if it was not before: its end may also be known behind its last mark."""
         if warns and not self.playout.holds(self._warning):
             self._warned = now
-        return heard
 
     def sold(self, event: Sale, now: Millis) -> list[fx.Effect]:
         """An utterance's characters are charged once, to the model that gave its first sound, or never."""

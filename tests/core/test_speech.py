@@ -182,6 +182,21 @@ def test_hushed_it_has_said_what_was_heard() -> None:
     assert agent.hush(NOW, SINCE) == []
 
 
+def test_the_warning_is_over_when_its_end_becomes_known_behind_its_last_mark() -> None:
+    """A voice may say that it is done only once all it gave was heard."""
+    agent, _, _ = speech()
+    warning = agent.warn(PHRASES.warning, NOW).utterance
+    agent.played(ev.AudioQueued(NOW, warning, 1, 400, "0" * 16), NOW)
+    agent.played(ev.MarkReached(NOW, 1), NOW)
+    agent.answers_from(None, began=NOW)
+    assert agent.warned_meanwhile
+    over = Millis(NOW + 300)
+    agent.played(ev.UtteranceQueued(over, warning, 400), over)
+    assert agent.warned_meanwhile
+    agent.answers_from(None, began=over)
+    assert not agent.warned_meanwhile
+
+
 def test_the_last_words_of_a_call_are_not_interrupted() -> None:
     agent, _, _ = speech()
     reply = asked(agent)
