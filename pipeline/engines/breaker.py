@@ -118,6 +118,7 @@ class Breaker:
             if not self._recent or now - self._recent[-1] > WITHIN_S:  # once, not for each of a series
                 log.warning("engine_failed", engine=self.name, error=str(error))
             self._keep(self._recent)
+            self._forget(self._tries)
             often = len(self._recent) >= max(FAILURES, len(self._tries) / ONE_IN)
             if often or not error.retryable:
                 self._open()
@@ -129,9 +130,12 @@ class Breaker:
 
     def _keep(self, moments: deque[float]) -> None:
         """One more, and no older ones than count."""
+        moments.append(self._clock.seconds())
+        self._forget(moments)
+
+    def _forget(self, moments: deque[float]) -> None:
         now = self._clock.seconds()
-        moments.append(now)
-        while now - moments[0] > WITHIN_S:
+        while moments and now - moments[0] > WITHIN_S:
             moments.popleft()
 
     def _open(self) -> None:

@@ -123,6 +123,19 @@ def test_what_was_tried_long_ago_or_before_an_outage_excuses_nothing() -> None:
         assert state(breaker) is State.OPEN
 
 
+def test_tries_that_last_do_not_excuse_those_that_fail_long_after_they_began() -> None:
+    """A call listens as long as it goes on: when the vendor drops some, the others began a while ago."""
+    clock = HandClock()
+    breaker = Breaker("vendor", clock)
+    listening = [begun(breaker) for _ in range(200)]
+    clock.now += 21
+    for attempt in listening[:4]:
+        attempt.failed(PASSING)
+    assert state(breaker) is State.CLOSED
+    listening[4].failed(PASSING)
+    assert state(breaker) is State.OPEN
+
+
 def test_a_lasting_failure_opens_it_at_once() -> None:
     assert state(opened()[0]) is State.OPEN
 
