@@ -241,6 +241,23 @@ async def test_a_day_is_the_zone_s_own(page: Page) -> None:
     assert found == ["2026-03-01", "2026-02-28", "2026-03-01"]
 
 
+async def test_a_clock_that_is_wrong_is_corrected_and_an_answer_long_on_its_way_is_not_taken_for_one(
+    page: Page,
+) -> None:
+    found = await page.evaluate(
+        """async () => {
+          const { now, toldBy } = await import("/static/js/server-time.js");
+          const off = (said, asked) => {
+            const date = new Date(Date.now() + said * 60_000).toUTCString();
+            toldBy(new Response("", { headers: { date } }), Date.now() + asked * 60_000);
+            return Math.round((now() - Date.now()) / 60_000);
+          };
+          return [off(60, 0), off(-60, 0), off(-5, -10), off(60, -10), off(0, 0)];
+        }"""
+    )
+    assert found == [60, -60, 0, 60, 0]
+
+
 async def test_seconds_are_written_as_a_clock(page: Page) -> None:
     written = {"0": "0:00", "75.9": "1:15", "3661": "1:01:01", "-3": "0:00"}
     assert await formats(page, "clock(Number(value))", list(written)) == list(written.values())

@@ -61,6 +61,7 @@ export async function send(method, path, body = undefined, { headers = {}, open 
   const sent = { ...headers };
   if (body !== undefined) sent["content-type"] = "application/json";
   if (!open && token() !== null) sent.authorization = `Bearer ${token()}`;
+  const asked = Date.now();
   let response;
   try {
     response = await fetch(path, { method, headers: sent, body: body === undefined ? undefined : JSON.stringify(body), signal });
@@ -68,7 +69,7 @@ export async function send(method, path, body = undefined, { headers = {}, open 
     if (error.name === "AbortError") throw error;
     throw new Unreachable();
   }
-  toldBy(response);
+  toldBy(response, asked);
   if (response.ok) return response;
   let problem = {};
   try {
