@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Page, expect
 
 from tests.browser.rig import PASSWORD, Site, phone_of, visiting
 from tests.browser.test_pages import grave_findings
@@ -15,6 +15,16 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
 ]
 OTHER = phone_of(999)
+
+
+async def proves(page: Page, number: str) -> None:
+    await page.get_by_label("Phone number").fill(number)
+    await page.get_by_role("button", name="Send me a code").click()
+    shown = await page.get_by_text("is your Call Me Back code").inner_text()
+    await page.get_by_label("Code sent to the number").fill(
+        shown.removeprefix("Simulated phone: ").split()[0]
+    )
+    await page.get_by_role("button", name="Verify").click()
 
 
 async def test_quiet_hours_and_consents_and_a_number_that_was_lost(browser: Browser, site: Site) -> None:
@@ -54,17 +64,21 @@ async def test_quiet_hours_are_there_once_a_number_is_verified(browser: Browser,
     async with visiting(browser, site, account) as visit:
         page = await visit.go("/settings")
         await expect(page.get_by_role("button", name="Save quiet hours")).to_have_count(0)
-        await page.get_by_label("Phone number").fill(phone_of(998))
-        await page.get_by_role("button", name="Send me a code").click()
-        shown = await page.get_by_text("is your Call Me Back code").inner_text()
-        await page.get_by_label("Code sent to the number").fill(
-            shown.removeprefix("Simulated phone: ").split()[0]
-        )
-        await page.get_by_role("button", name="Verify").click()
+        await proves(page, phone_of(998))
         await page.get_by_label("No calls in these hours").select_option("None: ring me at any hour")
         await page.get_by_role("button", name="Save quiet hours").click()
         await expect(page.get_by_text("Your quiet hours are kept.")).to_be_visible()
     assert (await site.ask("GET", "/api/me", None, account))["quiet_hours"] == "off"
+
+
+async def test_what_cannot_be_fetched_once_a_number_is_verified_is_told(browser: Browser, site: Site) -> None:
+    async with visiting(browser, site, await site.account()) as visit:
+        visit.watch.expected = ["ERR_FAILED"]
+        page = await visit.go("/settings")
+        await page.route("**/api/me/consents*", lambda route: route.abort())
+        await proves(page, phone_of(997))
+        await expect(page.get_by_text("verified", exact=True)).to_be_visible()
+        await expect(page.locator(".notice.bad")).to_contain_text("cannot be reached")
 
 
 async def test_utc_can_be_chosen_by_who_lives_elsewhere(browser: Browser, site: Site) -> None:
@@ -101,13 +115,7 @@ async def test_another_number_ends_other_sessions_and_not_this_one(browser: Brow
     async with visiting(browser, site, account) as visit:
         page = await visit.go("/settings")
         await page.get_by_role("button", name="Use another number").click()
-        await page.get_by_label("Phone number").fill(OTHER)
-        await page.get_by_role("button", name="Send me a code").click()
-        shown = await page.get_by_text("is your Call Me Back code").inner_text()
-        await page.get_by_label("Code sent to the number").fill(
-            shown.removeprefix("Simulated phone: ").split()[0]
-        )
-        await page.get_by_role("button", name="Verify").click()
+        await proves(page, OTHER)
         await expect(page.get_by_text(OTHER, exact=True)).to_be_visible()
         page = await visit.go("/settings")
         await expect(page.get_by_text(OTHER, exact=True)).to_be_visible()

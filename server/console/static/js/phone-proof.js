@@ -27,8 +27,8 @@ export function codeForm(account, done) {
       h("p", { class: "soft small" }, answer.consent));
     whenSent(form, button, async () => {
       const { token, expires_at, ...proved } = await post("/api/me/phone/verify", { code: digits(input.value) });
-      if (token !== null) signedIn({ token, user: proved });  // another number took the place of mine: all sessions have ended
-      done(proved);
+      if (token) signedIn({ token, user: proved }); // another number took the place of mine: all sessions have ended
+      await done(proved);
     }, wrongCode);
     fill(place, form, await screen());
     input.focus();
