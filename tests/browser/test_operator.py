@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser, Route, expect
 
-from tests.browser.rig import Site, visiting
+from tests.browser.rig import Site, phone_of, visiting
 from tests.browser.test_pages import grave_findings
 
 pytestmark = [
@@ -14,6 +14,7 @@ pytestmark = [
     pytest.mark.timeout(180),
     pytest.mark.asyncio(loop_scope="session"),
 ]
+NOBODYS = phone_of(995)
 
 
 async def test_the_operator_sees_a_call_and_acts(browser: Browser, site: Site) -> None:
@@ -78,14 +79,39 @@ async def test_a_server_that_is_away_is_told_once_and_until_it_is_back(browser: 
     async with visiting(browser, site, operator) as visit:
         visit.watch.expected = ["ERR_FAILED"]
         page = await visit.go("/operator")
-        await page.get_by_label("Phone number").fill("+1 202 555 0176")
+        await page.get_by_label("Phone number").fill(NOBODYS)
         await page.get_by_role("button", name="Look it up").click()
-        await expect(page.get_by_text("+12025550176 may be rung.")).to_be_visible()
+        await expect(page.get_by_text(f"{NOBODYS} may be rung.")).to_be_visible()
         away = page.get_by_text("The server cannot be asked just now")
-        await page.route("**/api/admin/overview", lambda route: route.abort(), times=1)
+        await page.route("**/api/admin/overview", lambda route: route.abort())
         await expect(away).to_be_visible()
-        await expect(page.get_by_text("+12025550176 may be rung.")).to_be_visible()
+        await expect(page.get_by_text(f"{NOBODYS} may be rung.")).to_be_visible()
+        await page.unroute("**/api/admin/overview")
         await expect(away).to_be_hidden()
+
+
+SEEN_TO_GO = """
+(told) => new MutationObserver(() => { window.gone ||= told.hidden; }).observe(told, { attributes: true })
+"""
+
+
+async def test_it_stays_told_while_another_part_of_the_page_is_renewed(browser: Browser, site: Site) -> None:
+    operator = await site.account(name="Olga")
+    await site.promote(operator)
+    async with visiting(browser, site, operator) as visit:
+        visit.watch.expected = ["ERR_FAILED"]
+        await visit.page.clock.install()
+        page = await visit.go("/operator")
+        away = page.get_by_text("The server cannot be asked just now")
+        await page.route("**/api/admin/overview", lambda route: route.abort())
+        await expect(away).to_be_visible()
+        await away.evaluate(SEEN_TO_GO)
+        async with page.expect_response("**/api/admin/spend"):
+            await page.clock.fast_forward(60_000)
+        async with page.expect_event("requestfailed"):
+            await page.clock.fast_forward(5_000)
+        await expect(away).to_be_visible()
+        assert not await page.evaluate("window.gone")
 
 
 async def test_everybody_else_finds_no_operator_page(browser: Browser, site: Site) -> None:

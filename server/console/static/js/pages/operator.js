@@ -213,9 +213,12 @@ page(async (root, account) => {
   // Said once while it lasts, and not as an answer to what the operator did.
   const old = h("p", { class: "notice bad", hidden: true }, "The server cannot be asked just now: what stands here is from before. It is tried again by itself.");
   root.prepend(h("div", { role: "status" }, old));
+  const failed = new Set();
   const again = (work, pause) => setTimeout(async () => {
     if (!document.hidden && !root.querySelector(".scroll:focus, [aria-busy]")) {
-      old.hidden = await work().then(() => true, unreached);
+      if (await work().then(() => true, unreached)) failed.delete(work);
+      else failed.add(work);
+      old.hidden = failed.size === 0;
     }
     again(work, pause);
   }, pause);
