@@ -58,7 +58,8 @@ async def test_the_one_chosen_last_is_shown_whoever_is_answered_first(browser: B
         await expect(page.get_by_role("region", name="You and Sarah")).to_be_visible()
         async with page.expect_response("**/api/personas/alex/relationship"):
             chosen.set()
-        await page.evaluate("new Promise((resolve) => setTimeout(resolve, 100))")
+        await page.get_by_role("button", name="Save", exact=True).click()
+        await expect(page.get_by_text("Saved. The next call knows it.")).to_be_visible()
         await expect(page.get_by_role("region", name="You and Sarah")).to_be_visible()
         await expect(page.get_by_role("region", name="You and Alex")).to_have_count(0)
 
