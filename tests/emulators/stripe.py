@@ -17,8 +17,6 @@ By hand, with a console in the browser (prints its address; needs nothing but th
     STRIPE_SECRET_KEY=sk_test_local STRIPE_WEBHOOK_SECRET=whsec_local STRIPE_API_URL=http://127.0.0.1:12111 make serve
 
 Long because it is one vendor's interface, whole.
-
-Long because the books of one provider and the doors to them cannot be told apart.
 """
 
 from __future__ import annotations
