@@ -52,7 +52,15 @@ class TheirFault(CallMeBackError):
 
 
 class EngineError(TheirFault):
-    """Speech to text, the model, text to speech or voice activity failed."""
+    """Speech to text, the model, text to speech or voice activity failed.
+
+    `of_one`: for what this one request asked, as a voice there is not or words that are not answered; whoever asks for
+    something else may be served.
+    """
+
+    def __init__(self, detail: str, *, retryable: bool = False, of_one: bool = False) -> None:
+        super().__init__(detail, retryable=retryable)
+        self.of_one = of_one
 
     @property
     def kind(self) -> str:

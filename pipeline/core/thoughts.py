@@ -16,17 +16,22 @@ STAGED_CHARS = 80
 """A stage direction is no longer than this. What is not closed by then was none, and the caller waits for it."""
 CHANNEL = "channel"
 """Where a server hands on the format of gpt-oss as it is, all it writes is thought or a tool's, until its answer."""
-_CHANNEL, _ANSWER = "<|channel|>", "<|channel|>final<|message|>"
+_CHANNEL, _START = r"<\|channel\|>", r"<\|start\|>assistant"
+_ANSWER = r"<\|channel\|>\s?final\s?(?:<\|constrain\|>\w{1,20})?<\|message\|>"
+_ANSWER_CHARS = 64
 _THOUGHT, _NAME = "|".join(THOUGHTS), "|".join((*THOUGHTS, *STAGED))
 _TAG = re.compile(
     # A tag that is quoted is spoken of: `<analysis>`.
     rf"(?P<quoted>[`\"'“‘]<(?:{_NAME})>[`\"'”’])|<(?P<opens>{_NAME})>|</(?P<closes>{_THOUGHT})>"
-    rf"|(?P<channel>{re.escape(_CHANNEL)})",
+    rf"|(?P<channel>{_CHANNEL})|{_START}",
     re.IGNORECASE,
 )
-_BEGUN = re.compile(r"(?:[`\"'“‘](?:<[a-z_]{0,20}>?)?|</?[a-z_]{0,20}|<\|[a-z]{0,7}\|?)\Z", re.IGNORECASE)
+_BEGUN = re.compile(
+    r"(?:[`\"'“‘](?:<[a-z_]{0,20}>?)?|</?[a-z_]{0,20}|<\|[a-z]{0,7}\|?|<\|start\|>[a-z]{0,8})\Z",
+    re.IGNORECASE,
+)
 _QUOTES = tuple("`\"'“‘")
-_LONGEST = max(len(_ANSWER), *(len(f"</{name}>") for name in THOUGHTS))
+_LONGEST = max(_ANSWER_CHARS, *(len(f"</{name}>") for name in THOUGHTS))
 
 
 def without_thoughts(text: str) -> str:
@@ -90,7 +95,7 @@ class Silencer:
         elif tag["channel"]:
             self._inside, self._held = CHANNEL, self._held[tag.start() :]  # it may be the answer's
             return before
-        else:
+        elif tag["closes"]:
             self.stray_end = True
         self._held = self._held[tag.end() :]
         return before
@@ -98,7 +103,7 @@ class Silencer:
     def _silent(self, *, over: bool) -> str | None:
         """Pass the end of what is not said; None where it is to come."""
         staged = self._inside in STAGED
-        ends = re.escape(_ANSWER) if self._inside == CHANNEL else rf"</(?:{self._inside})>"
+        ends = _ANSWER if self._inside == CHANNEL else rf"</(?:{self._inside})>"
         end = re.search(ends, self._held, re.IGNORECASE)
         if end is not None and (not staged or end.start() <= STAGED_CHARS):
             self._held = self._held[end.end() :]

@@ -84,6 +84,8 @@ class Breaker:
         """When it failed, while closed; of the last 20 s."""
         self._tries: deque[float] = deque()
         """When each try began; likewise."""
+        self._failed: float | None = None
+        """The last time it did while closed."""
         self._until = 0.0
         """Unless closed: when the next probe may begin."""
         self._probe: Attempt | None = None
@@ -111,17 +113,24 @@ class Breaker:
 
     def note_failure(self, attempt: Attempt, error: EngineError) -> None:
         self.failures += 1
+        if self.state is State.CLOSED:
+            self._tell(error)
+        if error.of_one:
+            return  # no verdict on the engine
         if attempt is self._probe:
             self._open()
         elif self.state is State.CLOSED:
-            now = self._clock.seconds()
-            if not self._recent or now - self._recent[-1] > WITHIN_S:  # once, not for each of a series
-                log.warning("engine_failed", engine=self.name, error=str(error))
             self._keep(self._recent)
             self._forget(self._tries)
             often = len(self._recent) >= max(FAILURES, len(self._tries) / ONE_IN)
             if often or not error.retryable:
                 self._open()
+
+    def _tell(self, error: EngineError) -> None:
+        """Once, not for each of a series."""
+        before, self._failed = self._failed, self._clock.seconds()
+        if before is None or self._failed - before > WITHIN_S:
+            log.warning("engine_failed", engine=self.name, error=str(error))
 
     def note_end(self, attempt: Attempt) -> None:
         if attempt is self._probe:

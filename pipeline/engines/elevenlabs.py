@@ -37,16 +37,14 @@ VOICES: Mapping[str, str] = {
 
 NO_SUCH_VOICE = 404
 
-# Their names for what a second try does not mend; and for what it does, or what is wrong with one voice or one text
-# only, which stands first.
-PASSING = (
-    *("too_many", "rate_limit", "system_busy", "max_active", "timeout", "internal", "unavailable"),
-    *("voice", "max_character"),
-)
+# Their names for what a second try does not mend; for what it does, which stands first; and for what is wrong with one
+# voice or one text only.
+PASSING = ("too_many", "rate_limit", "system_busy", "max_active", "timeout", "internal", "unavailable")
 LASTING = (
     *("quota", "credit", "payment", "billing", "invalid", "not_found", "unauthor", "forbidden", "permission"),
-    *("api_key", "model", "policy", "blocked", "detected", "missing"),
+    *("api_key", "max_character", "voice", "model", "policy", "blocked", "detected", "missing"),
 )
+OF_ONE = ("voice", "max_character")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +171,7 @@ def _address(settings: ElevenLabsSettings, voice: str) -> Address:
         settings.patience_s,
         goodbye='{"close_socket":true}',
         lasting=_lasting,
+        of_one=_of_one,
         of_one_voice=frozenset({NO_SUCH_VOICE}),
     )
 
@@ -261,9 +260,14 @@ def _error(told: _Told) -> EngineError:
     """Only its name is passed on: the sentence that comes with it may quote what was said."""
     name = (told.error or "").casefold()
     name = name if name.replace("_", "").isalnum() else "an error without a name"
-    return EngineError(f"{NAME}: {name[:60]}", retryable=not _lasting(name))
+    return EngineError(f"{NAME}: {name[:60]}", retryable=not _lasting(name), of_one=_of_one(name))
 
 
 def _lasting(words: str) -> bool:
     words = words.casefold()
     return any(word in words for word in LASTING) and not any(word in words for word in PASSING)
+
+
+def _of_one(words: str) -> bool:
+    words = words.casefold()
+    return any(word in words for word in OF_ONE)

@@ -303,8 +303,10 @@ def _refusal(model: str, error: openai.APIStatusError) -> EngineError:
     status, codes = error.status_code, _codes(error)
     if status == 404:
         return EngineError(f"{model}: 404, model not found or retired")
-    passes = (may_pass(status) or status == FLEX_FULL or _of_one_reply(codes)) and QUOTA_GONE not in codes
-    return EngineError(f"{model} refused: {' '.join([str(status), *codes[:1]])}", retryable=passes)
+    of_one = _of_one_reply(codes)  # asked again, a model may write something else
+    passes = (may_pass(status) or status == FLEX_FULL or of_one) and QUOTA_GONE not in codes
+    told = f"{model} refused: {' '.join([str(status), *codes[:1]])}"
+    return EngineError(told, retryable=passes, of_one=of_one)
 
 
 def _breakdown(model: str, error: openai.APIError) -> EngineError:
@@ -312,7 +314,8 @@ def _breakdown(model: str, error: openai.APIError) -> EngineError:
     codes = _codes(error)
     passes = may_pass(int(error.code or 0)) if str(error.code).isdecimal() else LASTING.isdisjoint(codes)
     told = " ".join([f"{model} broke off:", *codes[:1]]).rstrip(":")
-    return EngineError(told, retryable=passes or _of_one_reply(codes))
+    of_one = _of_one_reply(codes)
+    return EngineError(told, retryable=passes or of_one, of_one=of_one)
 
 
 def _of_one_reply(codes: Sequence[str]) -> bool:

@@ -7,7 +7,7 @@ whatever breaks later may work again on a new socket.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -36,11 +36,11 @@ async def vendor_socket(
     headers: Mapping[str, str],
     *,
     patience_s: float,
-    passes: Callable[[int], bool] = may_pass,
+    of_one: frozenset[int] = frozenset(),
 ) -> AsyncIterator[ClientConnection]:
     """An open socket to `name`. Raises `EngineError` when it is refused or not open within `patience_s`.
 
-    `passes`: whether another try may work, or that of another call, by the status of a refusal.
+    `of_one`: the statuses of a refusal that is no verdict on who asks for something else.
     Inside, a closed socket raises websockets' own `ConnectionClosed`; see `closed`.
     """
     connecting = connect(
@@ -58,7 +58,7 @@ async def vendor_socket(
         async with asyncio.timeout(patience_s):
             socket = await connecting
     except InvalidStatus as error:
-        raise _refused(name, error, passes) from None
+        raise _refused(name, error, of_one) from None
     except TimeoutError:
         raise EngineError(f"{name} did not answer in {patience_s:g} s", retryable=True) from None
     except (OSError, InvalidHandshake, EOFError) as error:
@@ -71,10 +71,10 @@ async def vendor_socket(
         await socket.close()
 
 
-def _refused(name: str, error: InvalidStatus, passes: Callable[[int], bool]) -> EngineError:
+def _refused(name: str, error: InvalidStatus, of_one: frozenset[int]) -> EngineError:
     """The body is not told: whatever stands between us and the vendor may quote the key in it."""
     status = error.response.status_code
-    return EngineError(f"{name} refused: {status}", retryable=passes(status))
+    return EngineError(f"{name} refused: {status}", retryable=may_pass(status), of_one=status in of_one)
 
 
 def closed(name: str, error: ConnectionClosed) -> EngineError:

@@ -21,7 +21,7 @@ from websockets.protocol import State
 from pipeline.audio.mulaw import FRAME, RATE
 from pipeline.core.errors import EngineError
 from pipeline.engines.beside import beside
-from pipeline.engines.vendor_socket import CLOSE_S, closed, may_pass, vendor_socket
+from pipeline.engines.vendor_socket import CLOSE_S, closed, vendor_socket
 from pipeline.surprises import SURPRISES
 
 log = structlog.get_logger()
@@ -118,11 +118,9 @@ class Address:
     lasting: Callable[[str], bool] = lambda reason: False
     """Whether trying again is no use, going by the reason of a close."""
     of_one_voice: frozenset[int] = frozenset()
-    """The statuses of a refusal of this voice alone, which is no reason to keep others from speaking."""
-
-    def passes(self, status: int) -> bool:
-        """Whether the vendor may be asked again, for this voice or another one, after that refusal."""
-        return may_pass(status) or status in self.of_one_voice
+    """The statuses of a refusal of this voice alone."""
+    of_one: Callable[[str], bool] = lambda reason: False
+    """Whether it closed for this voice or this text alone, by the reason."""
 
 
 class VoiceLine:
@@ -145,7 +143,7 @@ class VoiceLine:
                 address.url,
                 address.headers,
                 patience_s=address.patience_s,
-                passes=address.passes,
+                of_one=address.of_one_voice,
             ) as socket:
                 try:
                     if self._stands is None:
@@ -211,8 +209,9 @@ class VoiceLine:
 
     def _closed(self, error: ConnectionClosed) -> EngineError:
         told = closed(self._address.name, error)
-        lasting = error.rcvd is not None and self._address.lasting(error.rcvd.reason)
-        return EngineError(told.detail, retryable=told.retryable and not lasting)
+        reason = "" if error.rcvd is None else error.rcvd.reason
+        lasting, of_one = self._address.lasting(reason), self._address.of_one(reason)
+        return EngineError(told.detail, retryable=told.retryable and not lasting, of_one=of_one)
 
     def _end(self, error: EngineError) -> None:
         if not isinstance(self._stands, EngineError):

@@ -43,6 +43,9 @@ def test_what_stands_between_such_tags_is_left_out(name: str) -> None:
             "Hi!",
         ),
         ("<|channel|>final<|message|>Hi!<|return|>", "Hi!<|return|>"),
+        ("<|start|>assistant<|channel|>final <|constrain|>text<|message|>Hi!", "Hi!"),
+        ("<|start|>assistant<|message|>Hi!", "<|message|>Hi!"),
+        ("The <|start|>assist", "The <|start|>assist"),
         ("<|channel|>commentary to=functions.end_call<|message|>{}<|call|>", ""),
         ("Yes. <|chan", "Yes. <|chan"),
         ("Yes. <|im_end|>", "Yes. <|im_end|>"),
@@ -76,7 +79,18 @@ def test_a_thought_may_have_begun_before_the_text() -> None:
             [
                 *("<", "/", ">", "thinking", "action", "<action>", "</action>", "</thinking>", "<thinking>"),
                 *("a ", "`", '"', "and so on " * 4, "b" * 79),
-                *("<|", "channel", "|>", "final", "<|channel|>", "<|message|>", "|"),
+                *(
+                    "<|",
+                    "channel",
+                    "|>",
+                    "final",
+                    "<|channel|>",
+                    "<|message|>",
+                    "|",
+                    "<|start|>",
+                    "assistant",
+                    "assist",
+                ),
             ]
         )
     )

@@ -44,7 +44,7 @@ REFUSED = {
     "handshake_401": False,
     "handshake_402": False,
     "handshake_403": False,
-    "handshake_404": True,
+    "handshake_404": False,
     "handshake_429": True,
     "handshake_500": True,
     "handshake_503_once": True,
@@ -108,6 +108,7 @@ def test_a_refusal_at_the_door_shows_when_the_voice_is_opened(fault: str) -> Non
                 async with opened(vendor):
                     pass
             assert caught.value.retryable is REFUSED[fault]
+            assert caught.value.of_one is (fault == "handshake_404")
             assert KEY not in caught.value.detail
             async with opened(vendor) as voice:
                 assert await said(voice, TEXT) == sound(TEXT)

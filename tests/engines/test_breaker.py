@@ -14,6 +14,7 @@ from pipeline.engines.breaker import Attempt, Breaker, State
 
 PASSING = EngineError("busy", retryable=True)
 LASTING = EngineError("wrong key")
+OF_ONE = EngineError("no such voice", of_one=True)
 
 
 class HandClock(Clock):
@@ -138,6 +139,24 @@ def test_tries_that_last_do_not_excuse_those_that_fail_long_after_they_began() -
 
 def test_a_lasting_failure_opens_it_at_once() -> None:
     assert state(opened()[0]) is State.OPEN
+
+
+def test_what_only_one_request_failed_for_is_told_and_is_no_verdict() -> None:
+    breaker = Breaker("vendor", HandClock())
+    with capture_logs() as logs:
+        for _ in range(10):
+            fail(breaker, OF_ONE)
+    assert (state(breaker), breaker.failures) == (State.CLOSED, 10)
+    assert [line["error"] for line in logs] == ["no such voice"]
+
+
+def test_a_probe_that_failed_for_its_own_request_only_makes_room_for_the_next() -> None:
+    breaker, clock = opened()
+    clock.now += 15
+    fail(breaker, OF_ONE)
+    assert state(breaker) is State.HALF_OPEN
+    begun(breaker).succeeded()
+    assert state(breaker) is State.CLOSED
 
 
 def test_one_probe_at_a_time_and_its_success_closes() -> None:

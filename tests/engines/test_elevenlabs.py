@@ -47,7 +47,7 @@ async def opened(vendor: ElevenLabs, voice: str = "sarah") -> AsyncIterator[Elev
 REFUSED = {
     "handshake_401": False,
     "handshake_403": False,
-    "handshake_404": True,
+    "handshake_404": False,
     "handshake_429": True,
     "handshake_500": True,
     "handshake_503_once": True,
@@ -81,8 +81,8 @@ OUTCOMES: dict[str, tuple[Heard, bool | None]] = {
     "quota_told_in_mid_utterance": (Heard.SOME, False),
     "quota_closed": (Heard.NOTHING, False),
     "key_told": (Heard.NOTHING, False),
-    "voice_told": (Heard.NOTHING, True),
-    "text_too_long_told": (Heard.NOTHING, True),
+    "voice_told": (Heard.NOTHING, False),
+    "text_too_long_told": (Heard.NOTHING, False),
     "busy_told": (Heard.NOTHING, True),
     "concurrency_told": (Heard.NOTHING, True),
     "contexts_told": (Heard.NOTHING, True),
@@ -101,6 +101,8 @@ OUTCOMES: dict[str, tuple[Heard, bool | None]] = {
     "binary_sound": (Heard.SOME, True),
 }
 """What the utterance that is hit comes to, and whether its failure may pass."""
+OF_ONE = {"voice_told", "text_too_long_told"}
+"""Failures that say nothing of other voices and texts."""
 
 
 def test_every_fault_has_an_outcome() -> None:
@@ -115,6 +117,7 @@ def test_a_refusal_at_the_door_shows_when_the_voice_is_opened(fault: str) -> Non
                 async with opened(vendor):
                     pass
             assert caught.value.retryable is REFUSED[fault]
+            assert caught.value.of_one is (fault == "handshake_404")
             assert KEY not in caught.value.detail
             async with opened(vendor) as voice:
                 assert await said(voice, TEXT) == sound(TEXT)
@@ -133,6 +136,7 @@ def test_a_fault_spoils_at_most_its_own_utterance(fault: str) -> None:
             else:
                 part, error = await failed(voice, TEXT)
                 assert error.retryable is retryable
+                assert error.of_one is (fault in OF_ONE)
                 assert KEY not in error.detail
                 assert "You cannot" not in error.detail
                 assert heard.fits(part, sound(TEXT))
