@@ -35,7 +35,7 @@ class Ear:
         self.changed.set()
 
     async def until(self, words: int = 0, looks: int = 0) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.words) < words or self.looks < looks:
                 self.changed.clear()
                 await self.changed.wait()

@@ -135,7 +135,7 @@ def say(ear: Ear, sound: bytes) -> None:
 
 async def next_heard(ear: Ear, count: int) -> list[Hearing]:
     found: list[Hearing] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         async for hearing in ear.heard():
             if isinstance(hearing, Switched):
                 continue
@@ -154,7 +154,7 @@ async def next_texts(engine: Transcriber, ear: Ear, count: int) -> list[str]:
     kind = Turn if engine.ends_turns else Segment
     other = Segment if engine.ends_turns else Turn
     found: list[str] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         async for hearing in ear.heard():
             assert not isinstance(hearing, other)
             assert not isinstance(hearing, Used) or hearing.model in engine.models

@@ -57,7 +57,7 @@ async def place(tx: Tx, rig: Rig, ann: Person) -> str:
 async def waits(tx: Tx, asked: asyncio.Task[httpx.Response]) -> bool:
     """Whether the request stands before a lock of this transaction; False once it is answered."""
     query = text("SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not asked.done():
             if (await tx.execute(query)).scalar_one():
                 return True

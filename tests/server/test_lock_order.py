@@ -38,7 +38,7 @@ Pair = tuple[Database, Database]
 
 async def somebody_waits(tx: Tx) -> None:
     query = text("SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (await tx.execute(query)).scalar_one():
             pass
 

@@ -294,7 +294,7 @@ async def test_what_is_due_rings_through_the_desk_and_is_held_to_its_rules(tmp_p
         )
         assert carrier.dialled == []
         rig.clock.move(3_602)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await carrier.asked.wait()
         (call,) = (await ann.get("/api/calls")).json()["items"]
         assert (call["scheduled_call_id"], call["context"], call["max_minutes"]) == (

@@ -65,7 +65,7 @@ async def test_two_that_say_it_at_once_leave_one(postgres_pair: tuple[Database, 
     async with asyncio.TaskGroup() as tasks, ours.write() as tx:
         await mailbox.put_once(tx, one, "hang_up", "{}", NOON)
         second = tasks.create_task(again())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not second.done() and not (await tx.execute(query)).scalar_one():
                 pass
         assert not second.done(), "it waits to see what the first one does"

@@ -193,7 +193,7 @@ def test_what_matters_is_found_without_any_word_of_it(migrated_postgres: str, tm
         nodes.a.parts.begin_drain = stopping.set
         async with database.write() as tx:
             assert await addresses.drain_at(tx, nodes.a.settings.node_url) == 1
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await stopping.wait()
 
     play(migrated_postgres, tmp_path, story)

@@ -118,7 +118,7 @@ def test_workers_stop_with_their_parent(migrated_postgres: str, tmp_path: Path) 
         await parent.said('"ready"', times=2)
         parent.signal(signal.SIGKILL)
         await parent.ended()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await parent.silent.wait()
         assert sum('"parent_gone"' in line for line in parent.lines) == 2
 

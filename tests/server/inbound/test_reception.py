@@ -128,7 +128,7 @@ async def test_a_drain_waits_for_a_caller_who_is_being_put_through(tmp_path: Pat
     async with (
         aclosing(database),
         running(settings(tmp_path, **SCRIPTED), open_desk, clock=LoopClock(), database=database) as rig,
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         asyncio.TaskGroup() as tasks,
     ):
         caller = Caller(rig, STRANGER)
@@ -309,7 +309,7 @@ async def test_when_all_lines_are_busy_a_pin_and_a_star_have_its_user_rung_back(
         row = await talking.row()
         assert row is not None
         await rig.parts.desk.hang_up(strangers.ACCOUNT, row.id)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await job(wish) is not None:
                 pass
         async with rig.parts.database.read() as tx:

@@ -84,7 +84,7 @@ def play(url: str, story: Callable[[Database], Awaitable[None]]) -> None:
 
 async def read(news: News, call_id: str, count: int, after: int = 0) -> list[Item]:
     listening = news.listen(call_id, after, ahead=True)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return [await anext(listening) for _ in range(count)]
 
 
@@ -115,7 +115,7 @@ def test_a_batch_that_was_lost_is_asked_for_again(migrated_url: str) -> None:
                 await asyncio.sleep(0)
                 a.news.publish(call.id, "status", {"n": 2})
                 listening = b.news.listen(call.id, 0, ahead=True)
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     reading = [await anext(listening), await anext(listening)]
                     a.news.publish(call.id, "status", {"n": 3})
                     a.news.publish(call.id, "status", {"n": 4})

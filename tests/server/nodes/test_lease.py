@@ -244,7 +244,7 @@ def test_a_restart_of_the_database_takes_no_signs_of_life_for_good(migrated_post
             async with theirs.read() as tx:
                 assert not await is_alive(tx, "us")
                 assert await expired(tx, ["us"]) == set()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 await lock.taken.wait()
             async with theirs.read() as tx:
                 assert await is_alive(tx, "us")

@@ -38,7 +38,7 @@ class Heard:
         self.changed.set()
 
     async def until(self, condition: Callable[[list[object]], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition(self.told):
                 self.changed.clear()
                 await self.changed.wait()

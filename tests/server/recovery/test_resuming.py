@@ -32,7 +32,7 @@ async def test_a_drain_waits_for_a_call_that_is_being_taken_over(tmp_path: Path)
         aclosing(Database.open(url, checkpoint=False)) as beside,
         aclosing(database),
         running(settings(tmp_path, **SCRIPTED), open_desk, HangingUp(), LoopClock(), database) as rig,
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         asyncio.TaskGroup() as tasks,
     ):
         ann = await ready(rig)
