@@ -7,6 +7,7 @@ parsed body and query. Nothing is decided here about what a route does.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -123,6 +124,13 @@ class Ask(Generic[B, Q]):
         if len(keys) > 1 or not _IDEM_KEY.fullmatch(keys[0]):
             raise invalid("Idempotency-Key", "is 1 to 255 visible ASCII characters, given once")
         return keys[0]
+
+    def idempotency(self) -> tuple[str, str] | None:
+        """The key with a hash of the body, which tells the same request again from another one; None without either."""
+        key = self.idempotency_key()
+        if key is None or not isinstance(self.body, BaseModel):
+            return None
+        return key, hashlib.sha256(self.body.model_dump_json().encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -241,9 +240,7 @@ async def place(ask: Ask[NewCall, None]) -> PlacedCall:
         channel=new.channel,
         variables=new.variables,
     )
-    key = ask.idempotency_key()
-    idem = None if key is None else (key, hashlib.sha256(new.model_dump_json().encode()).hexdigest())
-    placed = await ask.parts.desk.place(ask.user, order, idem)
+    placed = await ask.parts.desk.place(ask.user, order, ask.idempotency())
     return PlacedCall(**view(placed).model_dump(), limited_by=await _limited_by(ask, placed))
 
 

@@ -42,7 +42,6 @@ from storage.records import Page, Scenario
 from storage.schedule_records import Schedule
 
 MOST_SKIPS = 100
-OPEN = frozenset(schedules.OPEN)
 
 At = Annotated[
     datetime,
@@ -283,7 +282,7 @@ async def change(ask: Ask[ScheduleChange, None]) -> ScheduleView:
         if resumed or given & {"at", "rrule", "timezone", "skip"}:
             values |= await _moved(tx, ask, schedule)
         if "paused" in given:
-            if schedule.status not in OPEN and "status" not in values:
+            if schedule.status not in schedules.OPEN and "status" not in values:
                 raise Refused("invalid_request", "Nothing of this scheduled call is still to come.")
             values["status"] = "paused" if body.paused else "pending"
             values["reason"] = ""
@@ -297,7 +296,7 @@ async def change(ask: Ask[ScheduleChange, None]) -> ScheduleView:
 async def _moved(tx: Tx, ask: Ask[ScheduleChange, None], schedule: Schedule) -> dict[str, Any]:
     """When it is due by what is given and, of what is not, by what was."""
     body, given = ask.body, ask.body.model_fields_set
-    if schedule.status not in OPEN:
+    if schedule.status not in schedules.OPEN:
         await _room(tx, ask.parts, ask.user.id)
     zone = body.timezone if "timezone" in given and body.timezone else schedule.timezone
     rrule = body.rrule if "rrule" in given else schedule.rrule
@@ -355,7 +354,7 @@ async def cancel(ask: Ask[None, None]) -> Response:
         schedule = await schedules.locked(tx, ask.user.id, ask.ident())
         if schedule is None:
             raise not_found()
-        if schedule.status in OPEN:
+        if schedule.status in schedules.OPEN:
             await schedules.put(tx, schedule.id, {"status": "canceled"})
     return no_content()
 

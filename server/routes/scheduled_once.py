@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -15,10 +14,9 @@ from storage.schedule_records import Schedule, ScheduleKeyTaken
 
 async def once(ask: Ask[Any, None], made: Callable[[Mapping[str, str]], Awaitable[Schedule]]) -> ScheduleView:
     """`made` is told what to keep with it. Of an earlier one nothing is checked anew: its moment may be past."""
-    key = ask.idempotency_key()
-    if key is None:
+    if (asked := ask.idempotency()) is None:
         return await shown(await made({}), [])
-    idem = {"idem_key": key, "idem_hash": hashlib.sha256(ask.body.model_dump_json().encode()).hexdigest()}
+    idem = dict(zip(("idem_key", "idem_hash"), asked, strict=True))
     known = await _earlier(ask, idem)
     if known is not None:
         return known

@@ -32,6 +32,7 @@ from playwright.async_api import (
     Page,
     Playwright,
     Request,
+    Route,
     async_playwright,
     expect,
 )
@@ -68,6 +69,12 @@ def chromium() -> str | None:
 
 AREAS = ("202", "212", "215", "301", "305", "404", "410", "617", "703", "718")
 """So many times a hundred numbers, which are nobody's (555-0100 to 555-0199 of an area)."""
+
+
+async def lost(route: Route) -> None:
+    """What was asked is done, and its answer never comes."""
+    assert (await route.fetch()).ok
+    await route.abort()
 
 
 def phone_of(number: int) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from playwright.async_api import Browser, Route, expect
+from playwright.async_api import Browser, expect
 
-from tests.browser.rig import Site, phone_of, visiting
+from tests.browser.rig import Site, lost, phone_of, visiting
 from tests.browser.test_pages import grave_findings
 
 pytestmark = [
@@ -51,10 +51,6 @@ async def test_the_operator_sees_a_call_and_acts(browser: Browser, site: Site) -
 async def test_another_amount_after_a_lost_answer_is_another_grant(browser: Browser, site: Site) -> None:
     operator, other = await site.account(name="Olga"), await site.account(usd="0")
     await site.promote(operator)
-
-    async def lost(route: Route) -> None:
-        await route.fetch()
-        await route.abort()
 
     async with visiting(browser, site, operator) as visit:
         visit.watch.expected = ["ERR_FAILED"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.async_api import Browser, Route, expect
+from playwright.async_api import Browser, expect
 
-from tests.browser.rig import Site, visiting
+from tests.browser.rig import Site, lost, visiting
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
@@ -47,10 +47,6 @@ async def test_a_schedule_is_made_seen_in_the_calendar_skipped_paused_and_cancel
 
 async def test_a_schedule_whose_answer_was_lost_is_not_made_twice(browser: Browser, site: Site) -> None:
     account = await site.account(phone=True)
-
-    async def lost(route: Route) -> None:
-        await route.fetch()
-        await route.abort()
 
     async with visiting(browser, site, account) as visit:
         visit.watch.expected = ["ERR_FAILED"]

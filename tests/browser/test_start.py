@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Page, Route, async_playwright, expect
 
 from storage import users
 from storage.db import Database
-from tests.browser.rig import Account, Site, launched, phone_of, visiting
+from tests.browser.rig import Account, Site, launched, lost, phone_of, visiting
 
 pytestmark = [
     pytest.mark.browser,
@@ -55,12 +55,7 @@ async def test_back_and_call_again_is_another_call(browser: Browser, site: Site)
 
 async def lose_the_answer(page: Page) -> None:
     """To an order that was placed."""
-
-    async def lose(route: Route) -> None:
-        assert (await route.fetch()).status == 202
-        await route.abort()
-
-    await page.route("**/api/calls", lose, times=1)
+    await page.route("**/api/calls", lost, times=1)
     await page.get_by_role("button", name="Call me", exact=True).click()
     await expect(page.locator(".notice.bad")).to_contain_text("cannot be reached")
 

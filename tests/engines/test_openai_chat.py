@@ -1,4 +1,7 @@
-"""The hosted chat model against its emulator: how long is waited, what is sent, and what leaving costs."""
+"""The hosted chat model against its emulator: how long is waited, what is sent, and what leaving costs.
+
+Long because it has all that a chat server is asked, and every way in which a reply ends.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,8 @@
 `Cast` says who takes part and how they behave, `perform` lives through it, `Held` is what came of it.
 The engines are put together as `EngineLoader` does it, but for voice activity, which goes by loudness,
 and for the engines behind them, which are scripted.
+
+Long because whoever reads what came of a call finds how it was put together.
 """
 
 from __future__ import annotations
