@@ -17,7 +17,7 @@ from server.calls.live import open_desk
 from server.money.admission import Admissions
 from server.parts import PlaceCall
 from storage import calls, opt_outs, users
-from storage.db import Database, Tx
+from storage.db import Database, DatabaseDown, Tx
 from tests.server.rig import PHONE, LoopClock, Person, RecordingCarrier, Rig, running, settings
 from tests.server.test_permits import SCRIPTED
 from tests.server.test_placing import ready
@@ -108,9 +108,14 @@ async def test_two_proofs_of_each_others_numbers_do_not_lock_each_other_up(
         bob, other = await rig.register("bob@example.com"), "+12025550143"
         await bob.verify_phone(other)
 
+        waited: list[DatabaseDown] = []
+
         async def prove(person: Person, number: str) -> None:
-            async with rig.parts.database.write() as tx:
-                await users.mark_verified(tx, person.id, number, rig.clock.utc())
+            try:
+                async with rig.parts.database.write() as tx:
+                    await users.mark_verified(tx, person.id, number, rig.clock.utc())
+            except DatabaseDown as error:
+                waited.append(error)
 
         for _ in range(20):
             async with asyncio.TaskGroup() as both:
@@ -119,3 +124,6 @@ async def test_two_proofs_of_each_others_numbers_do_not_lock_each_other_up(
             async with asyncio.TaskGroup() as both:
                 both.create_task(prove(ann, PHONE))
                 both.create_task(prove(bob, other))
+        assert len(waited) <= 2, (
+            "a machine that stood still may be waited for; in the wrong order nearly every round is"
+        )
